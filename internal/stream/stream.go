@@ -1,0 +1,55 @@
+// Package stream names the parts of a Kinesis data stream as plain values:
+// shards and their lineage, positions in a shard, records. It does no I/O.
+package stream
+
+import (
+	"errors"
+	"time"
+)
+
+// Errors that a reader of a shard tells apart, whatever the service calls them.
+var (
+	// ErrThrottled: the service asks for fewer calls. Nothing was read; the
+	// same call may be made again later.
+	ErrThrottled = errors.New("throttled")
+	// ErrGone: the shard or the stream is no longer there (a shard is gone
+	// once all its records are past the retention).
+	ErrGone = errors.New("not found")
+	// ErrBadPosition: the service does not know the position in this shard,
+	// as when a stream was deleted and made anew under the same name.
+	ErrBadPosition = errors.New("position is not in this shard")
+	// ErrDenied: the caller may not make this call; trying again will not help
+	// until someone changes the permissions.
+	ErrDenied = errors.New("access denied")
+)
+
+// Shard is one shard of a stream as ListShards describes it.
+type Shard struct {
+	ID             string
+	Parents        []string // none, one (split) or two (merge); some may no longer be listed
+	HashStart      string   // first hash key, decimal, 0..2^128-1
+	HashEnd        string   // last hash key, inclusive
+	Closed         bool     // takes no more records; what it holds stays readable
+	FirstSequence  string   // sequence number at which the shard starts
+	ClosedSequence string   // sequence number at which it was closed; empty while open
+}
+
+// Record is one record as a producer put it: a Kinesis record, or one of those
+// that a Kinesis record aggregates (KPL format).
+type Record struct {
+	SequenceNumber string    // decimal, up to 129 digits; see CompareSequence
+	SubSequence    int64     // index within an aggregated record; 0 for a plain one
+	PartitionKey   string    // may be empty (on-demand streams with automatic placement)
+	ArrivedAt      time.Time // ApproximateArrivalTimestamp, ms precision, UTC
+	Data           []byte    // must not be changed
+}
+
+// Page is what one read of a shard returned.
+type Page struct {
+	Records  []Record      // in order; may be empty although more lie ahead
+	Behind   time.Duration // how far this page is from the shard's tip; 0 = caught up
+	Ended    bool          // the shard is closed and this was its last page
+	Children []Shard       // shards that follow an ended one, where the service said so
+	Trimmed  bool          // the position asked for was no longer there: records may have been trimmed unread
+	Bytes    int           // memory that the page holds
+}

@@ -1,0 +1,67 @@
+// Package warehouse loads orders and shard positions into the warehouse, each
+// load in one transaction, so that a record takes effect exactly once.
+package warehouse
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// Errors that a caller tells apart, whatever the warehouse calls them.
+var (
+	// ErrThrottled: the warehouse's API asks for fewer calls.
+	ErrThrottled = errors.New("warehouse: throttled")
+	// ErrConflict: the transaction lost against another one and was rolled
+	// back whole; running it again is right.
+	ErrConflict = errors.New("warehouse: transaction conflict")
+	// ErrUnavailable: the warehouse cannot be reached or does not start
+	// statements (a paused cluster).
+	ErrUnavailable = errors.New("warehouse: unavailable")
+	// ErrDenied: the caller may not do this; see the wrapped error.
+	ErrDenied = errors.New("warehouse: access denied")
+)
+
+// DB runs SQL in the warehouse.
+type DB interface {
+	// Run executes the statements in order as one transaction: all of them take
+	// effect, or none. token names this attempt (1 to 64 characters): calling
+	// Run again with the same token and statements after a lost reply does not
+	// run them a second time where the warehouse remembers tokens. It returns a
+	// Result for each statement.
+	//
+	// A *StatementError says that the warehouse refused one statement and rolled
+	// the transaction back. Any other error leaves open whether the transaction
+	// took effect.
+	Run(ctx context.Context, token string, statements []string) ([]Result, error)
+}
+
+// Result is what one statement returned.
+type Result struct {
+	Columns  []string
+	Rows     [][]Value
+	Affected int64 // rows changed, -1 where not known
+}
+
+// Value is one field as text, as the warehouse writes it.
+type Value struct {
+	Text string
+	Null bool
+}
+
+// StatementError is the warehouse's refusal of a statement.
+type StatementError struct {
+	Index   int    // of the statement in the batch, from 0; -1 where not known
+	Message string // the warehouse's own words
+	Kind    error  // ErrConflict, ErrUnavailable, ... where the edge could tell; else nil
+}
+
+func (e *StatementError) Error() string {
+	if e.Index >= 0 {
+		return fmt.Sprintf("statement %d: %s", e.Index+1, e.Message)
+	}
+	return e.Message
+}
+
+// Unwrap gives the kind, so that errors.Is(err, ErrConflict) works.
+func (e *StatementError) Unwrap() error { return e.Kind }

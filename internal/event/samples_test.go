@@ -1,0 +1,90 @@
+package event
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+)
+
+// at is the UTC microseconds of a time in RFC 3339.
+func at(t testing.TB, text string) int64 {
+	t.Helper()
+	when, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return when.UnixMicro()
+}
+
+func TestSampleOrders(t *testing.T) {
+	rows := map[string][]Order{
+		"documented.ndjson": {
+			{"ord-000001", "cust-17", "order_created", 1, 1, 495, at(t, "2026-11-20T08:15:30Z")},
+			{"ord-000002", "cust-18", "order_created", 2, 3, 1250, at(t, "2026-11-20T08:15:31.25Z")},
+			{"ord-000003", "cust-19", "order_created", 2, 2, 725, at(t, "2026-11-20T08:15:59.999999Z")},
+			{"ord-000001", "cust-17", "order_completed", 1, 1, 495, at(t, "2026-11-20T08:21:02Z")},
+			{"ord-000004", "cust-17", "order_created", 3, 0, 0, at(t, "2026-11-20T09:00:00Z")},
+			{"ord-000002", "cust-18", "order_cancelled", 2, 3, 1250, at(t, "2026-11-20T08:16:00Z")},
+			{"ord-000003", "cust-19", "order_created", 2, 2, 725, at(t, "2026-11-20T08:15:59.999999Z")},
+		},
+		"order-service.ndjson": {
+			{"9f1c1b60-5a37-4a52-a1ad-0b6d4e1c0a01", "user-12-881", "order_created", 1, 3, 1300, 1795163730e6},
+			{"9f1c1b60-5a37-4a52-a1ad-0b6d4e1c0a02", "user-3-17", "order_created", 5, 3, 1035, 1795163731e6},
+			{"9f1c1b60-5a37-4a52-a1ad-0b6d4e1c0a03", "test-1", "order_created", 1, 1, 495, 1795163732e6},
+			{"9f1c1b60-5a37-4a52-a1ad-0b6d4e1c0a04", "user-7-404", "order_created", 2, 0, 0, 1795163733e6},
+			{"9f1c1b60-5a37-4a52-a1ad-0b6d4e1c0a05", `名前-O'Brien\x`, "order_ready", 4, 2, 900, 1795163734e6},
+		},
+	}
+	for name, want := range rows {
+		records := lines(t, name)
+		if len(records) != len(want) {
+			t.Errorf("%s holds %d records, want %d", name, len(records), len(want))
+			continue
+		}
+		for i, record := range records {
+			var got Order
+			if rejected := Decode(record, arrival, &got); rejected != nil {
+				t.Errorf("%s line %d: %v", name, i+1, rejected)
+			} else if got != want[i] {
+				t.Errorf("%s line %d:\n got %+v\nwant %+v", name, i+1, got, want[i])
+			}
+		}
+	}
+}
+
+func TestSampleOtherFamilies(t *testing.T) {
+	for _, name := range []string{"inventory.ndjson", "payments.ndjson"} {
+		for i, record := range lines(t, name) {
+			wantRejected(t, record, UnknownFamily, "%s line %d", name, i+1)
+		}
+	}
+}
+
+func TestSampleInvalid(t *testing.T) {
+	for i, line := range lines(t, "invalid.ndjson") {
+		var bad struct {
+			Why  Reason
+			Data []byte `json:"data_base64"`
+		}
+		if err := json.Unmarshal(line, &bad); err != nil {
+			t.Fatal(err)
+		}
+		wantRejected(t, bad.Data, bad.Why, "line %d", i+1)
+	}
+}
+
+// wantRejected checks that the record is rejected for the reason, and that the
+// row is left alone.
+func wantRejected(t *testing.T, record []byte, want Reason, format string, args ...any) {
+	t.Helper()
+	o := Order{OrderID: "untouched"}
+	rejected := Decode(record, arrival, &o)
+	switch {
+	case rejected == nil:
+		t.Errorf(format+": taken as %+v, want %q", append(args, o, want)...)
+	case rejected.Reason != want:
+		t.Errorf(format+": %v, want %q", append(args, rejected, want)...)
+	case o != Order{OrderID: "untouched"}:
+		t.Errorf(format+": rejected, but the row became %+v", append(args, o)...)
+	}
+}

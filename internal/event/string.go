@@ -1,0 +1,125 @@
+package event
+
+import (
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// bytes is the text of the token as it stands in the record.
+func (s *scanner) bytes(t token) []byte { return s.data[t.start:t.end] }
+
+// unescaped is the value of a string: a part of the record itself where it has
+// no escapes, which is what saves the allocation. lone tells that it holds half
+// of a surrogate pair; that half is then written as the three bytes that UTF-8
+// would have for it, so that different keys stay different.
+func (s *scanner) unescaped(t token) (value string, lone bool) {
+	raw := s.bytes(t)
+	if !t.escaped {
+		return unsafe.String(unsafe.SliceData(raw), len(raw)), false
+	}
+	return unescape(raw)
+}
+
+// unescape resolves the escapes of a string that the scanner let through.
+func unescape(raw []byte) (value string, lone bool) {
+	out := make([]byte, 0, len(raw))
+	for i := 0; i < len(raw); {
+		c := raw[i]
+		if c != '\\' {
+			out = append(out, c)
+			i++
+			continue
+		}
+		c = raw[i+1]
+		if c != 'u' {
+			out = append(out, plainEscape(c))
+			i += 2
+			continue
+		}
+		r, _ := hex4(raw[i+2:])
+		i += 6
+		if utf16.IsSurrogate(r) {
+			if pair := surrogatePair(r, raw[i:]); pair != utf8.RuneError {
+				r = pair
+				i += 6
+			} else {
+				lone = true
+				out = append(out, 0xE0|byte(r>>12), 0x80|byte(r>>6)&0x3F, 0x80|byte(r)&0x3F)
+				continue
+			}
+		}
+		out = utf8.AppendRune(out, r)
+	}
+	return unsafe.String(unsafe.SliceData(out), len(out)), lone
+}
+
+// surrogatePair joins a high surrogate with the low one that rest begins with;
+// utf8.RuneError if they are no pair.
+func surrogatePair(high rune, rest []byte) rune {
+	if len(rest) < 6 || rest[0] != '\\' || rest[1] != 'u' {
+		return utf8.RuneError
+	}
+	low, _ := hex4(rest[2:])
+	return utf16.DecodeRune(high, low)
+}
+
+func plainEscape(c byte) byte {
+	switch c {
+	case 'b':
+		return '\b'
+	case 'f':
+		return '\f'
+	case 'n':
+		return '\n'
+	case 'r':
+		return '\r'
+	case 't':
+		return '\t'
+	}
+	return c // the quote, the backslash and the slash stand for themselves
+}
+
+// textFault is what keeps a value from being the text of a column.
+type textFault uint8
+
+const (
+	textFine textFault = iota
+	textMissing
+	textNull
+	textNotString
+	textEmpty
+	textTooLong
+	textNotUTF8
+	textNUL
+	textLoneSurrogate
+)
+
+// column reads a value as the text of a column that holds up to limit bytes.
+func (s *scanner) column(t token, limit int) (string, textFault) {
+	switch t.kind {
+	case kindString:
+	case kindAbsent:
+		return "", textMissing
+	case kindNull:
+		return "", textNull
+	default:
+		return "", textNotString
+	}
+	value, lone := s.unescaped(t)
+	switch {
+	case value == "":
+		return "", textEmpty
+	case len(value) > limit:
+		return "", textTooLong
+	// The text as it came: a lone surrogate is a fault of its own.
+	case t.wide && !utf8.Valid(s.bytes(t)):
+		return "", textNotUTF8
+	case t.escaped && strings.IndexByte(value, 0) >= 0:
+		return "", textNUL // only an escape can bring one: the grammar refuses the byte itself
+	case lone:
+		return "", textLoneSurrogate
+	}
+	return value, textFine
+}

@@ -1,0 +1,161 @@
+package dialect
+
+import "strings"
+
+// version is what Redshift answers to VERSION(), after its PostgreSQL ancestor.
+const version = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 (Red Hat 3.4.2-6.fc3), Redshift 1.0.0 (localaws)"
+
+// expr appends the tokens [lo,hi) to dst, with Redshift's functions, types and
+// keywords replaced by the engine's. The range holds whole parentheses.
+func (t *translation) expr(dst []token, lo, hi int) []token {
+	var tail []token
+	for i := lo; i < hi && t.err == nil; {
+		k := t.toks[i]
+		next := i + 1
+		switch {
+		case t.match[i] > 0:
+			dst = append(dst, k)
+			dst = t.expr(dst, i+1, t.match[i])
+			dst = append(dst, t.toks[t.match[i]])
+			next = t.match[i] + 1
+		case k.is("::"):
+			dst, next = t.castSuffix(dst, i)
+		case k.is("like", "ilike"):
+			dst, next = t.like(dst, i, hi)
+		case k.name() && !t.at(i-1).is(".") && t.stripped(i) > 0:
+			next = i + t.stripped(i)
+		case k.kind == word && !t.at(i-1).is("."):
+			dst, next, tail = t.keyword(dst, i, hi, tail)
+		default:
+			dst = append(dst, k)
+		}
+		i = next
+	}
+	return append(dst, tail...)
+}
+
+// stripped returns how many tokens of a qualified name at i say only what the
+// engine takes for granted: the session's database, and DuckDB's schema.
+func (t *translation) stripped(i int) int {
+	n := 0
+	if t.at(i).text == lower(t.session.Database) && t.at(i+1).is(".") && t.at(i+2).name() && t.at(i+3).is(".") && t.at(i+4).name() {
+		n = 2
+	}
+	if t.engine == DuckDB && t.at(i+n).text == "public" && t.at(i+n).name() && t.at(i+n+1).is(".") {
+		n += 2
+	}
+	return n
+}
+
+// keyword rewrites a word that Redshift gives a meaning of its own: a
+// function's name before its arguments, or a keyword. tail is what has to stand
+// at the end of the range.
+func (t *translation) keyword(dst []token, i, hi int, tail []token) ([]token, int, []token) {
+	k := t.toks[i]
+	if t.at(i+1).is("(") && i+1 < hi {
+		out, next := t.call(dst, i)
+		return out, next, tail
+	}
+	switch k.text {
+	case "sysdate":
+		return t.add(dst, t.now(sysdate)), i + 1, tail
+	case "current_timestamp", "localtimestamp", "current_time", "localtime":
+		t.leaderOnly()
+	case "current_user", "session_user", "user":
+		return t.add(dst, "CAST(", quotedText(t.session.User), "AS varchar)"), i + 1, tail
+	case "approximate":
+		return dst, i + 1, tail
+	case "values":
+		if t.at(i+1).is("(") {
+			break
+		}
+	case "select":
+		return t.top(append(dst, k), i, tail)
+	}
+	return append(dst, k), i + 1, tail
+}
+
+// top turns SELECT TOP n into a LIMIT at the end of the query.
+func (t *translation) top(dst []token, i int, tail []token) ([]token, int, []token) {
+	next := i + 1
+	if t.at(next).is("distinct", "all") {
+		dst = append(dst, t.at(next))
+		next++
+	}
+	if t.at(next).is("top") && t.at(next+1).kind == number {
+		tail = append(tail, token{kind: word, text: "limit"}, t.at(next+1))
+		next += 2
+	}
+	return dst, next, tail
+}
+
+// leaderOnly refuses functions that run on the leader node alone in a
+// statement that reads or writes a table.
+func (t *translation) leaderOnly() {
+	if t.tables && t.err == nil {
+		t.err = fail("Specified types or functions (one per INFO message) not supported on Redshift tables.")
+	}
+}
+
+// castSuffix rewrites ::type.
+func (t *translation) castSuffix(dst []token, i int) ([]token, int) {
+	d, next, err := t.dataType(i+1, "")
+	if err != nil {
+		t.err = err
+		return dst, i + 1
+	}
+	return append(dst, t.toks[i], token{kind: raw, text: d.spell(t.engine)}), next
+}
+
+// like gives the pattern the escape character that Redshift has by default.
+func (t *translation) like(dst []token, i, hi int) ([]token, int) {
+	dst = append(dst, t.toks[i])
+	p := t.at(i + 1)
+	if t.engine == Postgres || p.kind != text || i+1 >= hi || t.at(i+2).is("escape", "||") || !strings.Contains(p.text, `\`) {
+		return dst, i + 1
+	}
+	return t.add(append(dst, p), `ESCAPE '\'`), i + 2
+}
+
+// quotedText marks a string that add writes as a literal.
+type quotedText string
+
+// span is a range of the input's tokens.
+type span struct{ lo, hi int }
+
+// add appends engine SQL: strings as they stand, quotedText as literals, spans
+// of the input rewritten.
+func (t *translation) add(dst []token, parts ...any) []token {
+	for _, p := range parts {
+		switch p := p.(type) {
+		case string:
+			dst = append(dst, token{kind: raw, text: p})
+		case quotedText:
+			dst = append(dst, token{kind: text, text: string(p)})
+		case span:
+			dst = t.expr(dst, p.lo, p.hi)
+		}
+	}
+	return dst
+}
+
+// moment names one of Redshift's clocks.
+type moment int
+
+const (
+	sysdate moment = iota // start of the transaction, microseconds
+	getdate               // start of the statement, whole seconds
+)
+
+// now writes the expression of a clock, as a TIMESTAMP in UTC. DuckDB has only
+// the transaction's start.
+func (t *translation) now(m moment) string {
+	clock := "now()"
+	if t.engine == Postgres && m == getdate {
+		clock = "statement_timestamp()"
+	}
+	if m == getdate {
+		return "date_trunc('second', " + clock + " AT TIME ZONE 'UTC')"
+	}
+	return "(" + clock + " AT TIME ZONE 'UTC')"
+}

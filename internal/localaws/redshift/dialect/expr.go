@@ -66,7 +66,7 @@ func (t *translation) keyword(dst []token, i, hi int, tail []token) ([]token, in
 	case "approximate":
 		return dst, i + 1, tail
 	case "values":
-		if t.at(i+1).is("(") {
+		if t.at(i + 1).is("(") {
 			break
 		}
 	case "select":

@@ -114,7 +114,7 @@ func checkText(v string) error {
 }
 
 // quoteLiteral writes the value so that the engine reads exactly it, whatever
-// its settings: PostgreSQL's E'' form does not depend on
+// its settings: PostgreSQL's E” form does not depend on
 // standard_conforming_strings, and DuckDB knows no backslash escapes.
 func quoteLiteral(b *strings.Builder, e Engine, value string) {
 	if e == Postgres && strings.IndexByte(value, '\\') >= 0 {

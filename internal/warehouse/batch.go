@@ -1,0 +1,53 @@
+package warehouse
+
+import (
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+// Batch is what one load brings into the warehouse: rows, and the moves of the
+// shards that they came from. Rows of a shard that the warehouse does not
+// accept vanish; the others go in.
+type Batch struct {
+	Stream string
+	Moves  []Move
+	Rows   []Row // in the order in which they take effect
+}
+
+// Move asks to advance one shard, whose rows are in the same batch.
+type Move struct {
+	Shard        string
+	Term         int64           // the term that the worker claimed
+	From         stream.Position // where the warehouse must stand for the move to be accepted
+	To           stream.Position
+	ArrivedUntil time.Time // all records of the shard that arrived before it are at or before To; zero = not known
+}
+
+// Row is one order of a batch.
+type Row struct {
+	Move  int // index in Batch.Moves
+	Order *event.Order
+}
+
+// Verdict is what became of a move.
+type Verdict int
+
+// The verdicts.
+const (
+	// Committed: the move and its rows are in, by this load or by an earlier try of it.
+	Committed Verdict = iota
+	// Refused: the shard is held by a later term, or does not stand where the
+	// move starts. Nothing of the shard went in.
+	Refused
+)
+
+// Outcome is the warehouse's answer for one move.
+type Outcome struct {
+	Verdict  Verdict
+	Term     int64           // of the shard in the warehouse now
+	Position stream.Position // of the shard in the warehouse now
+	Changed  int64           // rows of fact_orders that the move's rows wrote
+	Known    bool            // Changed is known; not so when an earlier try committed
+}

@@ -1,0 +1,93 @@
+package warehouse
+
+import (
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Redshift reads backslash escapes inside ordinary '…' literals (it comes from
+// PostgreSQL 8.0), so both the quote and the backslash are doubled: a trailing
+// backslash would otherwise swallow the closing quote. Nothing else is special
+// in a literal. A NUL byte, which no literal can hold, never reaches this
+// point: the decoder rejects it.
+
+// appendQuoted appends s as a SQL string literal.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '\'')
+	for {
+		i := strings.IndexAny(s, `'\`)
+		if i < 0 {
+			break
+		}
+		b = append(b, s[:i+1]...)
+		b = append(b, s[i])
+		s = s[i+1:]
+	}
+	b = append(b, s...)
+	return append(b, '\'')
+}
+
+// Quote returns s as a SQL string literal of Redshift.
+func Quote(s string) string { return string(appendQuoted(make([]byte, 0, len(s)+2), s)) }
+
+// appendCents appends an amount in cents as a decimal with two digits.
+func appendCents(b []byte, cents int64) []byte {
+	if cents < 0 {
+		b = append(b, '-')
+		cents = -cents
+	}
+	b = strconv.AppendInt(b, cents/100, 10)
+	return append(b, '.', byte('0'+cents%100/10), byte('0'+cents%10))
+}
+
+const microsPerSecond = 1_000_000
+
+// appendTimestamp appends a time in microseconds since 1970 as
+// YYYY-MM-DD HH:MI:SS.ffffff in UTC. It is written by hand because it runs
+// once a row: time.AppendFormat costs three times as much.
+func appendTimestamp(b []byte, micros int64) []byte {
+	t := time.Unix(micros/microsPerSecond, 0).UTC() // event times are after 1970: no negative remainder
+	year, month, day := t.Date()
+	b = appendPadded(b, year, 4)
+	b = append(b, '-')
+	b = appendPadded(b, int(month), 2)
+	b = append(b, '-')
+	b = appendPadded(b, day, 2)
+	b = append(b, ' ')
+	b = appendPadded(b, t.Hour(), 2)
+	b = append(b, ':')
+	b = appendPadded(b, t.Minute(), 2)
+	b = append(b, ':')
+	b = appendPadded(b, t.Second(), 2)
+	b = append(b, '.')
+	return appendPadded(b, int(micros%microsPerSecond), 6)
+}
+
+func appendPadded(b []byte, n, width int) []byte {
+	start := len(b)
+	for range width {
+		b = append(b, '0')
+	}
+	for i := start + width - 1; i >= start && n > 0; i-- {
+		b[i] = byte('0' + n%10)
+		n /= 10
+	}
+	return b
+}
+
+// timestampLiteral is t as a quoted literal, or NULL for the zero time.
+func timestampLiteral(t time.Time) string {
+	if t.IsZero() {
+		return "NULL"
+	}
+	return "'" + string(appendTimestamp(nil, t.UnixMicro())) + "'"
+}
+
+// timestampLayout reads what a TIMESTAMP column returns as text; the engines
+// print between none and six digits of the fraction.
+const timestampLayout = "2006-01-02 15:04:05.999999"
+
+func parseTimestamp(s string) (time.Time, error) {
+	return time.Parse(timestampLayout, strings.Replace(s, "T", " ", 1))
+}

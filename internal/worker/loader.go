@@ -1,0 +1,346 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// takeRecords bounds what one round takes from the queue. The fill may split it
+// further.
+const takeRecords = 100_000
+
+// Run claims and loads until ctx ends. It is the only goroutine that writes to
+// the warehouse: one load at a time keeps positions contiguous.
+func (w *Worker) Run(ctx context.Context) error {
+	defer close(w.done)
+	progress := newProgress(w.log, w.cfg.Metrics)
+	for {
+		due, changed := w.queue.due(time.Now(), w.cfg.BatchSize, w.cfg.PollInterval)
+		if due >= 0 {
+			due = max(due, w.pace.wait(time.Now()))
+		}
+		if due == 0 {
+			w.pace.started(time.Now())
+			w.loadSpans(ctx, w.queue.take(takeRecords))
+			progress.tell(w.Status())
+			if ctx.Err() != nil {
+				return nil
+			}
+			continue
+		}
+		timer, fired := after(due)
+		select {
+		case c := <-w.claims:
+			w.answerClaims(ctx, c)
+		case <-changed:
+		case <-fired:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		timer.Stop()
+	}
+}
+
+// after is a timer, or one that never fires for a negative wait.
+func after(d time.Duration) (*time.Timer, <-chan time.Time) {
+	t := time.NewTimer(max(d, 0))
+	if d < 0 {
+		t.Stop()
+		return t, nil
+	}
+	return t, t.C
+}
+
+// load is spans as the warehouse takes them.
+type load struct {
+	spans   []span
+	batch   warehouse.Batch
+	owners  []*shard                       // of batch.Moves
+	letters map[*shard][]deadletter.Letter // rejected records, to be stored before the batch goes in
+	places  []place                        // where each of batch.Rows came from
+	rejects int                            // letters in all
+}
+
+// place is a record in load.spans.
+type place struct{ span, record int }
+
+// build turns spans into a batch. Spans of shards that are no longer ours are
+// left out: the next owner reads them again.
+func (w *Worker) build(spans []span) *load {
+	l := &load{spans: spans, letters: make(map[*shard][]deadletter.Letter)}
+	l.batch.Stream = w.cfg.Stream
+	moves := make(map[*shard]int)
+	total := 0
+	for _, sp := range spans {
+		total += sp.hi - sp.lo
+	}
+	l.batch.Rows = make([]warehouse.Row, 0, total)
+	l.places = make([]place, 0, total)
+	for i, sp := range spans {
+		s := sp.shard
+		at, ours := w.queue.standing(s)
+		if !ours {
+			continue
+		}
+		m, seen := moves[s]
+		if !seen {
+			m = len(l.batch.Moves)
+			moves[s] = m
+			l.owners = append(l.owners, s)
+			l.batch.Moves = append(l.batch.Moves, warehouse.Move{Shard: s.term.Shard.ID, Term: s.term.N, From: at, To: at})
+		}
+		w.buildSpan(l, i, m)
+	}
+	w.advanceIdle(l, moves)
+	return l
+}
+
+func (w *Worker) buildSpan(l *load, i, m int) {
+	sp := l.spans[i]
+	rejects := sp.rejects
+	for r := sp.lo; r < sp.hi; r++ {
+		for len(rejects) > 0 && rejects[0].record < r {
+			rejects = rejects[1:]
+		}
+		if len(rejects) > 0 && rejects[0].record == r {
+			l.letters[sp.shard] = append(l.letters[sp.shard], w.letter(sp.chunk, r, string(rejects[0].Reason), rejects[0].Detail))
+			l.rejects++
+			continue
+		}
+		l.batch.Rows = append(l.batch.Rows, warehouse.Row{Move: m, Order: &sp.orders[r]})
+		l.places = append(l.places, place{i, r})
+	}
+	move := &l.batch.Moves[m]
+	if sp.hi > sp.lo {
+		last := sp.records[sp.hi-1]
+		move.To = stream.After(last)
+		if last.ArrivedAt.After(move.ArrivedUntil) {
+			move.ArrivedUntil = last.ArrivedAt
+		}
+	}
+	if sp.ends && sp.last() {
+		move.To = stream.Position{Sequence: stream.ShardEnd}
+	}
+}
+
+// advanceIdle lets shards that are caught up and have nothing to load tell so
+// in passing, so that one quiet shard does not hold the completeness watermark
+// back. A wholly idle stream costs no loads.
+func (w *Worker) advanceIdle(l *load, inBatch map[*shard]int) {
+	if len(l.batch.Moves) == 0 {
+		return
+	}
+	for _, s := range w.owned() {
+		if _, busy := inBatch[s]; busy {
+			continue
+		}
+		at, until, idle := w.queue.idle(s, w.cfg.PollInterval)
+		if !idle {
+			continue
+		}
+		l.owners = append(l.owners, s)
+		l.batch.Moves = append(l.batch.Moves, warehouse.Move{Shard: s.term.Shard.ID, Term: s.term.N, From: at, To: at, ArrivedUntil: until})
+	}
+}
+
+func (w *Worker) letter(c *chunk, record int, reason, detail string) deadletter.Letter {
+	r := c.records[record]
+	return deadletter.Letter{
+		Reason: reason, Detail: detail, Stream: w.cfg.Stream, ShardID: c.shard.term.Shard.ID,
+		SequenceNumber: r.SequenceNumber, SubSequenceNumber: r.SubSequence, PartitionKey: r.PartitionKey,
+		ArrivedAt: r.ArrivedAt, RejectedAt: time.Now().UTC(), Data: r.Data,
+	}
+}
+
+// loadSpans loads what was taken from the queue, in as many loads as the fill
+// needs, and returns when all of it is settled or ctx has ended.
+func (w *Worker) loadSpans(ctx context.Context, spans []span) {
+	for len(spans) > 0 && ctx.Err() == nil {
+		l := w.build(spans)
+		rest := []span(nil)
+		if fits := w.cfg.Warehouse.Fits(l.batch.Rows); fits < len(l.batch.Rows) {
+			spans, rest = cut(spans, l.places[fits])
+			l = w.build(spans)
+		}
+		w.load(ctx, l)
+		spans = rest
+		if len(rest) > 0 {
+			w.pause(ctx, w.pace.wait(time.Now()))
+			w.pace.started(time.Now())
+		}
+	}
+}
+
+// cut splits spans before the record at p.
+func cut(spans []span, p place) (head, rest []span) {
+	head = append(head, spans[:p.span]...)
+	sp := spans[p.span]
+	if p.record > sp.lo {
+		head = append(head, span{sp.chunk, sp.lo, p.record})
+	}
+	rest = append(rest, span{sp.chunk, p.record, sp.hi})
+	return head, append(rest, spans[p.span+1:]...)
+}
+
+// load brings one load in, however often it takes, and settles its spans. A
+// refusal that stays is traced to the row that causes it (split.go).
+func (w *Worker) load(ctx context.Context, l *load) {
+	if len(l.batch.Moves) == 0 { // all of its shards were lost meanwhile
+		w.queue.settle(l.spans, nil)
+		return
+	}
+	retry := newBackoff()
+	for attempt := 1; ctx.Err() == nil; attempt++ {
+		err := w.attempt(ctx, l)
+		if err == nil {
+			return
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		w.cfg.Metrics.WriteErrors.Add(1)
+		if w.dataAtFault(err) && attempt >= refusalsBeforeSplit {
+			w.split(ctx, l, err)
+			return
+		}
+		w.errs.tell("load failed; it is tried again, nothing is lost", err, "rows", len(l.batch.Rows), "shards", len(l.batch.Moves), "attempt", attempt)
+		if errors.Is(err, warehouse.ErrThrottled) {
+			w.pace.throttled()
+		}
+		w.pause(ctx, max(retry.next(), w.pace.wait(time.Now())))
+		w.pace.started(time.Now())
+	}
+	w.queue.settle(l.spans, nil)
+}
+
+// attempt stores the letters and runs the load once. Letters come first: once
+// the position has moved past a rejected record, nobody reads it again.
+func (w *Worker) attempt(ctx context.Context, l *load) error {
+	for s, letters := range l.letters {
+		from, _ := w.queue.position(s)
+		if err := w.cfg.Letters.Put(ctx, from, letters); err != nil {
+			return fmt.Errorf("store %d rejected records of shard %s: %w", len(letters), s.term.Shard.ID, err)
+		}
+	}
+	started := time.Now()
+	stopWaiting := w.watch(ctx, started, len(l.batch.Rows))
+	outcomes, err := w.cfg.Warehouse.Load(ctx, l.batch)
+	stopWaiting()
+	if err != nil {
+		return err
+	}
+	w.pace.succeeded()
+	w.settle(l, outcomes, started)
+	return nil
+}
+
+// watch says so when the warehouse takes its time, until the returned function
+// is called.
+func (w *Worker) watch(ctx context.Context, started time.Time, rows int) (stop func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		tick := time.NewTicker(slowLoad)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				w.log.Warn("the warehouse has not finished a load; reading goes on up to the memory bound",
+					"waiting", time.Since(started).Round(time.Second), "rows", rows,
+					"hint", "is the cluster paused, resizing or overloaded?")
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() { cancel(); <-finished }
+}
+
+// slowLoad is after how long a load is worth a warning, and how often.
+const slowLoad = 15 * time.Second
+
+// settle takes the warehouse's answer: shards that went in move on, shards that
+// were refused are given up.
+func (w *Worker) settle(l *load, outcomes []warehouse.Outcome, started time.Time) {
+	moved := make(map[*shard]move)
+	for i, o := range outcomes {
+		s, m := l.owners[i], l.batch.Moves[i]
+		if o.Verdict == warehouse.Committed {
+			moved[s] = move{m.To, m.ArrivedUntil}
+			w.cfg.Note(m.Shard, m.To)
+			continue
+		}
+		w.log.Warn("the warehouse refused a shard's rows; giving the shard up", "shard", m.Shard, "term", m.Term,
+			"from", m.From.String(), "warehouse_term", o.Term, "warehouse_position", o.Position.String())
+		w.queue.drop(s)
+		s.stop(errRefused)
+	}
+	w.count(l, outcomes, moved, started)
+	w.queue.settle(l.spans, moved)
+}
+
+func (w *Worker) count(l *load, outcomes []warehouse.Outcome, moved map[*shard]move, started time.Time) {
+	m, now := w.cfg.Metrics, time.Now()
+	m.WriteDuration.Observe(now.Sub(started), 1)
+	var changed int64
+	known := true
+	for _, o := range outcomes {
+		if o.Verdict == warehouse.Committed {
+			changed += o.Changed
+			known = known && o.Known
+		}
+	}
+	records := 0
+	for _, sp := range l.spans {
+		if _, in := moved[sp.shard]; !in {
+			continue
+		}
+		records += sp.hi - sp.lo
+		w.countLatency(sp, now)
+	}
+	rejected := 0
+	for s, letters := range l.letters {
+		if _, in := moved[s]; in {
+			rejected += len(letters)
+		}
+	}
+	written := records - rejected
+	m.RecordsProcessed.Add(records)
+	m.RecordsRejected.Add(rejected)
+	m.EventsWritten.Add(written)
+	if known {
+		m.DuplicateEvents.Add(written - int(changed))
+	}
+	w.log.Debug("loaded", "records", records, "rejected", rejected, "changed", changed,
+		"took", now.Sub(started).Round(time.Millisecond))
+}
+
+// countLatency observes runs of records that arrived in the same instant together.
+func (w *Worker) countLatency(sp span, now time.Time) {
+	for i := sp.lo; i < sp.hi; {
+		at, n := sp.records[i].ArrivedAt, 1
+		for i+n < sp.hi && sp.records[i+n].ArrivedAt.Equal(at) {
+			n++
+		}
+		w.cfg.Metrics.EndToEnd.Observe(now.Sub(at), n)
+		i += n
+	}
+}
+
+// pause waits for d, or until ctx ends.
+func (w *Worker) pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}

@@ -1,0 +1,239 @@
+package worker
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+// queue holds the decoded records of all shards in the order in which they
+// came. It is first in, first out, so that what a load takes is a prefix of
+// each shard's records: positions stay contiguous without being tracked.
+type queue struct {
+	limit int64 // bytes
+
+	mu      sync.Mutex // guards what follows, and the fields of shard that say so
+	chunks  []*chunk
+	records int           // in chunks
+	held    int64         // bytes of chunks, and of those being loaded
+	urgent  int           // shards that wait for their last records to be loaded
+	changed chan struct{} // closed and replaced whenever something changes
+}
+
+// chunk is one decoded page.
+type chunk struct {
+	shard   *shard
+	records []stream.Record
+	orders  []event.Order // orders[i] is from records[i], unless that was rejected
+	rejects []reject      // in order
+	ends    bool          // the shard ends after this chunk
+	bytes   int64
+	queued  time.Time
+}
+
+type reject struct {
+	record int // index in chunk.records
+	event.Rejection
+}
+
+// span is a stretch of a chunk.
+type span struct {
+	*chunk
+	lo, hi int // records[lo:hi]
+}
+
+// last reports whether the span reaches the end of its chunk.
+func (s span) last() bool { return s.hi == len(s.records) }
+
+func newQueue(limit int64) *queue {
+	return &queue{limit: limit, changed: make(chan struct{})}
+}
+
+func (q *queue) broadcast() {
+	close(q.changed)
+	q.changed = make(chan struct{})
+}
+
+// room waits until the queue has room for another page.
+func (q *queue) room(ctx context.Context) error {
+	for {
+		q.mu.Lock()
+		free, changed := q.held < q.limit, q.changed
+		q.mu.Unlock()
+		if free {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// add appends a chunk, and notes how far behind the shard's reading is. A chunk
+// of a shard that is gone is dropped.
+func (q *queue) add(c *chunk, behind time.Duration, caughtUp time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s := c.shard
+	if s.gone {
+		return
+	}
+	s.behind = behind
+	s.caughtUp = caughtUp
+	if len(c.records) == 0 && !c.ends {
+		return
+	}
+	s.ended = c.ends
+	s.waiting += weight(c, 0, len(c.records))
+	q.chunks = append(q.chunks, c)
+	q.records += len(c.records)
+	q.held += c.bytes
+	q.broadcast()
+}
+
+// weight counts what of a chunk waits for a load: its records, and its end.
+func weight(c *chunk, lo, hi int) int {
+	n := hi - lo
+	if c.ends && hi == len(c.records) {
+		n++
+	}
+	return n
+}
+
+// drop removes what waits of a shard that is no longer ours.
+func (q *queue) drop(s *shard) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	s.gone = true
+	q.chunks = slices.DeleteFunc(q.chunks, func(c *chunk) bool {
+		if c.shard != s {
+			return false
+		}
+		q.records -= len(c.records)
+		q.held -= c.bytes
+		return true
+	})
+	q.broadcast()
+}
+
+// due tells in how long the next load is to start by what waits: 0 = now,
+// negative = nothing waits.
+func (q *queue) due(now time.Time, batch int, patience time.Duration) (time.Duration, <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	switch {
+	case len(q.chunks) == 0:
+		return -1, q.changed
+	case q.urgent > 0, q.records >= batch, q.held >= q.limit, slices.ContainsFunc(q.chunks, func(c *chunk) bool { return c.ends }):
+		return 0, q.changed
+	default:
+		return max(0, q.chunks[0].queued.Add(patience).Sub(now)), q.changed
+	}
+}
+
+// take removes up to most records from the front of the queue. They stay
+// counted in held and in their shards' waiting until settle.
+func (q *queue) take(most int) []span {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	var out []span
+	for len(q.chunks) > 0 && most > 0 {
+		c := q.chunks[0]
+		if len(c.records) > most {
+			head, tail := split(c, most)
+			q.chunks[0] = tail
+			c = head
+		} else {
+			q.chunks[0] = nil
+			q.chunks = q.chunks[1:]
+		}
+		out = append(out, span{c, 0, len(c.records)})
+		most -= max(1, len(c.records))
+		q.records -= len(c.records)
+	}
+	return out
+}
+
+// split cuts a chunk in two. Both parts keep the page's memory alive, so the
+// tail carries all of its weight.
+func split(c *chunk, at int) (head, tail *chunk) {
+	cut := slices.IndexFunc(c.rejects, func(r reject) bool { return r.record >= at })
+	if cut < 0 {
+		cut = len(c.rejects)
+	}
+	head = &chunk{shard: c.shard, records: c.records[:at], orders: c.orders[:at], rejects: c.rejects[:cut], queued: c.queued}
+	tail = &chunk{shard: c.shard, records: c.records[at:], orders: c.orders[at:], ends: c.ends, bytes: c.bytes, queued: c.queued}
+	for _, r := range c.rejects[cut:] {
+		r.record -= at
+		tail.rejects = append(tail.rejects, r)
+	}
+	return head, tail
+}
+
+// settle ends the stay of a load's spans: they are in the warehouse, or will
+// not come in by our hand. Shards that moved are at their new positions.
+func (q *queue) settle(spans []span, moved map[*shard]move) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for s, m := range moved {
+		s.committed = m.to
+		if !m.arrivedUntil.IsZero() {
+			s.arrivedUntil = m.arrivedUntil
+		}
+	}
+	for _, sp := range spans {
+		sp.shard.waiting -= weight(sp.chunk, sp.lo, sp.hi)
+		if sp.last() {
+			q.held -= sp.bytes
+		}
+	}
+	q.broadcast()
+}
+
+type move struct {
+	to           stream.Position
+	arrivedUntil time.Time
+}
+
+// hurry makes loads start at once while its sum is positive.
+func (q *queue) hurry(n int) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.urgent += n
+	q.broadcast()
+}
+
+func (q *queue) position(s *shard) (stream.Position, <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return s.committed, q.changed
+}
+
+func (q *queue) waiting(s *shard) (int, <-chan struct{}) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return s.waiting, q.changed
+}
+
+// standing is the shard's committed position, and whether the shard is ours.
+func (q *queue) standing(s *shard) (stream.Position, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return s.committed, !s.gone
+}
+
+// idle reports whether a shard that is caught up has nothing to load but news:
+// all that arrived before until is loaded, and the warehouse was told so at
+// least patience earlier.
+func (q *queue) idle(s *shard, patience time.Duration) (at stream.Position, until time.Time, idle bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	idle = !s.gone && s.waiting == 0 && !s.ended && !s.caughtUp.IsZero() && s.caughtUp.Sub(s.arrivedUntil) >= patience
+	return s.committed, s.caughtUp, idle
+}

@@ -1,0 +1,138 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+	"unsafe"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+const (
+	// firstFetch is the memory set aside for a shard's first read, before its
+	// pages are known: a full page is up to 10 MiB on the wire.
+	firstFetch = 10 << 20
+	leastFetch = 64 << 10
+	// skew is how far our clock may be ahead of the stream's for a promise about
+	// arrival times to hold.
+	skew = 2 * time.Second
+	// gonePause is how long a reader waits before it asks again for what the
+	// stream says is not there.
+	gonePause = 10 * time.Second
+)
+
+// read reads a shard into the queue until ctx ends or the shard does.
+func (w *Worker) read(ctx context.Context, s *shard) error {
+	reader := w.cfg.Open(s.term.Shard, s.committed)
+	expect := int64(firstFetch)
+	retry := newBackoff()
+	for {
+		if err := w.queue.room(ctx); err != nil {
+			return err
+		}
+		started := time.Now()
+		page, err := w.fetchPage(ctx, s, reader, &expect)
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, stream.ErrGone):
+			if w.expired(ctx, s) {
+				return nil
+			}
+			w.pause(ctx, gonePause)
+			continue
+		case err != nil:
+			w.readFailed(s, err)
+			w.pause(ctx, max(retry.next(), time.Until(reader.NotBefore())))
+			continue
+		case page.Ended:
+			return nil
+		}
+		retry.reset()
+		wait := time.Until(reader.NotBefore())
+		if page.Behind == 0 {
+			wait = max(wait, time.Until(started.Add(w.cfg.PollInterval)))
+		}
+		if wait > 0 {
+			w.pause(ctx, wait)
+		}
+	}
+}
+
+// fetchPage makes one read and queues what it brought. The memory of reads
+// under way is bounded over all shards: shards that are caught up bring small
+// pages and read side by side, shards far behind take turns.
+func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect *int64) (stream.Page, error) {
+	reserve := min(*expect, w.cfg.FetchBytes)
+	if err := w.fetch.Acquire(ctx, reserve); err != nil {
+		return stream.Page{}, err
+	}
+	defer w.fetch.Release(reserve)
+	asked := time.Now()
+	page, err := reader.Next(ctx)
+	if err != nil {
+		return page, err
+	}
+	if page.Trimmed {
+		w.log.Error("records may have been trimmed from the stream before they were read",
+			"shard", s.term.Shard.ID, "position", s.committed.String(),
+			"hint", "raise the stream's retention, and add workers: they fell behind by more than the retention")
+	}
+	*expect = max(leastFetch, 4*int64(page.Bytes))
+	w.cfg.Metrics.RecordsRead.Add(len(page.Records))
+	caughtUp := time.Time{}
+	if page.Behind == 0 {
+		caughtUp = asked.Add(-skew).UTC()
+	}
+	w.queue.add(decode(s, page), page.Behind, caughtUp)
+	return page, nil
+}
+
+// decode turns a page into a chunk: a row or a rejection for each record.
+func decode(s *shard, page stream.Page) *chunk {
+	c := &chunk{
+		shard: s, records: page.Records, ends: page.Ended, queued: time.Now(),
+		orders: make([]event.Order, len(page.Records)),
+		bytes:  int64(page.Bytes) + int64(len(page.Records))*int64(unsafe.Sizeof(event.Order{})),
+	}
+	for i := range page.Records {
+		r := &page.Records[i]
+		if rejection := event.Decode(r.Data, r.ArrivedAt, &c.orders[i]); rejection != nil {
+			c.rejects = append(c.rejects, reject{i, *rejection})
+		}
+	}
+	return c
+}
+
+// expired tells whether a shard that the stream does not find is past its
+// retention, which ends it; a stream that is not there at all may come back.
+func (w *Worker) expired(ctx context.Context, s *shard) bool {
+	id := s.term.Shard.ID
+	shards, err := w.cfg.Shards(ctx)
+	if err != nil || slices.ContainsFunc(shards, func(l stream.Shard) bool { return l.ID == id }) {
+		w.errs.tell("the stream or the shard is not found; asking again", fmt.Errorf("shard %s: %w", id, errors.Join(stream.ErrGone, err)))
+		return false
+	}
+	w.log.Error("the shard has expired: what was not read of it by then is lost",
+		"shard", id, "position", s.committed.String(), "hint", "raise the stream's retention")
+	w.queue.add(&chunk{shard: s, ends: true, queued: time.Now()}, 0, time.Time{})
+	return true
+}
+
+func (w *Worker) readFailed(s *shard, err error) {
+	w.cfg.Metrics.ShardErrors.Add(1)
+	message := "reading a shard failed; it is tried again"
+	switch {
+	case errors.Is(err, stream.ErrThrottled):
+		message = "the stream throttles reads; other consumers share its limit of 5 calls/s and 2 MiB/s for each shard"
+	case errors.Is(err, stream.ErrBadPosition):
+		message = "the warehouse's position is not in this shard; was the stream deleted and made anew? Delete its rows of worker_checkpoints to start over"
+	case errors.Is(err, stream.ErrDenied):
+		message = "reading a shard is denied; the worker's role needs kinesis:GetShardIterator and kinesis:GetRecords on the stream"
+	}
+	w.errs.tell(message, err, "shard", s.term.Shard.ID)
+}

@@ -1,0 +1,224 @@
+// Package worker is the service: it reads the shards that it owns, gathers what
+// they hold into one batch, and loads it into the warehouse.
+//
+// The way of a record is five calls: reader.Next, event.Decode, queue.add,
+// warehouse.Load, Note. One goroutine for each owned shard does the first three
+// (read.go), one goroutine for the whole worker does the others (loader.go).
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// Reader reads one shard from a position on.
+type Reader interface {
+	// Next makes one read. It returns an empty page where nothing new is there,
+	// and a page with Ended after the last record of a closed shard.
+	Next(ctx context.Context) (stream.Page, error)
+	// NotBefore is the earliest time at which the service's limits allow the
+	// next read.
+	NotBefore() time.Time
+}
+
+// Warehouse takes batches; see the warehouse package.
+type Warehouse interface {
+	Claim(ctx context.Context, streamName string, claims []warehouse.Claim) ([]warehouse.Claimed, error)
+	Load(ctx context.Context, b warehouse.Batch) ([]warehouse.Outcome, error)
+	Probe(ctx context.Context, sample warehouse.Row) error
+	Fits(rows []warehouse.Row) int
+}
+
+// Letters keeps rejected records; see the deadletter package.
+type Letters interface {
+	Put(ctx context.Context, from stream.Position, letters []deadletter.Letter) error
+}
+
+// Config is what a Worker needs. All of it is required but Note.
+type Config struct {
+	Stream    string
+	Open      func(stream.Shard, stream.Position) Reader
+	Shards    func(context.Context) ([]stream.Shard, error)
+	Warehouse Warehouse
+	Letters   Letters
+	// Note tells the lease holder how far a shard is loaded.
+	Note func(shard string, p stream.Position)
+
+	BatchSize    int           // records that start a load
+	PollInterval time.Duration // wait of a shard that is caught up, and longest wait of a record for a load
+	LoadInterval time.Duration // least time between the starts of two loads
+	QueueBytes   int64         // memory for records that wait or are being loaded
+	FetchBytes   int64         // memory for reads under way
+
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
+}
+
+// Worker reads owned shards and loads them. Run must run while Own is called.
+type Worker struct {
+	cfg    Config
+	log    *slog.Logger
+	queue  *queue
+	fetch  *semaphore.Weighted // bytes of reads under way
+	claims chan claimRequest
+	pace   pace
+	done   chan struct{} // closed when Run has returned
+	errs   *errorLog
+
+	mu     sync.Mutex // guards shards
+	shards map[string]*shard
+}
+
+// New returns a Worker.
+func New(cfg Config) *Worker {
+	if cfg.Note == nil {
+		cfg.Note = func(string, stream.Position) {}
+	}
+	return &Worker{
+		cfg:    cfg,
+		log:    cfg.Log,
+		queue:  newQueue(cfg.QueueBytes),
+		fetch:  semaphore.NewWeighted(cfg.FetchBytes),
+		claims: make(chan claimRequest),
+		pace:   newPace(cfg.LoadInterval),
+		done:   make(chan struct{}),
+		errs:   newErrorLog(cfg.Log),
+		shards: make(map[string]*shard),
+	}
+}
+
+// shard is one stretch of ownership of a shard.
+type shard struct {
+	term lease.Term
+	stop context.CancelCauseFunc // ends Own
+
+	// Guarded by queue.mu: they change together with the queue.
+	committed    stream.Position
+	arrivedUntil time.Time // as committed
+	caughtUp     time.Time // all that arrived before it has been read and queued; zero = not known
+	behind       time.Duration
+	waiting      int  // records queued or being loaded
+	ended        bool // the end of the shard is queued
+	gone         bool // Own has returned: nothing of the shard may be loaded any more
+}
+
+// errRefused ends an Own whose load the warehouse refused.
+var errRefused = errors.New("the warehouse refused the shard's load: it is held by another term")
+
+// Own works one shard until ctx ends, the shard ends (lease.ErrEnded) or the
+// warehouse refuses it. While it runs, term.Shard is ours; after it, nothing of
+// ours touches it.
+//
+// When ctx ends with cause lease.ErrDraining, what has been read is loaded
+// first; with any other cause it is dropped, for the next owner to read again.
+func (w *Worker) Own(ctx context.Context, term lease.Term) error {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	claimed, err := w.claim(ctx, warehouse.Claim{Shard: term.Shard.ID, Term: term.N, Start: term.Start})
+	if err != nil {
+		return fmt.Errorf("claim shard %s: %w", term.Shard.ID, err)
+	}
+	if !claimed.Granted {
+		return &lease.TermBehindError{Warehouse: claimed.Term}
+	}
+	w.cfg.Note(term.Shard.ID, claimed.Position)
+	if claimed.Position.Sequence == stream.ShardEnd {
+		return lease.ErrEnded
+	}
+	s := &shard{term: term, stop: stop, committed: claimed.Position, arrivedUntil: claimed.ArrivedUntil}
+	w.register(s)
+	defer w.retire(s)
+	w.log.Info("reading shard", "shard", term.Shard.ID, "term", term.N, "position", claimed.Position.String())
+
+	err = w.read(ctx, s)
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, lease.ErrDraining):
+		w.settled(s)
+		return nil
+	case cause != nil:
+		return cause
+	case err != nil:
+		return err
+	}
+	// The shard was read to its end: stay its owner until that is committed.
+	return w.awaitEnd(ctx, s)
+}
+
+func (w *Worker) awaitEnd(ctx context.Context, s *shard) error {
+	for {
+		at, changed := w.queue.position(s)
+		if at.Sequence == stream.ShardEnd {
+			w.log.Info("shard ended", "shard", s.term.Shard.ID)
+			return lease.ErrEnded
+		}
+		select {
+		case <-changed:
+		case <-w.done:
+			return errors.New("the worker stopped")
+		case <-ctx.Done():
+			if cause := context.Cause(ctx); !errors.Is(cause, lease.ErrDraining) {
+				return cause
+			}
+			w.settled(s)
+			if at, _ := w.queue.position(s); at.Sequence == stream.ShardEnd {
+				return lease.ErrEnded
+			}
+			return nil
+		}
+	}
+}
+
+// settled waits until nothing of the shard waits for a load any more. The
+// shard's records are loaded without waiting for a full batch.
+func (w *Worker) settled(s *shard) {
+	w.queue.hurry(1)
+	defer w.queue.hurry(-1)
+	for {
+		n, changed := w.queue.waiting(s)
+		if n == 0 {
+			return
+		}
+		select {
+		case <-changed:
+		case <-w.done:
+			return
+		}
+	}
+}
+
+func (w *Worker) register(s *shard) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.shards[s.term.Shard.ID] = s
+}
+
+func (w *Worker) retire(s *shard) {
+	w.queue.drop(s)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.shards[s.term.Shard.ID] == s {
+		delete(w.shards, s.term.Shard.ID)
+	}
+}
+
+func (w *Worker) owned() []*shard {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := make([]*shard, 0, len(w.shards))
+	for _, s := range w.shards {
+		out = append(out, s)
+	}
+	return out
+}

@@ -1,0 +1,106 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+// Causes of the end of the context that Own runs under, and what Own returns.
+var (
+	// ErrLost is the cause when the lease can no longer be trusted: another
+	// worker may have it already. What is not committed must be dropped.
+	ErrLost = errors.New("lease: lost")
+	// ErrDraining is the cause when the Holder stops: finish the load in flight,
+	// note its position, return.
+	ErrDraining = errors.New("lease: draining")
+	// ErrEnded is what Own returns when the shard was read to its end and all of
+	// it is committed.
+	ErrEnded = errors.New("lease: the shard has ended")
+)
+
+// TermBehindError is what Own returns when the warehouse knows a term of the
+// shard that is not below its own, as after the lease table was made anew. The
+// Holder raises the term above it and starts Own again.
+type TermBehindError struct{ Warehouse int64 }
+
+func (e *TermBehindError) Error() string {
+	return fmt.Sprintf("the warehouse already knows term %d", e.Warehouse)
+}
+
+// Term is one stretch of ownership of a shard.
+type Term struct {
+	Shard stream.Shard
+	N     int64           // above that of every earlier stretch
+	Start stream.Position // the lease row's checkpoint: for a shard that the warehouse has no position of
+}
+
+// Config is what a Holder needs to know. The intervals may be left zero.
+type Config struct {
+	Table  Table
+	Shards func(context.Context) ([]stream.Shard, error) // lists every shard of the stream
+	// Self names this process, and must be used by no other one, not even by an
+	// earlier one on the same machine: a row that carries it is taken for ours.
+	Self string
+	TTL  time.Duration // an owner that has not renewed for so long has lost the lease; default 10 s, the same for all workers
+	Scan time.Duration // how often the table is read; default TTL/10, at most 1 s
+	Sync time.Duration // how often the shards are listed; default 30 s
+	// Initial is the position at which a shard starts that has no past in the
+	// table. The zero Position stands for its oldest record.
+	Initial func(stream.Shard) stream.Position
+	// Own works on the shard until ctx ends, with cause ErrLost or ErrDraining.
+	// It runs once at a time for a shard. When it returns an error of its own,
+	// it is started again, under a new term, after a pause; the lease is kept.
+	Own func(ctx context.Context, t Term) error
+	Log *slog.Logger
+}
+
+// Shortest TTL that leaves room for a few calls to the table in each third.
+const minTTL = 100 * time.Millisecond
+
+func (c *Config) complete() error {
+	if c.TTL == 0 {
+		c.TTL = 10 * time.Second
+	}
+	if c.Scan == 0 {
+		c.Scan = min(time.Second, c.TTL/10)
+	}
+	if c.Sync == 0 {
+		c.Sync = 30 * time.Second
+	}
+	if c.Initial == nil {
+		c.Initial = func(stream.Shard) stream.Position { return stream.Position{} }
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	var wrong []error
+	if c.Table == nil || c.Shards == nil || c.Own == nil {
+		wrong = append(wrong, errors.New("lease: Table, Shards and Own must be set"))
+	}
+	if c.Self == "" {
+		wrong = append(wrong, errors.New("lease: Self must name this process"))
+	}
+	if c.TTL < minTTL {
+		wrong = append(wrong, fmt.Errorf("lease: the lease time (%s) must be at least %s", c.TTL, minTTL))
+	}
+	if c.Scan < 0 || c.Scan > c.TTL/2 {
+		wrong = append(wrong, fmt.Errorf("lease: the scan interval (%s) must be above 0 and at most half of the lease time (%s): a dead worker's leases would lie idle", c.Scan, c.TTL))
+	}
+	if c.Sync < 0 {
+		wrong = append(wrong, fmt.Errorf("lease: the shard listing interval (%s) must be above 0", c.Sync))
+	}
+	return errors.Join(wrong...)
+}
+
+// renewEvery leaves room for two more tries within the lease time (KCL's rule).
+func (c *Config) renewEvery() time.Duration { return c.TTL/3 - min(25*time.Millisecond, c.TTL/40) }
+
+// trust is how long a lease is believed in after the renewal was sent. The
+// margin covers late timers and clocks that run at different speeds: others
+// count the whole TTL, from a later moment.
+func (c *Config) trust() time.Duration { return c.TTL - c.TTL/10 }

@@ -1,0 +1,335 @@
+package lease
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+// Writes to the table at one time: for the plan's actions, and apart from them
+// for renewals, which never wait for anything else.
+const (
+	maxActing   = 16
+	maxRenewing = 50
+)
+
+// Holder takes and keeps a fair share of the leases, and runs Own for each.
+type Holder struct {
+	c        Config
+	renewing chan struct{} // slots for renewals
+	again    chan struct{} // asks for a round at once
+	keeping  sync.WaitGroup
+
+	mu     sync.Mutex // guards what follows
+	held   map[string]*held
+	view   View
+	listed time.Time // when the shards were last listed
+	relist bool      // list them in the next round
+}
+
+// New returns a Holder, or everything that is wrong with c.
+func New(c Config) (*Holder, error) {
+	if err := c.complete(); err != nil {
+		return nil, err
+	}
+	return &Holder{
+		c:        c,
+		renewing: make(chan struct{}, maxRenewing),
+		again:    make(chan struct{}, 1),
+		held:     make(map[string]*held),
+		view:     View{TTL: c.TTL},
+	}, nil
+}
+
+// Run takes leases and keeps them until ctx ends. Then it ends every Own with
+// the cause ErrDraining, waits for all of them, releases their leases with the
+// positions noted, and returns nil. It is called once.
+func (h *Holder) Run(ctx context.Context) error {
+	// What was begun is finished: an acquisition cut short would block a shard
+	// for a whole lease time.
+	lasting := context.WithoutCancel(ctx)
+	failing := false
+	for ctx.Err() == nil {
+		hurry, err := h.round(ctx, lasting)
+		switch {
+		case err != nil && ctx.Err() == nil && !failing:
+			failing = true
+			h.c.Log.Warn("cannot look after the leases; leases held are kept while they can be renewed", "error", err)
+		case err == nil && failing:
+			failing = false
+			h.c.Log.Info("looking after the leases again")
+		}
+		h.pause(ctx, hurry)
+	}
+	h.mu.Lock()
+	for _, l := range h.held {
+		l.drain(ErrDraining)
+	}
+	h.mu.Unlock()
+	h.keeping.Wait()
+	return nil
+}
+
+// pause waits for the next round. Even in a hurry it waits a little, and never
+// for the same time as the other workers.
+func (h *Holder) pause(ctx context.Context, hurry bool) {
+	wait := h.c.Scan - rand.N(h.c.Scan/5+1)
+	if hurry {
+		wait = rand.N(h.c.Scan/10 + 1)
+	}
+	t := time.NewTimer(wait)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-h.again:
+	case <-t.C:
+	}
+}
+
+// round looks at the table once, plans, and acts. It asks for the next one soon
+// if it created rows, or met other workers that it did not know of.
+func (h *Holder) round(ctx, lasting context.Context) (hurry bool, err error) {
+	v, err := h.look(ctx)
+	if err != nil {
+		return false, err
+	}
+	return h.act(ctx, lasting, Plan(v, h.c.Self, time.Now()))
+}
+
+// look reads the table, and before it, when it is time, the list of shards.
+func (h *Holder) look(ctx context.Context) (View, error) {
+	h.mu.Lock()
+	v := h.view
+	v.Synced = h.relist || time.Since(h.listed) >= h.c.Sync
+	h.relist = false
+	h.mu.Unlock()
+	if v.Synced {
+		shards, err := h.list(ctx)
+		if err != nil {
+			h.askListing()
+			return View{}, err
+		}
+		v.Shards = shards
+	}
+	asked := time.Now()
+	cctx, cancel := context.WithTimeout(ctx, h.c.TTL)
+	defer cancel()
+	rows, err := h.c.Table.List(cctx)
+	if err != nil {
+		if v.Synced {
+			h.askListing() // a listing counts only together with the rows read after it
+		}
+		return View{}, fmt.Errorf("read the lease table: %w", err)
+	}
+
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	before := v.At
+	v.Held = make(map[string]int64, len(h.held))
+	for id, l := range h.held {
+		v.Held[id] = l.term()
+	}
+	v = v.observe(rows, h.c.Self, time.Now())
+	h.notice(v)
+	// A row of a shard that we have not heard of: somebody saw a split first.
+	// Asked for once a row, as shards past the retention look the same.
+	if !v.Synced && v.stranger(before) {
+		h.relist = true
+		h.wake()
+	}
+	if v.Synced {
+		h.listed = asked
+	}
+	h.view = v
+	return v, nil
+}
+
+func (h *Holder) askListing() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.relist = true
+}
+
+func (h *Holder) list(ctx context.Context) ([]stream.Shard, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.c.TTL)
+	defer cancel()
+	shards, err := h.c.Shards(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("list the shards of the stream: %w", err)
+	}
+	return shards, nil
+}
+
+// notice ends the work on leases that the table shows in other hands. A row
+// older than our own last write to it shows nothing. The caller holds h.mu.
+func (h *Holder) notice(v View) {
+	for _, s := range v.Rows {
+		l := h.held[s.Shard]
+		if l != nil && s.Owner != h.c.Self && s.Owner != "" && l.isBehind(s.Row) {
+			l.lose(fmt.Sprintf("owner is now %q", s.Owner))
+		}
+	}
+}
+
+// wake asks for a round at once.
+func (h *Holder) wake() {
+	select {
+	case h.again <- struct{}{}:
+	default:
+	}
+}
+
+// act carries out the plan. Failures of single steps do not stop the others,
+// except that rows are created in order.
+func (h *Holder) act(ctx, lasting context.Context, plan []Action) (hurry bool, err error) {
+	var mu sync.Mutex // guards hurry and errs
+	var errs []error
+	wave := 0
+	group := new(errgroup.Group)
+	group.SetLimit(maxActing)
+	for _, a := range plan {
+		if a.Kind == Create && a.Wave != wave {
+			_ = group.Wait() // the steps keep their errors themselves
+			wave = a.Wave
+			if errs != nil {
+				break
+			}
+		}
+		mu.Lock()
+		// Whoever got in first changed what is fair: look again, then plan again.
+		stop := ctx.Err() != nil || hurry && a.Kind == Take
+		mu.Unlock()
+		if stop {
+			break
+		}
+		group.Go(func() error {
+			soon, err := h.step(lasting, a)
+			mu.Lock()
+			defer mu.Unlock()
+			hurry = hurry || soon
+			if err != nil {
+				errs = append(errs, err)
+			}
+			return nil
+		})
+	}
+	_ = group.Wait()
+	return hurry, errors.Join(errs...)
+}
+
+// step makes one write of the plan.
+func (h *Holder) step(lasting context.Context, a Action) (hurry bool, err error) {
+	ctx, cancel := context.WithTimeout(lasting, h.c.TTL/3)
+	defer cancel()
+	switch a.Kind {
+	case Create:
+		if a.Row.Checkpoint.IsZero() {
+			a.Row.Checkpoint = h.initial(a.Shard)
+		}
+		var made bool
+		if made, err = h.c.Table.Create(ctx, a.Row); made {
+			h.c.Log.Info("lease created", "shard", a.Row.Shard, "position", a.Row.Checkpoint.String(), "reason", a.Why)
+		}
+		hurry = true
+	case Delete:
+		if err = h.c.Table.Delete(ctx, a.Row); err == nil {
+			h.c.Log.Info("lease of a finished shard removed", "shard", a.Row.Shard, "reason", a.Why)
+		}
+	case Take:
+		err = h.take(ctx, lasting, a)
+	}
+	if errors.Is(err, ErrConflict) {
+		return true, nil
+	}
+	if err != nil {
+		return hurry, fmt.Errorf("%s the lease of %s: %w", a.Kind, a.Row.Shard, err)
+	}
+	return hurry, nil
+}
+
+// take makes this worker the owner, under the next term, and starts to keep
+// the lease.
+func (h *Holder) take(ctx, lasting context.Context, a Action) error {
+	want := a.Row
+	want.Owner, want.Term = h.c.Self, a.Row.Term+1
+	if a.Row.Owner != "" && a.Row.Owner != h.c.Self {
+		want.OwnerSwitches++
+	}
+	asked := time.Now()
+	row, err := h.c.Table.Update(ctx, a.Row, want)
+	var conflict *ConflictError
+	if errors.As(err, &conflict) && conflict.Found && conflict.Now.Owner == want.Owner &&
+		conflict.Now.Term == want.Term && conflict.Now.Counter == a.Row.Counter+1 {
+		row, err = conflict.Now, nil // our own write, sent twice by the layer below
+	}
+	if err != nil {
+		return err
+	}
+	h.c.Log.Info("lease taken", "shard", row.Shard, "term", row.Term, "reason", a.Why)
+	l := newHeld(lasting, h, a.Shard, row, asked)
+	h.mu.Lock()
+	h.held[row.Shard] = l
+	h.mu.Unlock()
+	h.keeping.Go(l.keep)
+	return nil
+}
+
+func (h *Holder) initial(s stream.Shard) stream.Position {
+	p := h.c.Initial(s)
+	if p.IsZero() {
+		p.Sequence = stream.TrimHorizon
+	}
+	return p
+}
+
+// Note tells how far the shard has been committed. The position goes into the
+// lease table with the next renewal, or with the release.
+func (h *Holder) Note(shard string, p stream.Position) {
+	h.mu.Lock()
+	l := h.held[shard]
+	h.mu.Unlock()
+	if l != nil {
+		l.note(p)
+	}
+}
+
+// View returns what this worker last saw of the leases, and what it holds now.
+// The caller must not change what the View refers to.
+func (h *Holder) View() View {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v := h.view
+	v.Held = make(map[string]int64, len(h.held))
+	for id, l := range h.held {
+		v.Held[id] = l.term()
+	}
+	return v
+}
+
+// Holds returns the shards that this worker has now, with their terms.
+func (h *Holder) Holds() map[string]int64 { return maps.Clone(h.View().Held) }
+
+// forget ends the keeping of a lease.
+func (h *Holder) forget(l *held, relist bool) {
+	h.mu.Lock()
+	delete(h.held, l.shard.ID)
+	h.relist = h.relist || relist
+	h.mu.Unlock()
+	h.wake()
+}
+
+var _ slog.LogValuer = Term{}
+
+// LogValue names the term in logs.
+func (t Term) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("shard", t.Shard.ID), slog.Int64("term", t.N))
+}

@@ -70,6 +70,11 @@ func (t *translation) call(dst []token, i int) ([]token, int) {
 	name, open := t.toks[i].text, i+1
 	end := t.match[open] + 1
 	args := t.arguments(open)
+	if name == "listagg" {
+		if out, next, ok := t.listAgg(dst, open, args); ok {
+			return out, next
+		}
+	}
 	if out, ok := t.special(dst, name, i, args); ok {
 		return out, end
 	}
@@ -129,19 +134,163 @@ func (t *translation) fill(dst []token, template string, args []span) []token {
 
 // special rewrites the calls that need more than a template.
 func (t *translation) special(dst []token, name string, i int, args []span) ([]token, bool) {
-	switch {
-	case name == "getdate" && len(args) == 0:
-		return t.add(dst, t.now(getdate)), true
-	case name == "version" && len(args) == 0:
-		return t.add(dst, "CAST(", quotedText(version), "AS varchar)"), true
-	case name == "pg_last_copy_id" && len(args) == 0:
-		return t.add(dst, "CAST("+strconv.FormatInt(t.session.LastCopyID, 10)+" AS integer)"), true
-	case name == "pg_backend_pid" && len(args) == 0:
-		return t.add(dst, "CAST("+strconv.FormatInt(t.session.PID, 10)+" AS integer)"), true
-	case name == "current_database" && len(args) == 0:
-		return t.add(dst, "CAST(", quotedText(t.session.Database), "AS varchar)"), true
-	case name == "now" && len(args) == 0, name == "age":
+	switch name {
+	case "datediff", "date_diff", "dateadd", "date_add", "date_part", "pgdate_part", "date_trunc", "extract":
+		return t.dates(dst, name, args)
+	case "to_char", "to_date", "to_timestamp":
+		return t.formatted(dst, name, args)
+	case "cast", "try_cast":
+		return t.cast(dst, name, args)
+	case "convert":
+		if len(args) == 2 {
+			return t.convert(dst, args)
+		}
+	case "decode":
+		if len(args) >= 3 {
+			return t.decode(dst, args), true
+		}
+	case "json_extract_path_text":
+		return t.jsonPath(dst, args)
+	case "now":
+		if len(args) == 0 {
+			t.leaderOnly()
+		}
+	case "age":
 		t.leaderOnly()
 	}
+	if len(args) == 0 {
+		return t.constant(dst, name)
+	}
 	return dst, false
+}
+
+// constant rewrites the functions without arguments.
+func (t *translation) constant(dst []token, name string) ([]token, bool) {
+	switch name {
+	case "getdate":
+		return t.add(dst, t.now(getdate)), true
+	case "version":
+		return t.add(dst, "CAST(", quotedText(version), "AS varchar )"), true
+	case "pg_last_copy_id":
+		return t.add(dst, "CAST( "+strconv.FormatInt(t.session.LastCopyID, 10)+" AS integer )"), true
+	case "pg_backend_pid":
+		return t.add(dst, "CAST( "+strconv.FormatInt(t.session.PID, 10)+" AS integer )"), true
+	case "current_database":
+		return t.add(dst, "CAST(", quotedText(t.session.Database), "AS varchar )"), true
+	}
+	return dst, false
+}
+
+// cast rewrites CAST(x AS type). A length cuts the value, as in Redshift.
+func (t *translation) cast(dst []token, name string, args []span) ([]token, bool) {
+	if len(args) == 0 {
+		return dst, false
+	}
+	whole := span{args[0].lo, args[len(args)-1].hi}
+	at := whole.lo
+	for at < whole.hi && !t.at(at).is("as") {
+		if t.match[at] > 0 {
+			at = t.match[at]
+		}
+		at++
+	}
+	d, end, err := t.dataType(at+1, "")
+	if err == nil && end != whole.hi {
+		err = t.unexpected(end)
+	}
+	if err != nil {
+		if t.err == nil {
+			t.err = err
+		}
+		return dst, true
+	}
+	return t.castTo(dst, strings.ToUpper(name), span{whole.lo, at}, d), true
+}
+
+func (t *translation) castTo(dst []token, name string, x span, d dataType) []token {
+	if t.engine == Postgres {
+		name = "CAST" // it has no TRY_CAST
+	}
+	if t.engine == DuckDB && d.length > 0 && (d.name == "varchar" || d.name == "char") {
+		return t.add(dst, "left( "+name+"(", x, "AS varchar ) , "+strconv.Itoa(d.length)+" )")
+	}
+	return t.add(dst, name+"(", x, "AS "+d.spell(t.engine)+" )")
+}
+
+// convert rewrites CONVERT(type, x).
+func (t *translation) convert(dst []token, args []span) ([]token, bool) {
+	d, end, err := t.dataType(args[0].lo, "")
+	if err == nil && end != args[0].hi {
+		err = t.unexpected(end)
+	}
+	if err != nil {
+		if t.err == nil {
+			t.err = err
+		}
+		return dst, true
+	}
+	return t.castTo(dst, "CAST", args[1], d), true
+}
+
+// decode rewrites DECODE(x, search, result, ..., default), which takes NULLs for equal.
+func (t *translation) decode(dst []token, args []span) []token {
+	dst = t.add(dst, "( CASE")
+	for i := 1; i+1 < len(args); i += 2 {
+		dst = t.add(dst, "WHEN (", args[0], ") IS NOT DISTINCT FROM (", args[i], ") THEN", args[i+1])
+	}
+	if len(args)%2 == 0 {
+		dst = t.add(dst, "ELSE", args[len(args)-1])
+	}
+	return t.add(dst, "END )")
+}
+
+// listAgg rewrites LISTAGG([DISTINCT] x [, separator]) [WITHIN GROUP (ORDER BY ...)]
+// and returns the index after it.
+func (t *translation) listAgg(dst []token, open int, args []span) ([]token, int, bool) {
+	if len(args) == 0 || len(args) > 2 {
+		return dst, 0, false
+	}
+	end := t.match[open] + 1
+	x, distinct := args[0], ""
+	if t.at(x.lo).is("distinct") {
+		x.lo, distinct = x.lo+1, "DISTINCT"
+	}
+	dst = t.add(dst, "string_agg( "+distinct+" CAST(", x, "AS varchar ) ,")
+	if len(args) == 2 {
+		dst = t.add(dst, args[1])
+	} else {
+		dst = t.add(dst, quotedText(""))
+	}
+	if t.at(end).is("within") && t.at(end+1).is("group") && t.at(end+2).is("(") {
+		dst = t.add(dst, span{end + 3, t.match[end+2]})
+		end = t.match[end+2] + 1
+	}
+	return t.add(dst, ")"), end, true
+}
+
+// jsonPath rewrites JSON_EXTRACT_PATH_TEXT(text, 'key', ...).
+func (t *translation) jsonPath(dst []token, args []span) ([]token, bool) {
+	if len(args) < 2 {
+		return dst, false
+	}
+	if t.engine == Postgres {
+		dst = t.add(dst, "json_extract_path_text( CAST(", args[0], "AS json )")
+		for _, a := range args[1:] {
+			dst = t.add(dst, ",", a)
+		}
+		return t.add(dst, ")"), true
+	}
+	var path strings.Builder
+	path.WriteByte('$')
+	for _, a := range args[1:] {
+		k := t.at(a.lo)
+		if k.kind != text || a.hi != a.lo+1 || strings.ContainsAny(k.text, `"\`) {
+			if t.err == nil {
+				t.err = unsupported("JSON_EXTRACT_PATH_TEXT with a path that is not made of plain literals")
+			}
+			return dst, true
+		}
+		path.WriteString(`."` + k.text + `"`)
+	}
+	return t.add(dst, "json_extract_string(", args[0], ",", quotedText(path.String()), ")"), true
 }

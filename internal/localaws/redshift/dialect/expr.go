@@ -52,6 +52,10 @@ func (t *translation) stripped(i int) int {
 // at the end of the range.
 func (t *translation) keyword(dst []token, i, hi int, tail []token) ([]token, int, []token) {
 	k := t.toks[i]
+	if k.text == "values" && t.at(i+1).is("(") && t.rowSource(i) {
+		t.err = t.unexpected(i)
+		return dst, i + 1, tail
+	}
 	if t.at(i+1).is("(") && i+1 < hi {
 		out, next := t.call(dst, i)
 		return out, next, tail
@@ -65,14 +69,16 @@ func (t *translation) keyword(dst []token, i, hi int, tail []token) ([]token, in
 		return t.add(dst, "CAST(", quotedText(t.session.User), "AS varchar)"), i + 1, tail
 	case "approximate":
 		return dst, i + 1, tail
-	case "values":
-		if t.at(i + 1).is("(") {
-			break
-		}
 	case "select":
 		return t.top(append(dst, k), i, tail)
 	}
 	return append(dst, k), i + 1, tail
+}
+
+// rowSource reports whether VALUES at i stands where a query would: Redshift has
+// it in INSERT and MERGE only.
+func (t *translation) rowSource(i int) bool {
+	return i == 0 || t.at(i-1).is("(", "as", "union", "all", "intersect", "except", "from")
 }
 
 // top turns SELECT TOP n into a LIMIT at the end of the query.

@@ -1,0 +1,199 @@
+package redshift
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift/dialect"
+)
+
+// backend is one database session: a connection with its temporary tables,
+// its transaction and what functions like pg_last_copy_id tell about it. One
+// goroutine uses it at a time.
+type backend struct {
+	conn    conn
+	objects Objects
+	limits  bool
+	asks    dialect.Session
+	queries *atomic.Int64 // numbers queries across all backends
+
+	block  bool // a transaction is open that BEGIN or a batch started
+	failed bool // a statement of that transaction failed: only its end is left
+}
+
+// process numbers backends and queries, as Redshift does.
+type process struct {
+	pids, queries, copies atomic.Int64
+}
+
+// connect opens a backend for the request.
+func (s *Service) connect(ctx context.Context, sub submission) (*backend, error) {
+	c, err := s.engine.connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &backend{
+		conn: c, objects: s.opts.Objects, limits: s.opts.Limits, queries: &s.process.queries,
+		asks: dialect.Session{
+			LastCopyID: -1, PID: firstPID + s.process.pids.Add(1), User: sub.user, Database: sub.database,
+		},
+	}, nil
+}
+
+// Numbers start where Redshift's look like: 0 would mean that none was given.
+const (
+	firstPID   = 1073742000
+	firstQuery = 1000
+)
+
+func (b *backend) close() error { return b.conn.close() }
+
+// nextQuery numbers a statement.
+func (b *backend) nextQuery() int64 { return firstQuery + b.queries.Add(1) }
+
+var errAborted = &sqlError{message: "ERROR: current transaction is aborted, commands ignored until end of transaction block"}
+
+// begin starts a transaction of several statements.
+func (b *backend) begin(ctx context.Context) error {
+	if b.block {
+		return nil // Redshift warns, and goes on in the transaction that is open
+	}
+	if err := b.conn.begin(ctx); err != nil {
+		return err
+	}
+	b.block, b.failed = true, false
+	return nil
+}
+
+// end closes the transaction. It is not given up half way: whoever cancels
+// after this point cancels too late.
+func (b *backend) end(ctx context.Context, commit bool) error {
+	if !b.block {
+		return nil
+	}
+	commit = commit && !b.failed
+	b.block, b.failed = false, false
+	return b.conn.end(context.WithoutCancel(ctx), commit)
+}
+
+// single runs one statement as a transaction of its own, or in the one open.
+func (b *backend) single(ctx context.Context, sql string, params map[string]string, out sink) (int64, error) {
+	st, err := b.asks.Translate(sql, b.conn.dialect(), params)
+	if err != nil {
+		b.failed = b.block
+		return -1, err
+	}
+	if b.block || st.Verb == "BEGIN" {
+		return b.step(ctx, st, out)
+	}
+	if err := b.conn.begin(ctx); err != nil {
+		return -1, err
+	}
+	n, err := b.execute(ctx, st, out)
+	if endErr := b.conn.end(context.WithoutCancel(ctx), err == nil); err == nil {
+		err = endErr
+	}
+	return n, err
+}
+
+// step runs one statement of the open transaction, or opens or ends it.
+func (b *backend) step(ctx context.Context, st dialect.Statement, out sink) (int64, error) {
+	switch st.Verb {
+	case "BEGIN":
+		return -1, b.begin(ctx)
+	case "COMMIT", "ROLLBACK":
+		return -1, b.end(ctx, st.Verb == "COMMIT")
+	}
+	if b.failed {
+		return -1, errAborted
+	}
+	if st.Verb == "VACUUM" {
+		b.failed = true
+		return -1, refusal("VACUUM cannot run inside a transaction block")
+	}
+	n, err := b.execute(ctx, st, out)
+	if err != nil {
+		b.failed = true
+		return n, err
+	}
+	if st.Verb == "TRUNCATE" { // commits the transaction that it runs in
+		return n, b.end(ctx, true)
+	}
+	return n, nil
+}
+
+// execute runs one statement with what belongs to it. It returns the rows
+// changed or returned, -1 where the statement has none.
+func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (int64, error) {
+	if err := ctx.Err(); err != nil {
+		return -1, context.Cause(ctx)
+	}
+	if err := b.locks(ctx, st); err != nil {
+		return -1, err
+	}
+	if st.Copy != nil {
+		return b.copy(ctx, st.Copy)
+	}
+	for _, sql := range st.Before {
+		if _, err := b.conn.run(ctx, sql, nil); err != nil {
+			return -1, err
+		}
+	}
+	n := int64(-1)
+	if st.SQL != "" {
+		if !st.Rows {
+			out = nil
+		}
+		var err error
+		if n, err = b.conn.run(ctx, st.SQL, out); err != nil {
+			return -1, err
+		}
+	}
+	for _, sql := range st.After {
+		if _, err := b.conn.run(ctx, sql, nil); err != nil {
+			return -1, err
+		}
+	}
+	if !st.Rows && !counts(st.Verb) {
+		n = 0 // DDL changes no rows, whatever the engine reports
+	}
+	return n, nil
+}
+
+// locks takes the tables that LOCK names and those that the statement writes:
+// in Redshift the second writer of a table waits for the first.
+func (b *backend) locks(ctx context.Context, st dialect.Statement) error {
+	if len(st.Lock) > 0 {
+		return b.conn.lock(ctx, st.Lock, true)
+	}
+	if !counts(st.Verb) && st.Verb != "TRUNCATE" {
+		return nil
+	}
+	return b.conn.lock(ctx, st.Writes, false)
+}
+
+// counts reports whether the statement changes rows and says how many.
+func counts(verb string) bool {
+	switch verb {
+	case "INSERT", "UPDATE", "DELETE", "MERGE", "COPY":
+		return true
+	default:
+		return false
+	}
+}
+
+// words is what an error of a statement reads as in its description.
+func words(err error) string {
+	var own *sqlError
+	var read *dialect.Error
+	switch {
+	case errors.As(err, &own):
+		return own.message
+	case errors.As(err, &read):
+		return read.Error()
+	default:
+		return fmt.Sprintf("ERROR: %v", err)
+	}
+}

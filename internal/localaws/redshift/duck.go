@@ -1,0 +1,257 @@
+package redshift
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift/dialect"
+)
+
+// duck is an embedded DuckDB.
+type duck struct {
+	db    *duckdb.Connector
+	locks *tableLocks
+	rules []rule
+	pids  atomic.Int64
+}
+
+// openDuck opens the database file, or a database in memory where path is "".
+func openDuck(ctx context.Context, path string) (*duck, error) {
+	if path != "" {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			return nil, fmt.Errorf("make the warehouse's directory: %w", err)
+		}
+	}
+	// Two threads are what a laptop can spare beside the worker. Statements come
+	// from the network, so they must not reach files or extensions.
+	dsn := path + "?threads=2&memory_limit=1GB&autoinstall_known_extensions=false&autoload_known_extensions=false"
+	db, err := duckdb.NewConnector(dsn, nil)
+	if err != nil {
+		return nil, fmt.Errorf("open the DuckDB warehouse %q: %w", path, err)
+	}
+	d := &duck{db: db, locks: newTableLocks(), rules: duckRules()}
+	if err := d.prepare(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("prepare the DuckDB warehouse %q: %w", path, err), db.Close())
+	}
+	return d, nil
+}
+
+// prepare makes what every connection finds.
+func (d *duck) prepare(ctx context.Context) (err error) {
+	raw, err := d.db.Connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, raw.Close()) }()
+	for _, sql := range append(loadErrorTable(), "SET enable_external_access = false") {
+		if _, err := raw.(*duckdb.Conn).ExecContext(ctx, sql, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *duck) dialect() dialect.Engine { return dialect.DuckDB }
+func (d *duck) close() error            { return d.db.Close() }
+
+func (d *duck) connect(ctx context.Context) (conn, error) {
+	raw, err := d.db.Connect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &duckConn{db: d, raw: raw.(*duckdb.Conn), temporary: map[string]bool{}}
+	c.hold = &holder{pid: d.pids.Add(1)}
+	for _, sql := range append(dialect.Setup(dialect.DuckDB), "SET search_path = 'main,localaws'") {
+		if _, err := c.run(ctx, sql, nil); err != nil {
+			return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
+		}
+	}
+	return c, nil
+}
+
+// duckConn is one connection, with its own temporary tables.
+type duckConn struct {
+	db   *duck
+	raw  *duckdb.Conn
+	hold *holder
+	// wanted says that a transaction was begun, open that the engine knows of
+	// it: it learns with the first statement, so that what LOCK waited for is
+	// part of the snapshot.
+	wanted, open bool
+	temporary    map[string]bool // the temporary tables, as of the last look
+	stale        bool            // a statement may have changed them since
+}
+
+func (c *duckConn) begin(context.Context) error {
+	c.wanted = true
+	return nil
+}
+
+func (c *duckConn) lock(ctx context.Context, tables []string, exclusively bool) error {
+	if c.stale {
+		if err := c.look(ctx); err != nil {
+			return err
+		}
+	}
+	for _, t := range tables {
+		if c.temporary[t] {
+			continue // nobody else sees it
+		}
+		if exclusively {
+			if err := c.exists(ctx, t); err != nil {
+				return err
+			}
+		}
+		if err := c.db.locks.acquire(ctx, c.hold, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// look reads the names of this connection's temporary tables.
+func (c *duckConn) look(ctx context.Context) error {
+	var t textSink
+	if _, err := c.run(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary", &t); err != nil {
+		return err
+	}
+	clear(c.temporary)
+	for _, r := range t.rows {
+		c.temporary[r[0]] = true
+	}
+	c.stale = false
+	return nil
+}
+
+// exists refuses a table that is not there. It asks outside the transaction if
+// that has not started: to look is to take the snapshot.
+func (c *duckConn) exists(ctx context.Context, table string) error {
+	schema, name := "main", table
+	if s, n, ok := strings.Cut(table, "."); ok {
+		schema, name = s, n
+	}
+	sql := fmt.Sprintf("SELECT 1 FROM duckdb_tables() WHERE schema_name = %s AND table_name = %s", quoteText(schema), quoteText(name))
+	var t textSink
+	if _, err := c.ask(ctx, sql, &t); err != nil {
+		return err
+	}
+	if len(t.rows) == 0 {
+		return refusal("relation %q does not exist", name)
+	}
+	return nil
+}
+
+func (c *duckConn) end(ctx context.Context, commit bool) error {
+	defer func() {
+		c.wanted, c.open = false, false
+		c.db.locks.release(c.hold)
+	}()
+	if !c.open {
+		return nil
+	}
+	sql := "COMMIT"
+	if !commit {
+		sql, c.stale = "ROLLBACK", true
+	}
+	_, err := c.raw.ExecContext(ctx, sql, nil)
+	if err != nil && commit {
+		// DuckDB has rolled back already where a commit fails, mostly.
+		_, _ = c.raw.ExecContext(ctx, "ROLLBACK", nil)
+	}
+	return duckError(ctx, c.db.rules, err)
+}
+
+func (c *duckConn) run(ctx context.Context, sql string, out sink) (int64, error) {
+	if c.wanted && !c.open {
+		if _, err := c.raw.ExecContext(ctx, "BEGIN TRANSACTION", nil); err != nil {
+			return 0, duckError(ctx, c.db.rules, err)
+		}
+		c.open = true
+	}
+	return c.ask(ctx, sql, out)
+}
+
+// ask runs the statement without starting the transaction that was begun.
+func (c *duckConn) ask(ctx context.Context, sql string, out sink) (int64, error) {
+	if out == nil {
+		res, err := c.raw.ExecContext(ctx, sql, nil)
+		if err != nil {
+			return 0, duckError(ctx, c.db.rules, err)
+		}
+		if word, _, _ := strings.Cut(sql, " "); word == "CREATE" || word == "DROP" || word == "ALTER" {
+			c.stale = true
+		}
+		n, err := res.RowsAffected()
+		return n, err
+	}
+	rows, err := c.raw.QueryContext(ctx, sql, nil)
+	if err != nil {
+		return 0, duckError(ctx, c.db.rules, err)
+	}
+	n, err := drain(ctx, rows, out)
+	if err := errors.Join(err, rows.Close()); err != nil {
+		var own *sqlError
+		if errors.As(err, &own) {
+			return n, own
+		}
+		return n, duckError(ctx, c.db.rules, err)
+	}
+	return n, nil
+}
+
+// drain gives every row to out.
+func drain(ctx context.Context, rows driver.Rows, out sink) (int64, error) {
+	types, _ := rows.(driver.RowsColumnTypeDatabaseTypeName)
+	cols := make([]column, len(rows.Columns()))
+	kinds := make([]string, len(cols))
+	for i, name := range rows.Columns() {
+		kinds[i] = types.ColumnTypeDatabaseTypeName(i)
+		cols[i] = duckColumn(name, kinds[i])
+	}
+	if err := out.columns(cols); err != nil {
+		return 0, err
+	}
+	raw, values := make([]driver.Value, len(cols)), make([]any, len(cols))
+	for n := int64(0); ; n++ {
+		if err := rows.Next(raw); errors.Is(err, io.EOF) {
+			return n, nil
+		} else if err != nil {
+			return n, err
+		}
+		if n%1024 == 0 && ctx.Err() != nil {
+			return n, context.Cause(ctx)
+		}
+		for i, v := range raw {
+			values[i] = duckValue(kinds[i], v)
+		}
+		if err := out.row(values); err != nil {
+			return n, err
+		}
+	}
+}
+
+func (c *duckConn) close() error {
+	err := c.end(context.Background(), false)
+	return errors.Join(err, c.raw.Close())
+}
+
+// quoteText writes a literal for an engine with standard conforming strings.
+func quoteText(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+
+// quoteName writes an identifier, with its schema where it has one.
+func quoteName(s string) string {
+	parts := strings.Split(s, ".")
+	for i, p := range parts {
+		parts[i] = `"` + strings.ReplaceAll(p, `"`, `""`) + `"`
+	}
+	return strings.Join(parts, ".")
+}

@@ -1,0 +1,204 @@
+// Package aws is the only importer of the AWS SDK: it reads and writes Kinesis,
+// runs SQL through the Redshift Data API, keeps objects in S3 and publishes
+// metrics. It speaks in the types of the packages that use it, and turns each
+// AWS error into one of theirs exactly once (errors.go).
+package aws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/aws/ratelimit"
+	"github.com/aws/aws-sdk-go-v2/aws/retry"
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/aws-sdk-go-v2/config"
+	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/aws-sdk-go-v2/service/sts"
+)
+
+// The SDK has no response timeout of its own, so every call gets a deadline.
+const (
+	callTimeout   = 30 * time.Second // of a call with small request and reply, the SDK's retries included
+	objectTimeout = 2 * time.Minute  // of a call that moves megabytes
+	loginTimeout  = 15 * time.Second // of finding credentials
+)
+
+// Options says which account to open and how.
+type Options struct {
+	Region     string       // empty: the SDK's own chain (AWS_REGION, profile)
+	Log        *slog.Logger // nil: slog.Default()
+	HTTPClient *http.Client // nil: one tuned client for all services
+}
+
+// Account is an AWS account in one region. It is safe for concurrent use.
+type Account struct {
+	cfg     sdk.Config
+	log     *slog.Logger
+	http    *http.Client
+	kinesis *kinesis.Client
+}
+
+// Open finds region and credentials as any program of the AWS SDK does: from
+// the environment (AWS_ENDPOINT_URL included), the shared config files and the
+// instance's role. It fails at once, saying what to set, where it finds none.
+func Open(ctx context.Context, o Options) (*Account, error) {
+	a := &Account{log: o.Log, http: o.HTTPClient}
+	if a.log == nil {
+		a.log = slog.Default()
+	}
+	load := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer)}
+	if o.Region != "" {
+		load = append(load, config.WithRegion(o.Region))
+	}
+	if a.http == nil {
+		load = append(load, config.WithHTTPClient(buildableClient()))
+	} else {
+		load = append(load, config.WithHTTPClient(a.http))
+	}
+	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err != nil {
+		return nil, fmt.Errorf("read the AWS configuration: %w", err)
+	}
+	if cfg.Region == "" {
+		return nil, errors.New("no AWS region: set AWS_REGION, e.g. us-east-1")
+	}
+	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
+		// Left as it is, each service would copy it and keep connections of its
+		// own. Its transport is taken now because loading added AWS_CA_BUNDLE.
+		a.http = &http.Client{
+			Transport:     exactBodies{b.GetTransport()},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}
+		cfg.HTTPClient = a.http
+	}
+	a.cfg = cfg
+	if err := a.checkCredentials(ctx); err != nil {
+		return nil, err
+	}
+	a.kinesis = newKinesis(cfg)
+	return a, nil
+}
+
+func (a *Account) checkCredentials(ctx context.Context) error {
+	ctx, cancel := bounded(ctx, loginTimeout)
+	defer cancel()
+	const what = "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the instance an IAM role"
+	if a.cfg.Credentials == nil {
+		return errors.New(what)
+	}
+	if _, err := a.cfg.Credentials.Retrieve(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, ended(ctx, err))
+	}
+	return nil
+}
+
+// Region is the region that the account was opened in.
+func (a *Account) Region() string { return a.cfg.Region }
+
+// Close closes the idle connections. The account stays usable.
+func (a *Account) Close() { a.http.CloseIdleConnections() }
+
+// Identity returns the ARN of the caller, and so shows that the credentials work.
+func (a *Account) Identity(ctx context.Context) (string, error) {
+	ctx, cancel := bounded(ctx, callTimeout)
+	defer cancel()
+	out, err := sts.NewFromConfig(a.cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
+	if err != nil {
+		return "", failed(ctx, "ask STS who we are", err)
+	}
+	return sdk.ToString(out.Arn), nil
+}
+
+// newRetryer is the SDK's standard retryer without its token bucket: every
+// caller of ours paces itself, and the bucket is shared: one bad shard would take
+// the retries of all the others.
+func newRetryer() sdk.Retryer { return retry.NewStandard(standard) }
+
+func standard(o *retry.StandardOptions) {
+	o.RateLimiter = ratelimit.None
+	o.MaxBackoff = 5 * time.Second
+}
+
+// buildableClient keeps an idle connection for each shard (the SDK's default
+// of 10 a host is reopened again and again) and does not wait for ever.
+func buildableClient() *awshttp.BuildableClient {
+	return awshttp.NewBuildableClient().WithDialerOptions(func(d *net.Dialer) {
+		d.Timeout = 5 * time.Second
+		d.KeepAlive = 30 * time.Second
+	}).WithTransportOptions(func(t *http.Transport) {
+		t.MaxIdleConns = 0 // bounded a host
+		t.MaxIdleConnsPerHost = 256
+		t.IdleConnTimeout = 90 * time.Second
+		t.TLSHandshakeTimeout = 5 * time.Second
+		t.ResponseHeaderTimeout = 25 * time.Second
+		t.ReadBufferSize = 64 << 10 // pages of megabytes: fewer reads
+		t.WriteBufferSize = 64 << 10
+		t.DisableCompression = true // a reply's Content-Length must be its size
+	})
+}
+
+// exactBodies ends each request body at its Content-Length by itself. The SDK
+// closes a request's body as soon as the response head is in; net/http may then
+// still be looking for the body's end, would find a closed body, and would drop
+// the connection in mid-response.
+type exactBodies struct{ next *http.Transport }
+
+func (t exactBodies) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength <= 0 {
+		return t.next.RoundTrip(r)
+	}
+	r = r.WithContext(r.Context()) // a shallow copy: the caller's request stays as it is
+	r.Body = &exactBody{rc: r.Body, left: r.ContentLength}
+	return t.next.RoundTrip(r)
+}
+
+// CloseIdleConnections lets http.Client.CloseIdleConnections reach the transport.
+func (t exactBodies) CloseIdleConnections() { t.next.CloseIdleConnections() }
+
+type exactBody struct {
+	rc   io.ReadCloser
+	left int64
+}
+
+func (b *exactBody) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, io.EOF
+	}
+	n, err := b.rc.Read(p)
+	b.left -= int64(n)
+	return n, err
+}
+
+func (b *exactBody) Close() error { return b.rc.Close() }
+
+// bounded is ctx with a deadline that says what it was.
+func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, d, fmt.Errorf("no answer within %s", d))
+}
+
+// ended gives the reason why ctx ended in place of err, where it has.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// pause waits for d, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -56,7 +56,7 @@ WHERE worker_checkpoints.stream_name = `+name+` AND worker_checkpoints.shard_id 
 FROM load_claims n JOIN worker_checkpoints c ON c.stream_name = `+name+` AND c.shard_id = n.shard_id
 LEFT JOIN load_granted g ON g.claim = n.claim
 ORDER BY n.claim`)
-	results, err := w.db.Run(ctx, token(), statements)
+	results, err := w.db.Run(ctx, Token(), statements)
 	if err != nil {
 		return nil, fmt.Errorf("claim %d shards: %w", len(claims), err)
 	}

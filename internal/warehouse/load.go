@@ -74,17 +74,17 @@ func (w *Warehouse) run(ctx context.Context, b Batch) ([]Outcome, error) {
 	}
 	defer done()
 	statements := loadStatements(b, fill)
-	results, err := w.db.Run(ctx, token(), statements)
+	results, err := w.db.Run(ctx, Token(), statements)
 	if err != nil {
 		return nil, fmt.Errorf("load %d rows of %d shards: %w", len(b.Rows), len(b.Moves), err)
 	}
 	return outcomes(b, results[len(results)-1])
 }
 
-// token names one attempt. A new one is drawn for each, also for a repeat of a
+// Token names one attempt. A new one is drawn for each, also for a repeat of a
 // load: what the Data API does with the token of a failed batch is not
 // documented, and the fence makes repeats safe without it.
-func token() string { return "load-" + rand.Text() }
+func Token() string { return "load-" + rand.Text() }
 
 // loadStatements builds the transaction. It cannot branch, so the fence is a
 // filter: everything after load_accepted works on the rows of accepted shards.

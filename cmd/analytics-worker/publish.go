@@ -1,0 +1,278 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/time/rate"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/orders"
+)
+
+// publishOptions are the flags of publish.
+type publishOptions struct {
+	stream string
+	count  int
+	rate   float64
+	seed   uint64
+	file   string
+	create int
+	bad    float64
+}
+
+func (a *app) publishCommand() *cobra.Command {
+	var o publishOptions
+	cmd := &cobra.Command{
+		Use:   "publish",
+		Short: "Put test orders, or the lines of a file, on the stream",
+		Long: `publish puts made-up orders on the stream, or each line of a file as one record. The same seed makes the
+same orders. It goes as fast as the stream takes them, or at --rate; Ctrl-C ends it with a summary.`,
+		Example: `  analytics-worker publish --count 1000
+  analytics-worker publish --count 0 --rate 200 --seed 7     # until Ctrl-C
+  analytics-worker publish --file orders.ndjson --stream order-events`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("seed") {
+				o.seed = rand.Uint64()
+			}
+			return a.publish(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.stream, "stream", "", "stream to publish to (default KINESIS_STREAM_NAME)")
+	f.IntVar(&o.count, "count", 1000, "orders to publish; 0 = until Ctrl-C")
+	f.Float64Var(&o.rate, "rate", 0, "records a second; 0 = as fast as the stream takes them")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of the made-up orders (default random)")
+	f.StringVar(&o.file, "file", "", "NDJSON file to publish instead, a record a line; - = standard input")
+	f.IntVar(&o.create, "create", 0, "create the stream with this many shards if it does not exist")
+	f.Float64Var(&o.bad, "bad", 0, "share of records that are broken on purpose, 0 to 1")
+	return cmd
+}
+
+func (o publishOptions) check() error {
+	switch {
+	case o.count < 0:
+		return usagef("--count %d: must not be negative", o.count)
+	case o.rate < 0:
+		return usagef("--rate %v: must not be negative", o.rate)
+	case o.create < 0:
+		return usagef("--create %d: must not be negative", o.create)
+	case o.bad < 0 || o.bad > 1:
+		return usagef("--bad %v: must be from 0 to 1", o.bad)
+	}
+	return nil
+}
+
+func (a *app) publish(ctx context.Context, o publishOptions) error {
+	c, err := loadConfig(a.lookup)
+	if err != nil {
+		return err
+	}
+	if o.stream == "" {
+		o.stream = c.Stream
+	}
+	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: a.logger()})
+	if err != nil {
+		return err
+	}
+	stream := account.Stream(o.stream)
+	if o.create > 0 {
+		if err := stream.Ensure(ctx, o.create); err != nil {
+			return fmt.Errorf("create stream %s: %w", o.stream, err)
+		}
+	}
+	source, err := o.source()
+	if err != nil {
+		return err
+	}
+	defer source.close()
+	p := &publisher{stream: stream, options: o, bar: newBar(a.stderr, o.count), started: time.Now()}
+	if o.file != "" {
+		p.bar.total = 0
+	}
+	err = p.run(ctx, source)
+	p.bar.done()
+	took := time.Since(p.started).Round(time.Millisecond)
+	if _, werr := fmt.Fprintf(a.stdout, "published %d records to %s in %v\n", p.sent, o.stream, took); err == nil {
+		err = werr
+	}
+	if errors.Is(err, context.Canceled) {
+		return nil // Ctrl-C is a way to end
+	}
+	return err
+}
+
+// source gives records one after another, io.EOF after the last.
+type source struct {
+	next  func() (aws.Entry, error)
+	close func()
+}
+
+func (o publishOptions) source() (source, error) {
+	if o.file == "" {
+		return source{next: o.madeUp(), close: func() {}}, nil
+	}
+	f := os.Stdin
+	if o.file != "-" {
+		var err error
+		if f, err = os.Open(o.file); err != nil {
+			return source{}, err
+		}
+	}
+	return source{next: lines(f), close: func() { _ = f.Close() }}, nil
+}
+
+func (o publishOptions) madeUp() func() (aws.Entry, error) {
+	g, n := orders.New(o.seed), 0
+	rng := rand.New(rand.NewPCG(o.seed, 0xbad))
+	return func() (aws.Entry, error) {
+		if o.count > 0 && n == o.count {
+			return aws.Entry{}, io.EOF
+		}
+		n++
+		e := g.Next(time.Now())
+		if o.bad > 0 && rng.Float64() < o.bad {
+			return aws.Entry{PartitionKey: e.OrderID, Data: spoil(rng, e.Data)}, nil
+		}
+		return aws.Entry{PartitionKey: e.OrderID, Data: e.Data}, nil
+	}
+}
+
+// spoil breaks an event in one of the ways that are seen in practice.
+func spoil(rng *rand.Rand, data []byte) []byte {
+	switch rng.IntN(3) {
+	case 0:
+		return data[:len(data)/2]
+	case 1:
+		return bytes.Replace(data, []byte(`"order_id"`), []byte(`"orderId"`), 1)
+	default:
+		return bytes.Replace(data, []byte(`"total_amount":`), []byte(`"total_amount":"n/a","was":`), 1)
+	}
+}
+
+// maxLine is Kinesis's largest record; streams take 1 MiB unless set otherwise.
+const maxLine = 10 << 20
+
+func lines(r io.Reader) func() (aws.Entry, error) {
+	scanner := bufio.NewScanner(r)
+	scanner.Buffer(make([]byte, 64<<10), maxLine)
+	n := 0
+	return func() (aws.Entry, error) {
+		for scanner.Scan() {
+			n++
+			line := bytes.TrimSuffix(scanner.Bytes(), []byte("\r"))
+			if len(line) == 0 {
+				continue
+			}
+			return aws.Entry{PartitionKey: partitionKey(line), Data: bytes.Clone(line)}, nil
+		}
+		if err := scanner.Err(); err != nil {
+			return aws.Entry{}, fmt.Errorf("line %d: %w", n+1, err)
+		}
+		return aws.Entry{}, io.EOF
+	}
+}
+
+// partitionKey keeps the events of an order in one shard, and so in order.
+// Records without an order id are spread by their bytes.
+func partitionKey(line []byte) string {
+	var e struct {
+		OrderID string `json:"order_id"`
+	}
+	// 256 characters is Kinesis's limit for a key.
+	if json.Unmarshal(line, &e) == nil && e.OrderID != "" && len(e.OrderID) <= 256 {
+		return e.OrderID
+	}
+	h := fnv.New64a()
+	_, _ = h.Write(line)
+	return strconv.FormatUint(h.Sum64(), 16)
+}
+
+// publisher sends records in the order in which they come.
+type publisher struct {
+	stream  *aws.Stream
+	options publishOptions
+	bar     *bar
+	started time.Time
+	sent    int
+}
+
+// putMost is how many records PutRecords takes, putBytes a safe part of its 10 MiB.
+const (
+	putMost  = 500
+	putBytes = 4 << 20
+)
+
+func (p *publisher) run(ctx context.Context, s source) error {
+	limiter := rate.NewLimiter(rate.Inf, 0)
+	most := putMost
+	if p.options.rate > 0 {
+		limiter = rate.NewLimiter(rate.Limit(p.options.rate), putMost)
+		limiter.AllowN(time.Now(), putMost)                   // start empty: no burst
+		most = max(1, min(putMost, int(p.options.rate*0.05))) // 20 calls a second
+	}
+	batch, size := make([]aws.Entry, 0, most), 0
+	flush := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		if p.options.rate > 0 {
+			if err := limiter.WaitN(ctx, len(batch)); err != nil {
+				return ctxOr(ctx, err)
+			}
+		}
+		if err := p.put(ctx, batch); err != nil {
+			return err
+		}
+		batch, size = batch[:0], 0
+		return nil
+	}
+	for ctx.Err() == nil {
+		e, err := s.next()
+		if errors.Is(err, io.EOF) {
+			return flush()
+		}
+		if err != nil {
+			return err
+		}
+		if len(batch) == most || size+len(e.Data) > putBytes {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+		batch, size = append(batch, e), size+len(e.Data)
+	}
+	return ctx.Err()
+}
+
+func ctxOr(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func (p *publisher) put(ctx context.Context, batch []aws.Entry) error {
+	failed, err := p.stream.Put(ctx, batch)
+	p.sent += len(batch) - len(failed)
+	p.bar.show(p.sent, time.Since(p.started))
+	if err != nil {
+		return fmt.Errorf("put %d of %d records: %w", len(failed), len(batch), err)
+	}
+	return nil
+}

@@ -110,6 +110,7 @@ func (d *definition) column(it span) (column, error) {
 	if !c.name.name() {
 		return c, t.unexpected(it.lo)
 	}
+	c.name.kind = quoted // an engine may reserve a word that Redshift does not
 	if it.hi == it.lo+1 {
 		return c, t.unexpected(it.hi)
 	}

@@ -100,6 +100,7 @@ func (t *translation) createView(at int, replace bool) error {
 type tableKeys []token
 
 func (k *tableKeys) add(column token) {
+	column.kind = quoted
 	for _, c := range *k {
 		if c.text == column.text {
 			return

@@ -26,6 +26,9 @@ func (t *translation) expr(dst []token, lo, hi int) []token {
 			next = i + t.stripped(i)
 		case k.kind == word && !t.at(i-1).is("."):
 			dst, next, tail = t.keyword(dst, i, hi, tail)
+		case k.kind == word:
+			k.kind = quoted // a name after a dot, whatever word it is
+			dst = append(dst, k)
 		default:
 			dst = append(dst, k)
 		}
@@ -69,6 +72,12 @@ func (t *translation) keyword(dst []token, i, hi int, tail []token) ([]token, in
 		return t.add(dst, "CAST(", quotedText(t.session.User), "AS varchar)"), i + 1, tail
 	case "approximate":
 		return dst, i + 1, tail
+	case "at":
+		if !t.at(i + 1).is("time") {
+			k.kind = quoted // reserved in DuckDB, a plain name in Redshift
+		}
+	case "lambda", "pivot_longer", "pivot_wider", "summarize", "describe", "show", "variadic":
+		k.kind = quoted // the same
 	case "select":
 		return t.top(append(dst, k), i, tail)
 	}

@@ -6,9 +6,9 @@ import (
 )
 
 // decodeLiteral reads the '...' literal that s starts with and returns its
-// value and its length in s. Backslash escapes are on in Redshift, unlike in
+// value and its length in s; nul allows NUL in it. Backslash escapes are on in Redshift, unlike in
 // the SQL standard: a backslash before the closing quote takes it along.
-func decodeLiteral(s string) (value string, n int, err error) {
+func decodeLiteral(s string, nul bool) (value string, n int, err error) {
 	i := 1
 	plain := strings.IndexAny(s[i:], `'\`)
 	if plain >= 0 && s[i+plain] == '\'' && !strings.HasPrefix(s[i+plain:], "''") {
@@ -24,7 +24,7 @@ func decodeLiteral(s string) (value string, n int, err error) {
 		case c == '\'':
 			v := b.String()
 			if escaped {
-				if err := checkText(v); err != nil {
+				if err := checkText(v); err != nil && !(nul && v == "\x00") {
 					return "", 0, err
 				}
 			}

@@ -193,7 +193,10 @@ func (s *scanner) quotedName() error {
 
 func (s *scanner) literal() error {
 	rest := s.sql[s.pos:]
-	value, n, err := decodeLiteral(rest)
+	// COPY ... NULL AS '\000' is the one place where NUL has a meaning; the text
+	// of a COPY never reaches an engine.
+	nul := len(s.toks) > 0 && s.toks[0].is("copy")
+	value, n, err := decodeLiteral(rest, nul)
 	if err != nil {
 		return err
 	}

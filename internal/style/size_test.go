@@ -1,0 +1,52 @@
+package style
+
+import (
+	"fmt"
+	"go/ast"
+	"strings"
+	"testing"
+)
+
+// What a reader can hold at once. The tables of a test may be longer than a
+// function of the product.
+const (
+	maxFileLines     = 500
+	maxFunctionLines = 80
+)
+
+// Longer than that, each with its reason. The place is a file, or a file and a
+// function's name.
+var sizeExceptions = []exception{}
+
+func checkSizes(files []*file) []problem {
+	var out []problem
+	for _, f := range files {
+		if n := strings.Count(f.text, "\n"); n > maxFileLines {
+			out = append(out, problem{f.path, "file-size", fmt.Sprintf("%d lines, at most %d", n, maxFileLines)})
+		}
+		for _, d := range f.ast.Decls {
+			fn, ok := d.(*ast.FuncDecl)
+			if !ok {
+				continue
+			}
+			n := f.set.Position(fn.End()).Line - f.set.Position(fn.Pos()).Line + 1
+			if n > maxFunctionLines && !f.isTest() {
+				out = append(out, problem{f.path + ":" + fn.Name.Name, "function-size", fmt.Sprintf("%d lines, at most %d", n, maxFunctionLines)})
+			}
+		}
+	}
+	return out
+}
+
+func TestSizes(t *testing.T) { report(t, checkSizes(repository(t)), sizeExceptions) }
+
+func TestSizesCanFail(t *testing.T) {
+	long := func(n int) string { return "package p\n\nfunc f() {\n" + strings.Repeat("\t_ = 0\n", n-2) + "}\n" }
+	checkSnippets(t, checkSizes, []snippet{
+		{"internal/a/a.go", long(maxFunctionLines), ""},
+		{"internal/a/a.go", long(maxFunctionLines + 1), "function-size"},
+		{"internal/a/a_test.go", long(maxFunctionLines + 1), ""},
+		{"internal/a/a.go", "package p\n" + strings.Repeat("\n", maxFileLines-1), ""},
+		{"internal/a/a.go", "package p\n" + strings.Repeat("\n", maxFileLines), "file-size"},
+	})
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 )
 
 // json reads one JSON object; white space, line ends included, separates them.
@@ -93,29 +94,77 @@ func (f *file) notObject() error {
 	return &LoadError{Code: codeLine, Reason: "Invalid JSON: expected an object"}
 }
 
-// members stores the values of the top level's members. raw is valid JSON.
+// members stores the values of the top level's members. raw is valid JSON, so
+// it is walked without looking for mistakes: a decoder costs ten times as much.
 func (f *file) members(raw []byte) error {
-	d := json.NewDecoder(bytes.NewReader(raw))
-	if _, err := d.Token(); err != nil {
-		return err
-	}
-	for d.More() {
-		key, err := d.Token()
+	i := skipBlanks(raw, 1)
+	for raw[i] != '}' {
+		end := valueEnd(raw, i)
+		name, err := unquote(raw[i:end])
 		if err != nil {
 			return err
 		}
-		var value json.RawMessage
-		if err := d.Decode(&value); err != nil {
-			return err
-		}
-		name, _ := key.(string)
-		if i := f.column(name); i >= 0 {
-			if err := f.member(i, value); err != nil {
+		i = skipBlanks(raw, skipBlanks(raw, end)+1) // over the colon
+		end = valueEnd(raw, i)
+		if c := f.column(name); c >= 0 {
+			if err := f.member(c, raw[i:end]); err != nil {
 				return err
 			}
 		}
+		if i = skipBlanks(raw, end); raw[i] == ',' {
+			i = skipBlanks(raw, i+1)
+		}
 	}
 	return nil
+}
+
+func skipBlanks(raw []byte, i int) int {
+	for raw[i] == ' ' || raw[i] == '\t' || raw[i] == '\r' || raw[i] == '\n' {
+		i++
+	}
+	return i
+}
+
+// valueEnd finds the end of the value that starts at i. A member's value always
+// has a delimiter after it.
+func valueEnd(raw []byte, i int) int {
+	for depth := 0; ; i++ {
+		switch raw[i] {
+		case '"':
+			for i++; raw[i] != '"'; i++ {
+				if raw[i] == '\\' {
+					i++
+				}
+			}
+			if depth == 0 {
+				return i + 1
+			}
+		case '{', '[':
+			depth++
+		case '}', ']':
+			if depth == 0 {
+				return i // of the object around a number or a word
+			}
+			if depth--; depth == 0 {
+				return i + 1
+			}
+		case ',', ' ', '\t', '\r', '\n':
+			if depth == 0 {
+				return i
+			}
+		}
+	}
+}
+
+func unquote(value []byte) (string, error) {
+	if bytes.IndexByte(value, '\\') < 0 {
+		return string(value[1 : len(value)-1]), nil
+	}
+	var s string
+	if err := json.Unmarshal(value, &s); err != nil {
+		return "", fmt.Errorf("read JSON string: %w", err)
+	}
+	return s, nil
 }
 
 // column finds the column of a key; -1 where there is none, which is no error.
@@ -133,18 +182,27 @@ func (f *file) column(key string) int {
 
 // member stores one value. Numbers keep their text, so that a DECIMAL never
 // passes through a float.
-func (f *file) member(i int, value json.RawMessage) error {
+func (f *file) member(i int, value []byte) error {
 	switch value[0] {
 	case 'n':
 		f.fields[i] = Field{Null: true}
 	case '"':
-		var s string
-		if err := json.Unmarshal(value, &s); err != nil {
-			return fmt.Errorf("read JSON string: %w", err)
+		if !utf8.Valid(value) {
+			if !f.c.AcceptInvChars {
+				return f.set(i, string(value), false) // which says what is wrong
+			}
+			value = []byte(replaceInvalid(string(value), f.c.InvCharsAs))
+		}
+		s, err := unquote(value)
+		if err != nil {
+			return err
 		}
 		// NULL AS applies to JSON strings too, but \N is no default there.
 		return f.set(i, s, f.c.NullAs != nil)
 	case '{', '[':
+		if !utf8.Valid(value) {
+			return f.set(i, string(value), false)
+		}
 		var b bytes.Buffer
 		if err := json.Compact(&b, value); err != nil {
 			return fmt.Errorf("read JSON value: %w", err)

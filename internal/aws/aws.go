@@ -180,8 +180,13 @@ func (b *exactBody) Close() error { return b.rc.Close() }
 
 // bounded is ctx with a deadline that says what it was.
 func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
-	return context.WithTimeoutCause(ctx, d, fmt.Errorf("no answer within %s", d))
+	return context.WithTimeoutCause(ctx, d, noAnswer(d))
 }
+
+// noAnswer is the end of a call by its own deadline.
+type noAnswer time.Duration
+
+func (d noAnswer) Error() string { return "no answer within " + time.Duration(d).String() }
 
 // ended gives the reason why ctx ended in place of err, where it has.
 func ended(ctx context.Context, err error) error {

@@ -107,6 +107,8 @@ func warehouseVerdict(r refusal) error {
 		return warehouse.ErrThrottled
 	case denied(r.Code):
 		return warehouse.ErrDenied
+	case r.Code == "", r.Status >= http.StatusInternalServerError:
+		return warehouse.ErrUnavailable
 	}
 	switch r.Code {
 	case "ActiveStatementsExceededException", "ActiveSessionsExceededException":
@@ -140,6 +142,9 @@ func objectVerdict(r refusal) error {
 // the reply was lost, or the service failed in the middle.
 func unanswered(err error) bool {
 	r := refusalOf(err)
+	if throttled(r.Code) {
+		return false // some services throttle with 503
+	}
 	return r.Code == "" || r.Status >= http.StatusInternalServerError
 }
 
@@ -225,18 +230,22 @@ func objectFailed(ctx context.Context, doing string, err error) error {
 // judged is the one place that turns an SDK error into one of ours: what was
 // being done, the verdict, the service's words, and what to do next.
 func judged(ctx context.Context, doing string, err error, verdict func(refusal) error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("%s: %w", doing, context.Cause(ctx))
-	}
 	r := refusalOf(err)
-	if r.Code == "" {
-		return fmt.Errorf("%s: %w", doing, err)
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+		if !errors.As(err, new(noAnswer)) {
+			return fmt.Errorf("%s: %w", doing, err) // the caller's own end: no verdict on the service
+		}
+		r = refusal{Operation: r.Operation}
 	}
-	said := fmt.Sprintf("%s: %s%s", r.Code, r.Message, advice(r))
-	if v := verdict(r); v != nil {
-		return fmt.Errorf("%s: %w: %s", doing, v, said)
+	v := verdict(r)
+	if r.Code != "" {
+		err = fmt.Errorf("%s: %s%s", r.Code, r.Message, advice(r))
 	}
-	return fmt.Errorf("%s: %s", doing, said)
+	if v != nil {
+		return fmt.Errorf("%s: %w: %w", doing, v, err)
+	}
+	return fmt.Errorf("%s: %w", doing, err)
 }
 
 // The Data API reports the failure of a statement as the engine's text alone,

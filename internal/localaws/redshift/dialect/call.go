@@ -5,9 +5,6 @@ import (
 	"strings"
 )
 
-// maxGrowth bounds how many tokens a translation makes of one.
-const maxGrowth = 100
-
 // rule rewrites a call by template: $1 to $9 are the arguments, $@ all of them.
 type rule struct {
 	args   int // exact count; -1 = any
@@ -237,10 +234,6 @@ func (t *translation) convert(dst []token, args []span) ([]token, bool) {
 
 // decode rewrites DECODE(x, search, result, ..., default), which takes NULLs for equal.
 func (t *translation) decode(dst []token, args []span) []token {
-	// x is written once for each search, so nested calls could grow without bound.
-	if len(dst) > maxGrowth*(len(t.toks)+100) && t.err == nil {
-		t.err = fail("stack depth limit exceeded")
-	}
 	dst = t.add(dst, "( CASE")
 	for i := 1; i+1 < len(args); i += 2 {
 		dst = t.add(dst, "WHEN (", args[0], ") IS NOT DISTINCT FROM (", args[i], ") THEN", args[i+1])

@@ -5,9 +5,16 @@ import "strings"
 // version is what Redshift answers to VERSION(), after its PostgreSQL ancestor.
 const version = "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 (Red Hat 3.4.2-6.fc3), Redshift 1.0.0 (localaws)"
 
+// maxGrowth bounds how many tokens a translation makes of one. Some calls write
+// an argument more than once, which nested would grow without bound.
+const maxGrowth = 20
+
 // expr appends the tokens [lo,hi) to dst, with Redshift's functions, types and
 // keywords replaced by the engine's. The range holds whole parentheses.
 func (t *translation) expr(dst []token, lo, hi int) []token {
+	if len(dst) > maxGrowth*(len(t.toks)+100) && t.err == nil {
+		t.err = fail("stack depth limit exceeded")
+	}
 	var tail []token
 	for i := lo; i < hi && t.err == nil; {
 		k := t.toks[i]

@@ -219,6 +219,9 @@ func (h *Holder) act(ctx, lasting context.Context, plan []Action) (hurry bool, e
 			if err != nil {
 				errs = append(errs, err)
 			}
+			if err != nil && a.Kind != Take {
+				h.askListing() // nothing else would plan the step again soon
+			}
 			return nil
 		})
 	}
@@ -264,6 +267,7 @@ func (h *Holder) take(ctx, lasting context.Context, a Action) error {
 	if a.Row.Owner != "" && a.Row.Owner != h.c.Self {
 		want.OwnerSwitches++
 	}
+	h.c.Log.Debug("taking a lease", "shard", want.Shard, "term", want.Term, "reason", a.Why)
 	asked := time.Now()
 	row, err := h.c.Table.Update(ctx, a.Row, want)
 	var conflict *ConflictError

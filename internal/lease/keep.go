@@ -297,6 +297,9 @@ func (l *held) lose(why string) {
 }
 
 func (l *held) note(p stream.Position) {
+	if p.Sequence == stream.ShardEnd {
+		return // written when Own says so, after the children's rows
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.noted = p

@@ -227,14 +227,15 @@ func testRaceCreate(t *testing.T, tb lease.Table) {
 }
 
 func testPaging(t *testing.T, tb lease.Table) {
+	// 4 KB a row: past the megabyte at which DynamoDB ends a page.
+	var children []string
+	for i := range 200 {
+		children = append(children, fmt.Sprintf("shardId-%012d", 1000+i))
+	}
 	var want []lease.Row
 	for i := range 300 {
 		r := full
-		r.Shard = fmt.Sprintf("shardId-%012d", i)
-		// 5 KB a row: past the megabyte at which DynamoDB ends a page.
-		for j := range 200 {
-			r.Children = append(r.Children[:len(r.Children):len(r.Children)], fmt.Sprintf("shardId-%012d", 1000+j))
-		}
+		r.Shard, r.Children = fmt.Sprintf("shardId-%012d", i), children
 		want = append(want, r)
 	}
 	var wg sync.WaitGroup

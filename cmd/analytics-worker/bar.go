@@ -44,3 +44,31 @@ func (b *bar) done() {
 		fmt.Fprintln(b.w)
 	}
 }
+
+// line is a line of progress without a known end.
+type line struct {
+	w     io.Writer
+	last  time.Time
+	shown bool
+}
+
+func newLine(w io.Writer) *line {
+	if !isTerminal(w) {
+		w = nil
+	}
+	return &line{w: w}
+}
+
+func (l *line) say(doing string) {
+	if l.w == nil || time.Since(l.last) < barEvery {
+		return
+	}
+	l.last, l.shown = time.Now(), true
+	fmt.Fprintf(l.w, "\r\033[K%s ", doing)
+}
+
+func (l *line) done() {
+	if l.shown {
+		fmt.Fprint(l.w, "\r\033[K")
+	}
+}

@@ -19,6 +19,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/orders"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
 // publishOptions are the flags of publish.
@@ -90,10 +91,10 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if err != nil {
 		return err
 	}
-	stream := account.Stream(o.stream)
+	target := account.Stream(o.stream)
 	if o.create > 0 {
-		if err := stream.Ensure(ctx, o.create); err != nil {
-			return fmt.Errorf("create stream %s: %w", o.stream, err)
+		if err := ensureStream(ctx, target, o.create); err != nil {
+			return err
 		}
 	}
 	source, err := o.source()
@@ -101,7 +102,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 		return err
 	}
 	defer source.close()
-	p := &publisher{stream: stream, options: o, bar: newBar(a.stderr, o.count), started: time.Now()}
+	p := &publisher{stream: target, options: o, bar: newBar(a.stderr, o.count), started: time.Now()}
 	if o.file != "" {
 		p.bar.total = 0
 	}
@@ -115,6 +116,18 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 		return nil // Ctrl-C is a way to end
 	}
 	return err
+}
+
+// ensureStream creates the stream if it is not there, and waits for it.
+func ensureStream(ctx context.Context, s *aws.Stream, shards int) error {
+	_, err := s.Summary(ctx)
+	if errors.Is(err, stream.ErrGone) {
+		err = s.Create(ctx, shards)
+	}
+	if err != nil {
+		return err
+	}
+	return s.WaitActive(ctx)
 }
 
 // source gives records one after another, io.EOF after the last.
@@ -139,29 +152,14 @@ func (o publishOptions) source() (source, error) {
 
 func (o publishOptions) madeUp() func() (aws.Entry, error) {
 	g, n := orders.New(o.seed), 0
-	rng := rand.New(rand.NewPCG(o.seed, 0xbad))
+	g.Bad = o.bad
 	return func() (aws.Entry, error) {
 		if o.count > 0 && n == o.count {
 			return aws.Entry{}, io.EOF
 		}
 		n++
 		e := g.Next(time.Now())
-		if o.bad > 0 && rng.Float64() < o.bad {
-			return aws.Entry{PartitionKey: e.OrderID, Data: spoil(rng, e.Data)}, nil
-		}
 		return aws.Entry{PartitionKey: e.OrderID, Data: e.Data}, nil
-	}
-}
-
-// spoil breaks an event in one of the ways that are seen in practice.
-func spoil(rng *rand.Rand, data []byte) []byte {
-	switch rng.IntN(3) {
-	case 0:
-		return data[:len(data)/2]
-	case 1:
-		return bytes.Replace(data, []byte(`"order_id"`), []byte(`"orderId"`), 1)
-	default:
-		return bytes.Replace(data, []byte(`"total_amount":`), []byte(`"total_amount":"n/a","was":`), 1)
 	}
 }
 

@@ -6,10 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
+	"net/http"
 	"os"
 	"runtime/debug"
+	"strings"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/admin"
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
@@ -45,9 +49,12 @@ func (a *app) serve(ctx context.Context) error {
 
 // service is a worker and its leases, ready to run.
 type service struct {
-	name   string
-	worker *worker.Worker
-	holder *lease.Holder
+	name    string
+	worker  *worker.Worker
+	holder  *lease.Holder
+	metrics *metrics.Metrics
+	listen  net.Listener // nil = no HTTP
+	pages   http.Handler
 }
 
 // run works until ctx ends: then reading stops, what was read is loaded, the
@@ -68,6 +75,7 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 		}
 	})
 	defer stopTimer()
+	defer s.serveHTTP(log)()
 	err := s.holder.Run(ctx)
 	kill(nil)
 	if lerr := <-loading; err == nil {
@@ -80,6 +88,22 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 	}
 	log.Info("stopped")
 	return err
+}
+
+// serveHTTP serves the pages until the returned function is called.
+func (s *service) serveHTTP(log *slog.Logger) (stop func()) {
+	if s.listen == nil {
+		return func() {}
+	}
+	server := &http.Server{Handler: s.pages, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := server.Serve(s.listen); !errors.Is(err, http.ErrServerClosed) {
+			log.Error("the HTTP pages ended; loading goes on", "error", err)
+		}
+	}()
+	return func() { _ = server.Close(); <-ended }
 }
 
 // assemble makes the service from its settings.
@@ -98,10 +122,10 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 		return nil, err
 	}
 	name := workerName()
-	s := &service{name: name}
+	s := &service{name: name, metrics: new(metrics.Metrics)}
 	db := warehouse.New(account.Redshift(c.Redshift), fill)
 	s.worker = worker.New(worker.Config{
-		Stream:    c.Stream,
+		Stream:    source.Name(),
 		Open:      func(sh stream.Shard, at stream.Position) worker.Reader { return source.Reader(sh, at) },
 		Shards:    source.Shards,
 		Warehouse: db,
@@ -114,11 +138,11 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 		QueueBytes:   c.MemoryLimit / 5,
 		FetchBytes:   c.MemoryLimit / 10,
 
-		Metrics: new(metrics.Metrics),
+		Metrics: s.metrics,
 		Log:     log,
 	})
 	started := time.Now()
-	s.holder = lease.New(lease.Config{
+	s.holder, err = lease.New(lease.Config{
 		Table:   lease.NewMemory(),
 		Shards:  source.Shards,
 		Self:    name,
@@ -126,7 +150,23 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 		Own:     s.worker.Own,
 		Log:     log,
 	})
-	return s, nil
+	if err != nil {
+		return nil, err
+	}
+	return s, s.openHTTP(c)
+}
+
+func (s *service) openHTTP(c config) (err error) {
+	if c.HTTPAddr == "" {
+		return nil
+	}
+	if s.listen, err = net.Listen("tcp", c.HTTPAddr); err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w; choose another address, or set it empty to do without", err)
+	}
+	s.pages = admin.Handler(admin.Config{
+		Version: buildVersion(), Worker: s.name, Stream: c.Stream, Status: s.worker.Status, Metrics: s.metrics,
+	})
+	return nil
 }
 
 // fill is how rows come into the warehouse: COPY where there is a bucket for it.
@@ -142,18 +182,19 @@ func (c config) fill(account *aws.Account, log *slog.Logger) (warehouse.Fill, er
 }
 
 func (c config) letters(account *aws.Account) (*deadletter.Store, error) {
-	if len(c.DeadLetterURL) > 5 && c.DeadLetterURL[:5] == "s3://" {
+	name := account.Stream(c.Stream).Name()
+	if strings.HasPrefix(c.DeadLetterURL, "s3://") {
 		bucket, err := account.Bucket(c.DeadLetterURL)
 		if err != nil {
 			return nil, fmt.Errorf("DEAD_LETTER_URL: %w", err)
 		}
-		return deadletter.New(bucket, c.Stream), nil
+		return deadletter.New(bucket, name), nil
 	}
 	dir, err := deadletter.Dir(filePath(c.DeadLetterURL))
 	if err != nil {
 		return nil, fmt.Errorf("DEAD_LETTER_URL: %w", err)
 	}
-	return deadletter.New(dir, c.Stream), nil
+	return deadletter.New(dir, name), nil
 }
 
 func (c config) warehouseName() string {

@@ -4,6 +4,7 @@
 package orders
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -13,6 +14,8 @@ import (
 // Generator makes order events one after another. It is not safe for
 // concurrent use.
 type Generator struct {
+	Bad float64 // share of events that are broken on purpose, 0 to 1
+
 	rng  *rand.Rand
 	seed uint64
 	n    int
@@ -58,12 +61,34 @@ func New(seed uint64) *Generator {
 type Event struct {
 	OrderID string // also the partition key, which keeps an order's events in one shard
 	Data    []byte // JSON
+	Bad     bool   // broken on purpose
 }
 
 // Next makes the next event, which happens at the given time. About half of
 // them are new orders, the rest are steps in the life of earlier ones; event
 // times of one order never go back.
 func (g *Generator) Next(at time.Time) Event {
+	e := g.whole(at)
+	if g.Bad > 0 && g.rng.Float64() < g.Bad {
+		e.Data = g.spoil(e.Data)
+		e.Bad = true
+	}
+	return e
+}
+
+// spoil breaks an event in one of the ways that are seen in practice.
+func (g *Generator) spoil(data []byte) []byte {
+	switch g.rng.IntN(3) {
+	case 0:
+		return data[:len(data)/2]
+	case 1:
+		return bytes.Replace(data, []byte(`"order_id"`), []byte(`"orderId"`), 1)
+	default:
+		return bytes.Replace(data, []byte(`"total_amount":`), []byte(`"total_amount":"n/a","was":`), 1)
+	}
+}
+
+func (g *Generator) whole(at time.Time) Event {
 	if len(g.open) > 0 && (len(g.open) >= openMost || g.rng.IntN(2) == 0) {
 		return g.advance(at)
 	}
@@ -134,7 +159,7 @@ func (o *order) event() Event {
 	b = append(b, `","timestamp":"`...)
 	b = o.last.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000")
 	b = append(b, `"}`...)
-	return Event{o.id, b}
+	return Event{OrderID: o.id, Data: b}
 }
 
 // serviceEvent writes the order as the Order Service does: store as a string,
@@ -168,7 +193,7 @@ func (o *order) serviceEvent() Event {
 	b = append(b, `","created_at":`...)
 	b = strconv.AppendInt(b, o.last.UnixMilli(), 10)
 	b = append(b, '}')
-	return Event{o.id, b}
+	return Event{OrderID: o.id, Data: b}
 }
 
 func (o *order) total() (cents int64, count int) {

@@ -55,3 +55,26 @@ func TestEventsAreWhole(t *testing.T) {
 		}
 	}
 }
+
+func TestBadShare(t *testing.T) {
+	g := New(3)
+	g.Bad = 0.1
+	bad := 0
+	for range 10_000 {
+		e := g.Next(time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC))
+		var v struct {
+			OrderID     string      `json:"order_id"`
+			TotalAmount json.Number `json:"total_amount"`
+		}
+		whole := json.Unmarshal(e.Data, &v) == nil && v.OrderID != "" && v.TotalAmount != "n/a"
+		if whole == e.Bad {
+			t.Fatalf("Bad = %v: %s", e.Bad, e.Data)
+		}
+		if e.Bad {
+			bad++
+		}
+	}
+	if bad < 800 || bad > 1200 {
+		t.Errorf("%d of 10000 events are bad, want about 1000", bad)
+	}
+}

@@ -87,7 +87,7 @@ func readClaimed(row []Value) (c Claimed, err error) {
 	}
 	c.Position = stream.Position{Sequence: row[3].Text, Sub: sub}
 	if !row[5].Null {
-		if c.ArrivedUntil, err = parseTimestamp(row[5].Text); err != nil {
+		if c.ArrivedUntil, err = ParseTimestamp(row[5].Text); err != nil {
 			return c, fmt.Errorf("arrived_until: %w", err)
 		}
 	}

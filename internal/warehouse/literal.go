@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -88,6 +89,21 @@ func timestampLiteral(t time.Time) string {
 // print between none and six digits of the fraction.
 const timestampLayout = "2006-01-02 15:04:05.999999"
 
-func parseTimestamp(s string) (time.Time, error) {
+// ParseTimestamp reads a TIMESTAMP as the Data API returns it.
+func ParseTimestamp(s string) (time.Time, error) {
 	return time.Parse(timestampLayout, strings.Replace(s, "T", " ", 1))
+}
+
+// ParseCents reads a DECIMAL(10,2) as the Data API returns it. Engines may leave
+// trailing zeros out.
+func ParseCents(s string) (int64, error) {
+	whole, fraction, _ := strings.Cut(s, ".")
+	if len(fraction) > 2 {
+		return 0, fmt.Errorf("%q is not an amount in cents", s)
+	}
+	cents, err := strconv.ParseInt(whole+(fraction + "00")[:2], 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not an amount", s)
+	}
+	return cents, nil
 }

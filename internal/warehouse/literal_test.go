@@ -82,13 +82,13 @@ func TestAmountsAndTimes(t *testing.T) {
 		if got := string(appendTimestamp(nil, micros)); got != want {
 			t.Fatalf("appendTimestamp(%d) = %s, want %s", micros, got, want)
 		}
-		back, err := parseTimestamp(want)
+		back, err := ParseTimestamp(want)
 		if err != nil || back.UnixMicro() != micros {
-			t.Fatalf("parseTimestamp(%s) = %v, %v", want, back, err)
+			t.Fatalf("ParseTimestamp(%s) = %v, %v", want, back, err)
 		}
 	}
 	for _, s := range []string{"2026-11-20 08:15:30", "2026-11-20 08:15:30.25", "2026-11-20T08:15:30"} {
-		if _, err := parseTimestamp(s); err != nil {
+		if _, err := ParseTimestamp(s); err != nil {
 			t.Error(fmt.Errorf("parseTimestamp: %w", err))
 		}
 	}

@@ -20,7 +20,13 @@ const takeRecords = 100_000
 func (w *Worker) Run(ctx context.Context) error {
 	defer close(w.done)
 	progress := newProgress(w.log, w.cfg.Metrics)
-	for {
+	for ctx.Err() == nil {
+		select { // claims first: a backlog must not keep a shard from starting
+		case c := <-w.claims:
+			w.answerClaims(ctx, c)
+			continue
+		default:
+		}
 		due, changed := w.queue.due(time.Now(), w.cfg.BatchSize, w.cfg.PollInterval)
 		if due >= 0 {
 			due = max(due, w.pace.wait(time.Now()))
@@ -29,9 +35,6 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.pace.started(time.Now())
 			w.loadSpans(ctx, w.queue.take(takeRecords))
 			progress.tell(w.Status())
-			if ctx.Err() != nil {
-				return nil
-			}
 			continue
 		}
 		timer, fired := after(due)
@@ -41,11 +44,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		case <-changed:
 		case <-fired:
 		case <-ctx.Done():
-			timer.Stop()
-			return nil
 		}
 		timer.Stop()
 	}
+	return nil
 }
 
 // after is a timer, or one that never fires for a negative wait.

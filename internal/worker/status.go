@@ -12,12 +12,11 @@ import (
 
 // Status is what a worker is doing, as a plain value.
 type Status struct {
-	Shards       []ShardStatus // those owned, by id
-	Waiting      int           // records queued or being loaded
-	HeldBytes    int64         // memory that they take
-	LimitBytes   int64
-	Behind       time.Duration // of the shard that is furthest behind
-	LoadInterval time.Duration // present gap between loads
+	Shards     []ShardStatus // those owned, by id
+	Waiting    int           // records queued or being loaded
+	HeldBytes  int64         // memory that they take
+	LimitBytes int64
+	Behind     time.Duration // of the shard that is furthest behind
 }
 
 // ShardStatus is one owned shard.

@@ -1,0 +1,196 @@
+// Command demo shows the whole of it on one machine: the local AWS, a stream of
+// orders, a worker that loads them, and at the end a reconciliation of what was
+// published with what is in the warehouse. `make demo` builds and runs it.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+)
+
+// options are the flags of the demo.
+type options struct {
+	bin     string
+	seconds int
+	rate    float64
+	shards  int
+	bad     float64
+	keep    bool
+}
+
+func main() {
+	var o options
+	flag.StringVar(&o.bin, "bin", "bin", "folder of the programs analytics-worker and localaws")
+	flag.IntVar(&o.seconds, "seconds", 0, "stop publishing after so many seconds; 0 = on Ctrl-C")
+	flag.Float64Var(&o.rate, "rate", 300, "orders a second")
+	flag.IntVar(&o.shards, "shards", 4, "shards of the stream")
+	flag.Float64Var(&o.bad, "bad", 0.01, "share of broken records")
+	flag.BoolVar(&o.keep, "keep", false, "keep the folder with logs and dead letters")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "demo:", err)
+		os.Exit(1)
+	}
+}
+
+// run starts everything, shows it, and checks the outcome.
+func run(ctx context.Context, o options) error {
+	dir, err := os.MkdirTemp("", "analytics-worker-demo-")
+	if err != nil {
+		return err
+	}
+	if o.keep {
+		fmt.Println("logs and dead letters are in", dir)
+	} else {
+		defer func() { _ = os.RemoveAll(dir) }()
+	}
+	addr, err := freeAddr("127.0.0.1:4566")
+	if err != nil {
+		return err
+	}
+	pages, err := freeAddr("127.0.0.1:8080")
+	if err != nil {
+		return err
+	}
+	env := newEnvironment(addr, pages, dir)
+	// What was started must outlive Ctrl-C: the worker drains, the local AWS goes last.
+	alive, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	local, err := start(alive, env, dir, filepath.Join(o.bin, "localaws"), "--addr", addr)
+	if err != nil {
+		return err
+	}
+	defer local.stop()
+	if err := awaitReady(ctx, "http://"+addr+"/_localaws/health", local); err != nil {
+		return err
+	}
+	worker := filepath.Join(o.bin, "analytics-worker")
+	for _, args := range [][]string{{"schema", "--apply"}, {"publish", "--count", "1", "--create", fmt.Sprint(o.shards)}} {
+		if err := runOnce(ctx, env, dir, worker, args...); err != nil {
+			return err
+		}
+	}
+	d := &demo{options: o, env: env, dir: dir, worker: worker, pages: "http://" + pages}
+	d.published.Store(1)
+	if d.account, err = openAccount(ctx, env); err != nil {
+		return err
+	}
+	defer d.account.Close()
+	if err := d.load(ctx, alive); err != nil {
+		return err
+	}
+	return d.reconcile(alive)
+}
+
+// openAccount opens the local AWS for the demo's own queries.
+func openAccount(ctx context.Context, env environment) (*aws.Account, error) {
+	for _, kv := range env.own() {
+		if err := os.Setenv(kv[0], kv[1]); err != nil {
+			return nil, err
+		}
+	}
+	return aws.Open(ctx, aws.Options{Region: "us-east-1", Log: slog.New(slog.DiscardHandler)})
+}
+
+// freeAddr is want if nothing listens there, else a free port of the same host.
+func freeAddr(want string) (string, error) {
+	l, err := net.Listen("tcp", want)
+	if err != nil {
+		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return "", fmt.Errorf("find a free port: %w", err)
+		}
+	}
+	addr := l.Addr().String()
+	return addr, l.Close()
+}
+
+// demo is a run under way.
+type demo struct {
+	options
+	env       environment
+	dir       string
+	worker    string
+	account   *aws.Account
+	pages     string // of the worker
+	published atomic.Int64
+}
+
+// load publishes and loads until ctx ends or the time is up, and then until the
+// worker has caught up.
+func (d *demo) load(ctx, alive context.Context) error {
+	loading, err := start(alive, d.env, d.dir, d.worker)
+	if err != nil {
+		return err
+	}
+	defer loading.stop()
+	publishing := d.publish(alive)
+	defer publishing.stop()
+	var timeUp <-chan time.Time
+	if d.seconds > 0 {
+		timer := time.NewTimer(time.Duration(d.seconds) * time.Second)
+		defer timer.Stop()
+		timeUp = timer.C
+	}
+	screen := newScreen(d, os.Stdout)
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case <-timeUp:
+			running = false
+		case <-tick.C:
+			if err := screen.show(alive, "publishing; Ctrl-C ends it"); err != nil {
+				return err
+			}
+		case <-loading.ended:
+			return loading.failed()
+		case <-publishing.ended:
+			return publishing.err
+		}
+	}
+	if err := publishing.stop(); err != nil {
+		return err
+	}
+	if err := d.awaitCaughtUp(alive, screen, tick.C, loading); err != nil {
+		return err
+	}
+	return loading.interrupt()
+}
+
+// catchUpTime is how long the worker may take to load what was published.
+const catchUpTime = time.Minute
+
+func (d *demo) awaitCaughtUp(ctx context.Context, s *screen, tick <-chan time.Time, loading *process) error {
+	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
+	defer cancel()
+	for {
+		if err := s.show(ctx, "loading the rest"); err != nil {
+			return err
+		}
+		if s.settled == int(d.published.Load()) {
+			return nil
+		}
+		select {
+		case <-tick:
+		case <-loading.ended:
+			return loading.failed()
+		case <-ctx.Done():
+			return fmt.Errorf("after %v the worker has settled %d of %d records; its log is in %s (--keep)", catchUpTime, s.settled, d.published.Load(), d.dir)
+		}
+	}
+}

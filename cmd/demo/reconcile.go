@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"path/filepath"
+
+	"github.com/cloudcafe/analytics-worker/internal/verify"
+)
+
+// reconcile compares what was published with what arrived, by the product's own
+// verify command.
+func (d *demo) reconcile(ctx context.Context) error {
+	p, err := start(ctx, d.env, d.dir, filepath.Join(d.bin, "analytics-worker"), "verify", "--format", "json")
+	if err != nil {
+		return err
+	}
+	<-p.ended
+	var r verify.Report
+	if err := json.Unmarshal(p.stdout.Bytes(), &r); err != nil {
+		return p.failed()
+	}
+	published := d.published.Load()
+	fmt.Printf("\nReconciliation\n")
+	ok := check("published = loaded + rejected", published == r.Records,
+		"%d = %d + %d", published, r.Records-r.Rejected, r.Rejected)
+	ok = check("rejected = dead letters", r.Rejected == r.Letters && r.LettersMissing == 0, "%d = %d", r.Rejected, r.Letters) && ok
+	ok = check("distinct orders = rows of fact_orders", r.Orders == r.Facts && r.Missing+r.Surplus == 0, "%d = %d", r.Orders, r.Facts) && ok
+	ok = check("each row is its order's newest event", r.Differing == 0, "%d differ", r.Differing) && ok
+	ok = check("rollups = facts", r.RollupsDiffering == 0, "%d rollups, %d differ", r.Rollups, r.RollupsDiffering) && ok
+	for _, difference := range r.Differences {
+		fmt.Printf("  %s: %s\n    stream    %s\n    warehouse %s\n", difference.Kind, difference.Key, difference.Stream, difference.Warehouse)
+	}
+	if !ok || !r.OK {
+		return errors.New("the reconciliation failed")
+	}
+	fmt.Println("Every record took effect exactly once.")
+	return nil
+}
+
+func check(what string, ok bool, format string, args ...any) bool {
+	mark := "ok  "
+	if !ok {
+		mark = "FAIL"
+	}
+	fmt.Printf("  %s  %-40s %s\n", mark, what, fmt.Sprintf(format, args...))
+	return ok
+}

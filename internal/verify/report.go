@@ -1,0 +1,61 @@
+package verify
+
+import (
+	"slices"
+	"strings"
+)
+
+// Report is the outcome of a comparison. Counts cover what the checkpoints cover.
+type Report struct {
+	OK     bool   `json:"ok"` // nothing differs
+	Stream string `json:"stream"`
+
+	Records  int64 `json:"records"`  // on the stream, up to the checkpoints
+	Rejected int64 `json:"rejected"` // of them, those that are no order
+	Orders   int64 `json:"orders"`   // distinct orders among the others
+
+	Facts        int64 `json:"facts"`        // rows of fact_orders
+	Missing      int64 `json:"missing"`      // orders that are not in fact_orders
+	Surplus      int64 `json:"surplus"`      // rows that no event accounts for, or that are there twice
+	Differing    int64 `json:"differing"`    // rows that are not their order's newest event
+	Unverifiable int64 `json:"unverifiable"` // rows whose events are past the stream's retention
+
+	Letters        int64 `json:"letters"`
+	LettersMissing int64 `json:"letters_missing"` // rejected records that are not in the dead letters
+
+	Rollups          int64 `json:"rollups"`           // rows of agg_orders_minute
+	RollupsDiffering int64 `json:"rollups_differing"` // that are not what the facts add up to; 1000 at most
+
+	Shards      []ShardReport `json:"shards"`
+	Differences []Difference  `json:"differences"` // the first ones
+}
+
+// ShardReport is what was read of one shard.
+type ShardReport struct {
+	ID         string `json:"id"`
+	Checkpoint string `json:"checkpoint"`
+	Records    int64  `json:"records"`
+	Note       string `json:"note,omitempty"`
+}
+
+// Difference is one thing that is not as it should be.
+type Difference struct {
+	Kind      string `json:"kind"`
+	Key       string `json:"key"`
+	Stream    string `json:"stream,omitempty"`    // what the stream says
+	Warehouse string `json:"warehouse,omitempty"` // what the warehouse says
+}
+
+// differencesKept bounds the examples of a report.
+const differencesKept = 20
+
+func (r *Report) note(d Difference) {
+	if len(r.Differences) < differencesKept {
+		r.Differences = append(r.Differences, d)
+	}
+}
+
+func (r *Report) finish() {
+	slices.SortFunc(r.Shards, func(a, b ShardReport) int { return strings.Compare(a.ID, b.ID) })
+	r.OK = len(r.Differences) == 0
+}

@@ -1,0 +1,116 @@
+package verify
+
+import (
+	"bufio"
+	"encoding/gob"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
+)
+
+// entry is one thing that was read, on its way through a file.
+type entry struct {
+	kind    kind
+	order   event.Order // of an event or a fact
+	shard   uint32      // of an event: its shard's number
+	settled bool        // of an event or rejection: before the earlier checkpoint
+	place   string      // of a rejection or a letter
+}
+
+type kind uint8
+
+const (
+	kindEvent kind = iota
+	kindFact
+	kindRejected
+	kindLetter
+)
+
+// line is entry as gob sees it.
+type line struct {
+	Kind    kind
+	Order   event.Order
+	Shard   uint32
+	Settled bool
+	Place   string
+}
+
+// parts is how many files the entries are spread over: at 10 million orders a
+// part takes some 50 MB when it is compared.
+const parts = 64
+
+// spool spreads entries over files by the hash of their key, so that entries
+// with the same key meet in the same file, in the order in which they came.
+type spool struct {
+	dir   string
+	seed  maphash.Seed
+	files [parts]*part
+}
+
+type part struct {
+	file *os.File
+	buf  *bufio.Writer
+	enc  *gob.Encoder
+}
+
+func newSpool(parent string) (*spool, error) {
+	dir, err := os.MkdirTemp(parent, "verify-")
+	if err != nil {
+		return nil, fmt.Errorf("make a folder for temporary files: %w", err)
+	}
+	s := &spool{dir: dir, seed: maphash.MakeSeed()}
+	for i := range s.files {
+		f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
+		if err != nil {
+			s.remove()
+			return nil, fmt.Errorf("make a temporary file: %w", err)
+		}
+		buf := bufio.NewWriter(f)
+		s.files[i] = &part{f, buf, gob.NewEncoder(buf)}
+	}
+	return s, nil
+}
+
+func (s *spool) remove() {
+	for _, p := range s.files {
+		if p != nil {
+			_ = p.file.Close()
+		}
+	}
+	_ = os.RemoveAll(s.dir)
+}
+
+func (s *spool) add(key string, e entry) error {
+	p := s.files[maphash.String(s.seed, key)%parts]
+	if err := p.enc.Encode(line{e.kind, e.order, e.shard, e.settled, e.place}); err != nil {
+		return fmt.Errorf("write temporary file %s: %w", p.file.Name(), err)
+	}
+	return nil
+}
+
+// read gives the entries of one part to yield.
+func (s *spool) read(i int, yield func(entry)) error {
+	p := s.files[i]
+	if err := p.buf.Flush(); err != nil {
+		return fmt.Errorf("write temporary file %s: %w", p.file.Name(), err)
+	}
+	if _, err := p.file.Seek(0, io.SeekStart); err != nil {
+		return fmt.Errorf("read temporary file %s: %w", p.file.Name(), err)
+	}
+	dec := gob.NewDecoder(bufio.NewReader(p.file))
+	for {
+		var l line
+		if err := dec.Decode(&l); errors.Is(err, io.EOF) {
+			return nil
+		} else if err != nil {
+			return fmt.Errorf("read temporary file %s: %w", p.file.Name(), err)
+		}
+		yield(entry{l.Kind, l.Order, l.Shard, l.Settled, l.Place})
+	}
+}

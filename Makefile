@@ -1,0 +1,104 @@
+# make help lists what there is.
+
+SHELL       := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+GO      ?= go
+PKG     ?= ./...
+TIME    ?= 20s
+# Empty where this is no git checkout: the program then says what Go knows of it.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+
+# The version comes in by -ldflags; Go's own stamp fails where git is not there
+# or does not trust the folder.
+export GOFLAGS += -buildvcs=false
+
+LDFLAGS := -X main.version=$(VERSION)
+TOOLS   := .tools/ready
+
+.PHONY: help
+help: ## List the targets
+	@echo "Usage: make TARGET"; echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: worker localaws ## Build bin/analytics-worker and bin/localaws
+
+.PHONY: worker
+worker:
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/analytics-worker ./cmd/analytics-worker
+
+# DuckDB comes as a static library, so this program is linked by a C++ compiler.
+.PHONY: localaws
+localaws:
+	@scripts/need-cc
+	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/localaws ./cmd/localaws
+
+.PHONY: test
+test: ## Run every test with the race detector (PKG=./internal/... for some)
+	@scripts/need-cc
+	@scripts/need-postgres
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 6m $(PKG)
+
+# golangci-lint was tried and left out: it takes 200 modules and three minutes of
+# two cores to build, where staticcheck and gofumpt take 40 s. Its depguard and
+# forbidigo are internal/style, whose tests take a second.
+.PHONY: lint
+lint: lint-format lint-vet lint-style lint-shell lint-cross ## Check format, vet, staticcheck, house rules, scripts, cross builds
+
+.PHONY: lint-format
+lint-format: $(TOOLS)
+	@out=$$(.tools/gofumpt -l cmd internal); if [[ -n $$out ]]; then \
+		echo "not formatted; run make format:"; echo "$$out"; exit 1; fi
+
+.PHONY: lint-vet
+lint-vet: $(TOOLS)
+	@scripts/need-cc
+	$(GO) vet ./...
+	.tools/staticcheck ./...
+
+.PHONY: lint-style
+lint-style:
+	$(GO) test ./internal/style
+
+.PHONY: lint-shell
+lint-shell:
+	@scripts/need-shellcheck
+	shellcheck $$(scripts/list-scripts)
+
+# The worker is one static binary for both processors of EC2: whatever would
+# need cgo fails here.
+.PHONY: lint-cross
+lint-cross:
+	@for arch in amd64 arm64; do \
+		echo "build analytics-worker for linux/$$arch without cgo"; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -o /dev/null ./cmd/analytics-worker || exit 1; \
+	done
+
+.PHONY: format
+format: $(TOOLS) ## Format the source
+	.tools/gofumpt -w cmd internal
+
+.PHONY: bench
+bench: ## Run the benchmarks (PKG=, BASE=main compares with another commit)
+	@scripts/need-cc
+	@scripts/bench '$(PKG)' '$(BASE)'
+
+.PHONY: demo
+demo: build ## Show all of it on this machine (SECONDS=20 ends by itself)
+	$(GO) build -o bin/demo ./cmd/demo
+	exec bin/demo -bin bin -seconds $(or $(SECONDS),0) $(DEMO_FLAGS)
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for TIME each (TIME=20s)
+	@scripts/need-cc
+	@scripts/fuzz '$(TIME)' '$(PKG)'
+
+.PHONY: clean
+clean: ## Remove what was built, the tools too
+	rm -rf bin .tools .localaws
+
+$(TOOLS): tools/go.mod tools/go.sum
+	GOBIN='$(CURDIR)/.tools' CGO_ENABLED=0 $(GO) install -C tools tool
+	@touch $@

@@ -65,7 +65,7 @@ func (s *scanner) integer(t token) (n int64, ok bool) {
 	switch t.kind {
 	case kindNumber:
 	case kindString:
-		if t.escaped {
+		if t.form&escaped != 0 {
 			value, _ := unescape(text)
 			text = []byte(value)
 		}
@@ -108,7 +108,7 @@ func (s *scanner) amount() (cents int64, rejected *Rejection) {
 		return 0, s.reject(AmountNull, "total_amount", t)
 	case kindNumber:
 	case kindString:
-		if t.escaped {
+		if t.form&escaped != 0 {
 			value, _ := unescape(text)
 			text = []byte(value)
 		}

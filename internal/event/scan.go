@@ -1,6 +1,7 @@
 package event
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"math/bits"
@@ -22,13 +23,21 @@ const (
 	kindArray
 )
 
+// form is what a string is made of.
+type form uint8
+
+const (
+	escaped form = 1 << iota // has backslashes
+	wide                     // has bytes outside ASCII, which may not be UTF-8
+)
+
 // token is a value by its place in the text; of a string, the place of what
-// stands between the quotes.
+// stands between the quotes. It has four fields because the compiler keeps no
+// larger struct in registers, which is half of the decoder's speed.
 type token struct {
 	start, end int
 	kind       kind
-	escaped    bool // a string with backslashes in it
-	wide       bool // a string with bytes outside ASCII, which may not be UTF-8
+	form       form
 }
 
 // present tells a value from no value: an optional field that is null counts
@@ -97,45 +106,51 @@ const (
 	item         // one of them
 )
 
-// scanner reads one JSON text (RFC 8259). Its methods return false at the
-// first byte that breaks the grammar; the milder faults, which only count if the
-// grammar holds to the end, are noted and the reading goes on.
+// scanner reads one JSON text (RFC 8259). Its methods take the place where
+// something begins and return the place behind it, or broken at the first byte
+// that is against the grammar; positions in arguments stay in registers. The
+// milder faults, which only count if the grammar holds to the end, are noted
+// and the reading goes on.
 type scanner struct {
 	data   []byte
-	pos    int
 	fields [fieldCount]token
 	items  itemSum
 
-	wrong  string // what broke the grammar at pos
-	deep   bool   // some value lies deeper than maxDepth
-	deepAt int
-	twice  token // the second of two equal keys in one object; absent if there are none
-	stack  keyStack
+	wrong   string // what broke the grammar
+	wrongAt int
+	deep    bool // some value lies deeper than maxDepth
+	deepAt  int
+	twice   token // the second of two equal keys in one object; absent if there are none
+	stack   keyStack
 }
+
+// broken is the place behind something that is against the grammar.
+const broken = -1
 
 // text checks the whole text and finds the fields of the event in it.
 func (s *scanner) text() *Rejection {
-	first := s.next()
+	first, i := s.next(0)
 	role := ignored
 	if first == '{' {
 		role = event
 	}
-	if _, ok := s.value(1, role); !ok {
+	_, i = s.value(i, 1, role)
+	if i == broken {
 		return s.notJSON()
 	}
-	s.next()
+	_, i = s.next(i)
 	switch {
-	case s.pos < len(s.data) && first == '{':
-		return &Rejection{TextAfterObject, fmt.Sprintf("at byte %d: %s", s.pos, excerpt(s.data[s.pos:]))}
-	case s.pos < len(s.data):
-		s.wrong = "expected the end of the text"
+	case i < len(s.data) && first == '{':
+		return &Rejection{TextAfterObject, fmt.Sprintf("at byte %d: %s", i, excerpt(s.data[i:]))}
+	case i < len(s.data):
+		s.fail(i, "expected the end of the text")
 		return s.notJSON()
 	case first != '{':
 		return &Rejection{NotAnObject, "the text is " + excerpt(s.data)}
 	case s.deep:
 		return &Rejection{NestedTooDeep, fmt.Sprintf("at byte %d", s.deepAt)}
 	case s.twice.kind != kindAbsent:
-		return &Rejection{KeyTwice, fmt.Sprintf("key %s at byte %d", excerpt(s.data[s.twice.start:s.twice.end]), s.twice.start)}
+		return &Rejection{KeyTwice, fmt.Sprintf("key %s at byte %d", excerpt(s.bytes(s.twice)), s.twice.start)}
 	}
 	return nil
 }
@@ -144,86 +159,75 @@ func (s *scanner) notJSON() *Rejection {
 	switch {
 	case len(s.data) == 0:
 		return &Rejection{NotJSON, "the record is empty"}
-	case s.pos >= len(s.data):
+	case s.wrongAt >= len(s.data):
 		return &Rejection{NotJSON, fmt.Sprintf("the text ends at byte %d: %s", len(s.data), s.wrong)}
+	case bytes.HasPrefix(s.data, []byte("\xEF\xBB\xBF")):
+		return &Rejection{NotJSON, "the text begins with a byte order mark"}
 	}
-	return &Rejection{NotJSON, fmt.Sprintf("at byte %d: %s: %s", s.pos, s.wrong, excerpt(s.data[s.pos:]))}
+	return &Rejection{NotJSON, fmt.Sprintf("at byte %d: %s: %s", s.wrongAt, s.wrong, excerpt(s.data[s.wrongAt:]))}
 }
 
-func (s *scanner) fail(at int, wrong string) bool {
-	s.pos, s.wrong = at, wrong
-	return false
+func (s *scanner) fail(at int, wrong string) int {
+	s.wrong, s.wrongAt = wrong, at
+	return broken
 }
 
 // next skips white space and returns the byte there, or 0 at the end: no JSON
 // token begins with a 0.
-func (s *scanner) next() byte {
-	for s.pos < len(s.data) {
-		c := s.data[s.pos]
+func (s *scanner) next(i int) (c byte, at int) {
+	for ; i < len(s.data); i++ {
+		c = s.data[i]
 		if c > ' ' || c != ' ' && c != '\n' && c != '\r' && c != '\t' { // first the usual answer
-			return c
+			return c, i
 		}
-		s.pos++
 	}
-	return 0
+	return 0, i
 }
 
-// value reads the value that begins at the next byte, which lies in depth-1
-// objects and arrays.
-func (s *scanner) value(depth int, as role) (t token, ok bool) {
-	c := s.next()
-	t.start = s.pos
+// value reads the value at i, which lies in depth-1 objects and arrays.
+func (s *scanner) value(i, depth int, as role) (t token, end int) {
+	c, i := s.next(i)
 	switch {
 	case c == '"':
-		return s.string()
-	case c == '{' || c == '[':
-		switch {
-		case depth > maxDepth:
-			t.kind = kindArray // no one looks: the record is rejected
-			ok = s.skipDeep()
-		case c == '{':
-			t.kind = kindObject
-			ok = s.object(depth, as)
-		default:
-			t.kind = kindArray
-			ok = s.array(depth, as)
-		}
+		return s.string(i)
 	case c == '-' || c-'0' < 10:
 		t.kind = kindNumber
-		ok = s.number()
+		end = s.number(i)
+	case (c == '{' || c == '[') && depth > maxDepth:
+		t.kind = kindArray // of no matter which: the record is rejected
+		end = s.skipDeep(i)
+	case c == '{':
+		t.kind = kindObject
+		end = s.object(i, depth, as)
+	case c == '[':
+		t.kind = kindArray
+		end = s.array(i, depth, as)
 	case c == 't':
 		t.kind = kindBool
-		ok = s.word("true")
+		end = s.word(i, "true")
 	case c == 'f':
 		t.kind = kindBool
-		ok = s.word("false")
+		end = s.word(i, "false")
 	case c == 'n':
 		t.kind = kindNull
-		ok = s.word("null")
+		end = s.word(i, "null")
 	default:
-		ok = s.fail(s.pos, "expected a value")
+		end = s.fail(i, "expected a value")
 	}
-	t.end = s.pos
-	return t, ok
+	t.start, t.end = i, end
+	return t, end
 }
 
 // object reads an object. Of the event it notes the known fields, of an item
 // the quantity.
-func (s *scanner) object(depth int, as role) bool {
-	s.pos++ // the brace
-	if s.next() == '}' {
-		s.pos++
-		if as == item {
-			s.items.add(s, token{})
-		}
-		return true
-	}
+func (s *scanner) object(i, depth int, as role) int {
 	keys := s.stack.open()
 	var quantity token
-	for {
-		name, ok := s.key()
-		if !ok {
-			return false
+	c, i := s.next(i + 1)
+	for c != '}' {
+		var name, t token
+		if name, i = s.key(i); i == broken {
+			return broken
 		}
 		key, _ := s.unescaped(name)
 		known, inner := fieldCount, ignored
@@ -236,9 +240,8 @@ func (s *scanner) object(depth int, as role) bool {
 		if known == fieldCount && s.stack.repeats(&keys, key) {
 			s.noteTwice(name)
 		}
-		t, ok := s.value(depth+1, inner)
-		if !ok {
-			return false
+		if t, i = s.value(i, depth+1, inner); i == broken {
+			return broken
 		}
 		switch {
 		case known != fieldCount:
@@ -249,20 +252,19 @@ func (s *scanner) object(depth int, as role) bool {
 		case as == item && key == "quantity":
 			quantity = t
 		}
-		switch s.next() {
+		switch c, i = s.next(i); c {
 		case ',':
-			s.pos++
+			i++
 		case '}':
-			s.pos++
-			s.stack.close(&keys)
-			if as == item {
-				s.items.add(s, quantity)
-			}
-			return true
 		default:
-			return s.fail(s.pos, "expected a comma or the end of the object")
+			return s.fail(i, "expected a comma or the end of the object")
 		}
 	}
+	s.stack.close(&keys)
+	if as == item {
+		s.items.add(s, quantity)
+	}
+	return i + 1
 }
 
 func (s *scanner) noteTwice(name token) {
@@ -272,146 +274,142 @@ func (s *scanner) noteTwice(name token) {
 }
 
 // key reads a key and its colon.
-func (s *scanner) key() (t token, ok bool) {
-	if s.next() != '"' {
-		return t, s.fail(s.pos, "expected a key")
+func (s *scanner) key(i int) (t token, end int) {
+	c, i := s.next(i)
+	if c != '"' {
+		return t, s.fail(i, "expected a key")
 	}
-	if t, ok = s.string(); !ok {
-		return t, false
+	if t, i = s.string(i); i == broken {
+		return t, broken
 	}
-	if s.next() != ':' {
-		return t, s.fail(s.pos, "expected a colon")
+	if c, i = s.next(i); c != ':' {
+		return t, s.fail(i, "expected a colon")
 	}
-	s.pos++
-	return t, true
+	return t, i + 1
 }
 
 // array reads an array.
-func (s *scanner) array(depth int, as role) bool {
-	s.pos++ // the bracket
-	if s.next() == ']' {
-		s.pos++
-		return true
-	}
+func (s *scanner) array(i, depth int, as role) int {
 	inner := ignored
 	if as == items {
 		inner = item
 	}
-	for {
-		t, ok := s.value(depth+1, inner)
-		if !ok {
-			return false
+	c, i := s.next(i + 1)
+	for c != ']' {
+		var t token
+		if t, i = s.value(i, depth+1, inner); i == broken {
+			return broken
 		}
 		if inner == item && t.kind != kindObject {
 			s.items.refuse(ItemCountNotInteger, "items", t)
 		}
-		switch s.next() {
+		switch c, i = s.next(i); c {
 		case ',':
-			s.pos++
+			i++
 		case ']':
-			s.pos++
-			return true
 		default:
-			return s.fail(s.pos, "expected a comma or the end of the array")
+			return s.fail(i, "expected a comma or the end of the array")
 		}
 	}
+	return i + 1
 }
 
 // skipDeep reads an object or array that lies too deep, only to learn whether
 // it keeps to the grammar. It does not recurse, since its depth has no bound.
-func (s *scanner) skipDeep() bool {
+func (s *scanner) skipDeep(i int) int {
 	if !s.deep {
-		s.deep, s.deepAt = true, s.pos
+		s.deep, s.deepAt = true, i
 	}
 	var closers []byte // of the objects and arrays that are open
 	for {
-		switch s.next() {
+		var c byte
+		switch c, i = s.next(i); c {
 		case '{':
-			s.pos++
 			closers = append(closers, '}')
-			if s.next() != '}' {
-				if _, ok := s.key(); !ok {
-					return false
+			if c, i = s.next(i + 1); c != '}' {
+				if _, i = s.key(i); i == broken {
+					return broken
 				}
 				continue
 			}
 		case '[':
-			s.pos++
 			closers = append(closers, ']')
-			if s.next() != ']' {
+			if c, i = s.next(i + 1); c != ']' {
 				continue
 			}
 		default: // neither object nor array, so the depth does not matter
-			if _, ok := s.value(maxDepth, ignored); !ok {
-				return false
+			if _, i = s.value(i, maxDepth, ignored); i == broken {
+				return broken
 			}
 		}
-		for s.next() != ',' {
+		for c, i = s.next(i); c != ','; c, i = s.next(i) {
 			closer := closers[len(closers)-1]
-			if s.next() != closer {
-				return s.fail(s.pos, "expected a comma or "+string(closer))
+			if c != closer {
+				return s.fail(i, "expected a comma or "+string(closer))
 			}
-			s.pos++
+			i++
 			closers = closers[:len(closers)-1]
 			if len(closers) == 0 {
-				return true
+				return i
 			}
 		}
-		s.pos++ // the comma
+		i++ // the comma
 		if closers[len(closers)-1] == '}' {
-			if _, ok := s.key(); !ok {
-				return false
+			if _, i = s.key(i); i == broken {
+				return broken
 			}
 		}
 	}
 }
 
 // word reads true, false or null.
-func (s *scanner) word(word string) bool {
-	if len(s.data)-s.pos < len(word) || string(s.data[s.pos:s.pos+len(word)]) != word {
-		return s.fail(s.pos, "expected a value")
+func (s *scanner) word(i int, word string) int {
+	if len(s.data)-i < len(word) || string(s.data[i:i+len(word)]) != word {
+		return s.fail(i, "expected a value")
 	}
-	s.pos += len(word)
-	return true
+	return i + len(word)
 }
 
 // number reads a number.
-func (s *scanner) number() bool {
-	end, ok := numberEnd(s.data, s.pos)
+func (s *scanner) number(i int) int {
+	end, ok := numberEnd(s.data, i)
 	if !ok {
 		return s.fail(end, "expected a digit")
 	}
-	s.pos = end
-	return true
+	return end
 }
 
-// Eight bytes of a string are looked at together: one bit of each says whether
-// that byte ends the plain run.
+// Eight bytes of a string are looked at together.
 const (
 	ones  = 0x0101010101010101
 	highs = 0x8080808080808080
 )
 
-// zeros marks the bytes of w that are 0 with their high bit. A byte above a 0
-// may be marked wrongly, so only the lowest mark counts.
-func zeros(w uint64) uint64 { return (w - ones) &^ w & highs }
+// stops marks, with their high bit, the bytes of w that end a plain run: quotes,
+// backslashes and control characters. A byte above such a one may be marked
+// wrongly, so only the lowest mark counts. The first term swaps the quote with
+// the blank: then both it and the control characters are below 0x21.
+func stops(w uint64) uint64 {
+	swapped, slash := w^0x02*ones, w^'\\'*ones
+	return ((swapped-0x21*ones)&^swapped | (slash-ones)&^slash) & highs
+}
 
-// string reads a string whose opening quote is at pos. Its bytes outside ASCII
+// string reads a string whose opening quote is at i. Its bytes outside ASCII
 // are let through: whether they are UTF-8 matters only in fields that are used.
-func (s *scanner) string() (t token, ok bool) {
-	data, i := s.data, s.pos+1
-	t = token{start: i, kind: kindString}
-	var wide uint64
+func (s *scanner) string(i int) (t token, end int) {
+	data := s.data
+	i++
+	t.start, t.kind = i, kindString
+	var high uint64 // or of all bytes
 	for {
 		for i+8 <= len(data) {
 			w := binary.LittleEndian.Uint64(data[i:])
-			stop := zeros(w^'"'*ones) | zeros(w^'\\'*ones) | (w-' '*ones)&^w&highs
-			if stop != 0 {
-				wide |= w & ((stop & -stop) - 1)
+			if stop := stops(w); stop != 0 {
+				high |= w & ((stop & -stop) - 1)
 				i += bits.TrailingZeros64(stop) >> 3
 				break
 			}
-			wide |= w
+			high |= w
 			i += 8
 		}
 		if i >= len(data) {
@@ -419,11 +417,13 @@ func (s *scanner) string() (t token, ok bool) {
 		}
 		switch c := data[i]; {
 		case c == '"':
-			t.end, t.wide = i, wide&highs != 0
-			s.pos = i + 1
-			return t, true
+			if high&highs != 0 {
+				t.form |= wide
+			}
+			t.end = i
+			return t, i + 1
 		case c == '\\':
-			t.escaped = true
+			t.form |= escaped
 			n := escapeLen(data[i:])
 			if n == 0 {
 				return t, s.fail(i, "unknown escape in a string")
@@ -432,7 +432,7 @@ func (s *scanner) string() (t token, ok bool) {
 		case c < ' ':
 			return t, s.fail(i, "control character in a string")
 		default: // one of the last seven bytes of the text
-			wide |= uint64(c)
+			high |= uint64(c)
 			i++
 		}
 	}

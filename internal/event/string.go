@@ -16,7 +16,7 @@ func (s *scanner) bytes(t token) []byte { return s.data[t.start:t.end] }
 // would have for it, so that different keys stay different.
 func (s *scanner) unescaped(t token) (value string, lone bool) {
 	raw := s.bytes(t)
-	if !t.escaped {
+	if t.form&escaped == 0 {
 		return unsafe.String(unsafe.SliceData(raw), len(raw)), false
 	}
 	return unescape(raw)
@@ -114,9 +114,9 @@ func (s *scanner) column(t token, limit int) (string, textFault) {
 	case len(value) > limit:
 		return "", textTooLong
 	// The text as it came: a lone surrogate is a fault of its own.
-	case t.wide && !utf8.Valid(s.bytes(t)):
+	case t.form&wide != 0 && !utf8.Valid(s.bytes(t)):
 		return "", textNotUTF8
-	case t.escaped && strings.IndexByte(value, 0) >= 0:
+	case t.form&escaped != 0 && strings.IndexByte(value, 0) >= 0:
 		return "", textNUL // only an escape can bring one: the grammar refuses the byte itself
 	case lone:
 		return "", textLoneSurrogate

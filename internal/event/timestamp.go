@@ -32,7 +32,7 @@ func (s *scanner) timestamp(arrived time.Time) (int64, *Rejection) {
 		return arrived.UnixMicro(), nil
 	case kindString:
 		text := s.bytes(t)
-		if t.escaped {
+		if t.form&escaped != 0 {
 			value, _ := unescape(text)
 			text = []byte(value)
 		}

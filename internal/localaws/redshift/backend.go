@@ -14,10 +14,11 @@ import (
 // goroutine uses it at a time.
 type backend struct {
 	conn    conn
+	engine  engine
 	objects Objects
-	limits  bool
 	asks    dialect.Session
 	queries *atomic.Int64 // numbers queries across all backends
+	query   int64         // the number of the last one here
 
 	block  bool // a transaction is open that BEGIN or a batch started
 	failed bool // a statement of that transaction failed: only its end is left
@@ -25,7 +26,7 @@ type backend struct {
 
 // process numbers backends and queries, as Redshift does.
 type process struct {
-	pids, queries, copies atomic.Int64
+	pids, queries atomic.Int64
 }
 
 // connect opens a backend for the request.
@@ -35,7 +36,7 @@ func (s *Service) connect(ctx context.Context, sub submission) (*backend, error)
 		return nil, err
 	}
 	return &backend{
-		conn: c, objects: s.opts.Objects, limits: s.opts.Limits, queries: &s.process.queries,
+		conn: c, engine: s.engine, objects: s.opts.Objects, queries: &s.process.queries,
 		asks: dialect.Session{
 			LastCopyID: -1, PID: firstPID + s.process.pids.Add(1), User: sub.user, Database: sub.database,
 		},
@@ -51,7 +52,10 @@ const (
 func (b *backend) close() error { return b.conn.close() }
 
 // nextQuery numbers a statement.
-func (b *backend) nextQuery() int64 { return firstQuery + b.queries.Add(1) }
+func (b *backend) nextQuery() int64 {
+	b.query = firstQuery + b.queries.Add(1)
+	return b.query
+}
 
 var errAborted = &sqlError{message: "ERROR: current transaction is aborted, commands ignored until end of transaction block"}
 

@@ -91,6 +91,8 @@ type duckConn struct {
 	stale        bool            // a statement may have changed them since
 }
 
+func (c *duckConn) dialect() dialect.Engine { return dialect.DuckDB }
+
 func (c *duckConn) begin(context.Context) error {
 	c.wanted = true
 	return nil

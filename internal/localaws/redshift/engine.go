@@ -27,9 +27,16 @@ type conn interface {
 	// run executes one statement and gives its rows to out, nil to drop them.
 	// It returns the number of rows changed, or returned where there is an out.
 	run(ctx context.Context, sql string, out sink) (int64, error)
-	// load appends rows to a table, each with one field for each of the columns.
-	load(ctx context.Context, table string, columns []target, rows source) (int64, error)
+	loader
 	close() error
+}
+
+// loader is the part of a connection that COPY uses.
+type loader interface {
+	// targets describes the table's columns in order; none where it is not there.
+	targets(ctx context.Context, table string) ([]target, error)
+	// load appends rows to a table, each with one field for each of the targets.
+	load(ctx context.Context, table string, targets []target, rows fill) (int64, error)
 }
 
 // transaction is the part of a connection that brackets statements. There is

@@ -1,0 +1,194 @@
+package aws
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"net/http"
+	"strings"
+	"testing"
+
+	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
+	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// sdkError is an error as a call of the SDK returns it.
+func sdkError(operation string, status int, code, message string) error {
+	service, call, _ := strings.Cut(operation, ".")
+	return &smithy.OperationError{ServiceID: service, OperationName: call, Err: &awshttp.ResponseError{
+		ResponseError: &smithyhttp.ResponseError{
+			Response: &smithyhttp.Response{Response: &http.Response{StatusCode: status, Header: http.Header{}}},
+			Err:      &smithy.GenericAPIError{Code: code, Message: message},
+		},
+	}}
+}
+
+// TestVerdicts lists every code that is told apart, and what becomes of it.
+func TestVerdicts(t *testing.T) {
+	const (
+		getRecords = "Kinesis.GetRecords"
+		iterator   = "Kinesis.GetShardIterator"
+		create     = "Kinesis.CreateStream"
+		execute    = "Redshift Data.ExecuteStatement"
+		putObject  = "S3.PutObject"
+		getObject  = "S3.GetObject"
+	)
+	roles := map[string]func(context.Context, string, error) error{
+		"Kinesis": kinesisFailed, "Redshift Data": warehouseFailed, "S3": objectFailed, "CloudWatch": failed,
+	}
+	for _, c := range []struct {
+		operation string
+		status    int
+		code      string
+		message   string
+		want      error  // nil: no verdict
+		hint      string // part of the text
+	}{
+		{getRecords, 400, "ProvisionedThroughputExceededException", "", stream.ErrThrottled, ""},
+		{getRecords, 400, "KMSThrottlingException", "", stream.ErrThrottled, ""},
+		{getRecords, 400, "LimitExceededException", "", stream.ErrThrottled, ""},
+		{getRecords, 400, "ThrottlingException", "", stream.ErrThrottled, ""},
+		{getRecords, 400, "ExpiredIteratorException", "", errExpired, ""},
+		{getRecords, 400, "InvalidArgumentException", "", errExpired, ""},
+		{getRecords, 400, "ResourceNotFoundException", "", stream.ErrGone, "check KINESIS_STREAM_NAME"},
+		{getRecords, 400, "AccessDeniedException", "", stream.ErrDenied, "kinesis:GetRecords"},
+		{getRecords, 400, "UnrecognizedClientException", "", stream.ErrDenied, "check the AWS credentials"},
+		{getRecords, 400, "InvalidSignatureException", "", stream.ErrDenied, "check the AWS credentials"},
+		{getRecords, 400, "ExpiredTokenException", "", stream.ErrDenied, "check the AWS credentials"},
+		{getRecords, 400, "MissingAuthenticationTokenException", "", stream.ErrDenied, ""},
+		{getRecords, 400, "KMSAccessDeniedException", "", stream.ErrDenied, "kms:Decrypt"},
+		{getRecords, 400, "KMSDisabledException", "", stream.ErrDenied, "kms:Decrypt"},
+		{getRecords, 400, "KMSInvalidStateException", "", stream.ErrDenied, "kms:Decrypt"},
+		{getRecords, 400, "KMSNotFoundException", "", stream.ErrDenied, "kms:Decrypt"},
+		{getRecords, 400, "KMSOptInRequired", "", stream.ErrDenied, ""},
+		{getRecords, 500, "InternalFailureException", "", nil, ""},
+		{getRecords, 400, "SomethingNew", "", nil, ""},
+		{iterator, 400, "InvalidArgumentException", "", stream.ErrBadPosition, ""},
+		{iterator, 400, "ValidationException", "", stream.ErrBadPosition, ""},
+		{iterator, 400, "ResourceNotFoundException", "", stream.ErrGone, ""},
+		{create, 400, "ResourceInUseException", "", fs.ErrExist, ""},
+		{create, 400, "InvalidArgumentException", "", nil, ""},
+
+		{execute, 400, "ThrottlingException", "Rate exceeded", warehouse.ErrThrottled, ""},
+		{execute, 400, "ActiveStatementsExceededException", "", warehouse.ErrThrottled, ""},
+		{execute, 400, "ActiveSessionsExceededException", "", warehouse.ErrThrottled, ""},
+		{execute, 400, "ValidationException", "Service returned error code ThrottlingException (Service: RedshiftServerless)", warehouse.ErrThrottled, ""},
+		{execute, 400, "ValidationException", "Rate exceeded", warehouse.ErrThrottled, ""},
+		{execute, 400, "ValidationException", "Redshift endpoint doesn't exist in this region.", nil, "check REDSHIFT_CLUSTER_ID"},
+		{execute, 400, "ValidationException", "Workgroup w not found", nil, "check REDSHIFT_WORKGROUP"},
+		{execute, 400, "ValidationException", "Secret s does not hold a user", nil, "check REDSHIFT_SECRET_ARN"},
+		{execute, 400, "ValidationException", "Database d is not there", nil, "check REDSHIFT_DATABASE"},
+		{execute, 400, "ValidationException", "DbUser is wrong", nil, "check REDSHIFT_DB_USER"},
+		{execute, 400, "ValidationException", "Cluster c is paused", warehouse.ErrUnavailable, ""},
+		{execute, 400, "AccessDeniedException", "", warehouse.ErrDenied, "redshift-data:ExecuteStatement"},
+		{execute, 400, "QueryTimeoutException", "", warehouse.ErrUnavailable, ""},
+		{execute, 500, "DatabaseConnectionException", "", warehouse.ErrUnavailable, ""},
+		{execute, 500, "InternalServerException", "", warehouse.ErrUnavailable, ""},
+		{execute, 500, "BatchExecuteStatementException", "", warehouse.ErrUnavailable, ""},
+		{execute, 400, "ResourceNotFoundException", "", nil, ""},
+
+		{getObject, 404, "NoSuchKey", "", fs.ErrNotExist, ""},
+		{getObject, 404, "NoSuchBucket", "", fs.ErrNotExist, "check the bucket's name"},
+		{putObject, 403, "AccessDenied", "", fs.ErrPermission, "s3:PutObject"},
+		{putObject, 403, "Forbidden", "", fs.ErrPermission, "s3:PutObject"},
+		{putObject, 403, "SignatureDoesNotMatch", "", fs.ErrPermission, "check the AWS credentials"},
+		{putObject, 301, "PermanentRedirect", "", nil, "AWS_REGION"},
+		{putObject, 503, "SlowDown", "", nil, ""},
+		{"S3.ListObjectsV2", 403, "AccessDenied", "", fs.ErrPermission, "s3:ListBucket"},
+		{"CloudWatch.PutMetricData", 403, "AccessDenied", "", nil, "cloudwatch:PutMetricData"},
+	} {
+		service, _, _ := strings.Cut(c.operation, ".")
+		err := roles[service](t.Context(), "do a thing", sdkError(c.operation, c.status, c.code, c.message))
+		for _, verdict := range []error{
+			stream.ErrThrottled, stream.ErrGone, stream.ErrBadPosition, stream.ErrDenied, errExpired,
+			warehouse.ErrThrottled, warehouse.ErrConflict, warehouse.ErrUnavailable, warehouse.ErrDenied,
+			fs.ErrNotExist, fs.ErrPermission, fs.ErrExist,
+		} {
+			if got := errors.Is(err, verdict); got != (verdict == c.want) {
+				t.Errorf("%s %s %q: is %q: %v", c.operation, c.code, c.message, verdict, got)
+			}
+		}
+		for _, part := range []string{"do a thing: ", c.code, c.hint} {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("%s %s: %q does not say %q", c.operation, c.code, err, part)
+			}
+		}
+	}
+}
+
+func TestACallThatWasNotAnswered(t *testing.T) {
+	lost := &smithy.OperationError{ServiceID: "Redshift Data", OperationName: "ExecuteStatement", Err: errors.New("connection reset by peer")}
+	if !unanswered(lost) || !unanswered(sdkError("x.y", 500, "InternalServerException", "")) {
+		t.Error("a lost reply counts as an answer")
+	}
+	for _, code := range []string{"ValidationException", "ThrottlingException"} {
+		if unanswered(sdkError("x.y", 400, code, "")) {
+			t.Errorf("%s does not count as an answer", code)
+		}
+	}
+	if unanswered(sdkError("x.y", 503, "SlowDown", "")) {
+		t.Error("a throttle counts as a lost reply")
+	}
+	if err := warehouseFailed(t.Context(), "submit", lost); !errors.Is(err, warehouse.ErrUnavailable) {
+		t.Errorf("got %v, want it to be unavailable", err)
+	}
+}
+
+func TestTheCallersEndIsNotTheServicesFault(t *testing.T) {
+	lost := errors.New("canceled")
+	draining := errors.New("draining")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(draining)
+	if err := warehouseFailed(ctx, "submit", lost); !errors.Is(err, draining) || errors.Is(err, warehouse.ErrUnavailable) {
+		t.Errorf("caller's end: got %v", err)
+	}
+	ctx, stop := bounded(t.Context(), 0)
+	defer stop()
+	<-ctx.Done()
+	if err := warehouseFailed(ctx, "submit", lost); !errors.Is(err, warehouse.ErrUnavailable) || !strings.Contains(err.Error(), "no answer within 0s") {
+		t.Errorf("our deadline: got %v", err)
+	}
+}
+
+// TestStatementKinds: the Data API gives the engine's words and no code.
+func TestStatementKinds(t *testing.T) {
+	for _, c := range []struct {
+		text string
+		want error
+	}{
+		{"ERROR: 1023\nDetail: Serializable isolation violation on table - 100123, transactions forming the cycle are: 1, 2", warehouse.ErrConflict},
+		{"ERROR: 1018 Relation does not exist", warehouse.ErrConflict},
+		{"1023", warehouse.ErrConflict},
+		{"ERROR: could not serialize access due to concurrent update", warehouse.ErrConflict},
+		{"ERROR: deadlock detected", warehouse.ErrConflict},
+		{"Transaction conflict: cannot update a table that has been altered", warehouse.ErrConflict},
+		{"Connection refused. Check that the hostname and port are correct", warehouse.ErrUnavailable},
+		{"FATAL: database \"analytics\" does not exist", warehouse.ErrUnavailable},
+		{"The cluster is paused", warehouse.ErrUnavailable},
+		{"ERROR: cluster is in maintenance mode", warehouse.ErrUnavailable},
+		{"ERROR: the cluster is resizing", warehouse.ErrUnavailable},
+		{"terminating: the database system is shutting down", warehouse.ErrUnavailable},
+		{"ERROR: Out of Memory", warehouse.ErrUnavailable},
+		{"ERROR: Disk Full", warehouse.ErrUnavailable},
+		{"ERROR: Query (1234) cancelled on user's request", warehouse.ErrUnavailable},
+		{"ERROR: Query timed out", warehouse.ErrUnavailable},
+		{"ERROR: permission denied for relation fact_orders", warehouse.ErrDenied},
+		{"ERROR: must be owner of relation fact_orders", warehouse.ErrDenied},
+		{`ERROR: relation "fact_orders" does not exist`, nil},
+		{"ERROR: value too long for type character varying(100)", nil},
+		{"ERROR: value too long for type character varying(1023)", nil},
+		{`ERROR: invalid input syntax for integer: "deadlock conflict timeout"`, nil},
+		{"ERROR: value 'connection out of memory' is bad", nil},
+		{"ERROR: syntax error at or near \"FROM\"", nil},
+		{"ERROR: numeric field overflow", nil},
+		{"", nil},
+	} {
+		if got := statementKind(c.text); got != c.want {
+			t.Errorf("%q: got %v, want %v", c.text, got, c.want)
+		}
+	}
+}

@@ -39,16 +39,9 @@ func (t *translation) create() error {
 	return t.unexpected(at)
 }
 
-// source is the statement about as it was written, for messages.
+// source is the statement as it was written, in one line, for messages.
 func (t *translation) source() string {
-	var b strings.Builder
-	for i, k := range t.toks {
-		if i > 0 {
-			b.WriteByte(' ')
-		}
-		b.WriteString(k.source)
-	}
-	return b.String()
+	return strings.Trim(strings.Join(strings.Fields(t.sql), " "), "; ")
 }
 
 func (t *translation) ifNotExists(at int) (int, bool) {

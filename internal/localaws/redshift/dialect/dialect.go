@@ -96,7 +96,7 @@ func (s Session) Translate(sql string, e Engine, params map[string]string) (Stat
 	if err != nil {
 		return Statement{}, err
 	}
-	t := &translation{session: s, engine: e, toks: toks}
+	t := &translation{session: s, engine: e, toks: toks, sql: sql}
 	if err := t.bind(params); err != nil {
 		return Statement{}, err
 	}

@@ -11,12 +11,14 @@ import (
 
 func TestTranslate(t *testing.T) {
 	tests := []struct{ name, in, duckDB, pg string }{
-		{"literal escapes", `SELECT 'a\'b''c\\d\n\x41\101\q'`, "select 'a''b''c\\d\nAAq'", "select E'a''b''c\\\\d\nAAq'"},
-		{"comments", "SELECT/* a /* b */ c */1 --x\n, 2", "select 1 , 2", ""},
-		{"dollar quotes", `SELECT $$a'b$$, $x$ $$ $x$`, `select 'a''b' , ' $$ '`, ""},
+		{"literal escapes", `SELECT 'a\'b''c\\d\n\x41\101\q'`, "select 'a''b''c\\d\nAAq' AS \"?column?\"", "select E'a''b''c\\\\d\nAAq'"},
+		{"comments", "SELECT/* a /* b */ c */a --x\n, b", "select a , b", ""},
+		{"column names", `SELECT count(*), 1, max(a) m, 'x' AS y, min(b) FROM t`, `select count ( * ) AS "count" , 1 AS "?column?" , max ( a ) m , 'x' as y , min ( b ) AS "min" from t`,
+			`select count ( * ) , 1 , max ( a ) m , 'x' as y , min ( b ) from t`},
+		{"dollar quotes", `SELECT $$a'b$$, $x$ $$ $x$`, `select 'a''b' AS "?column?" , ' $$ ' AS "?column?"`, `select 'a''b' , ' $$ '`},
 		{"names", `SELECT "A b", Ab FROM T`, `select "a b" , ab from t`, ""},
 		{"cast", `SELECT x::VARCHAR(10), y::float8 FROM t`, `select x :: varchar , y :: double precision from t`, `select x :: varchar(10) , y :: double precision from t`},
-		{"nested calls", `SELECT NVL(a, NVL(b, 1))`, `select coalesce( a , coalesce( b , 1 ) )`, ""},
+		{"nested calls", `SELECT NVL(a, NVL(b, 1))`, `select coalesce( a , coalesce( b , 1 ) ) AS "coalesce"`, `select coalesce( a , coalesce( b , 1 ) )`},
 		{"quoted function is left", `SELECT "nvl"(a, b)`, `select "nvl" ( a , b )`, ""},
 		{"delete without from", `DELETE t WHERE a = 1`, `delete from t where a = 1`, ""},
 		{"trailing semicolons", `;; TRUNCATE TABLE t ; ;`, `TRUNCATE TABLE t`, ""},
@@ -24,7 +26,8 @@ func TestTranslate(t *testing.T) {
 		{"table as", `CREATE TABLE a DISTKEY(x) SORTKEY(y) AS SELECT 1 AS x, 2 AS y`, `CREATE TABLE a as select 1 as x , 2 as y`, ""},
 		{"into", `SELECT a INTO #n FROM t`, `CREATE TEMPORARY TABLE "#n" AS select a from t`, ""},
 		{"reserved in DuckDB", `SELECT at, x AT TIME ZONE 'UTC' FROM t`, `select "at" , x at time zone 'UTC' from t`, ""},
-		{"extract from is no table", `SELECT EXTRACT(day FROM x), NOW()`, `select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) , now ( )`, ""},
+		{"extract from is no table", `SELECT EXTRACT(day FROM x) AS d, NOW()`, `select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( ) AS "now"`,
+			`select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( )`},
 		{"super", `CREATE TEMP TABLE s (v SUPER, b VARBYTE)`, `CREATE TEMPORARY TABLE s ( "v" json , "b" blob )`, `CREATE TEMPORARY TABLE s ( "v" jsonb , "b" bytea )`},
 	}
 	for _, tt := range tests {
@@ -47,7 +50,7 @@ func TestTranslate(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	tests := []struct{ in, want string }{
-		{`CREATE INDEX i ON t (a)`, `SQL command "CREATE INDEX i ON t ( a )" not supported on Redshift tables.`},
+		{`CREATE INDEX i ON t (a)`, `SQL command "CREATE INDEX i ON t (a)" not supported on Redshift tables.`},
 		{`INSERT INTO t VALUES (1) ON CONFLICT DO NOTHING`, `syntax error at or near "ON"`},
 		{`INSERT INTO t VALUES (1) RETURNING a`, `syntax error at or near "RETURNING"`},
 		{`INSERT OR REPLACE INTO t VALUES (1)`, `syntax error at or near "OR"`},
@@ -84,6 +87,7 @@ func TestRefusals(t *testing.T) {
 		{`ATTACH 'x.db'`, `syntax error at or near "ATTACH"`},
 		{`PRAGMA version`, `syntax error at or near "PRAGMA"`},
 		{`INSTALL httpfs`, `syntax error at or near "INSTALL"`},
+		{`SELECT * FROM 'f.csv'`, `syntax error at or near "'f.csv'"`},
 		{`FROM t`, `syntax error at or near "FROM"`},
 		{``, `syntax error at end of input`},
 		{`/* open`, `unterminated /* comment at or near "/* open"`},
@@ -171,11 +175,11 @@ func TestCreateTable(t *testing.T) {
 }
 
 func TestParams(t *testing.T) {
-	s, err := Translate(`SELECT :a, x::int, ':no', :b, :a -- :c`, DuckDB, map[string]string{"a": `O'B\`, "b": "1", "unused": ""})
+	s, err := Translate(`SELECT :a, x::int, ':no', :b, :a -- :c`, Postgres, map[string]string{"a": `O'B\`, "b": "1", "unused": ""})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `select 'O''B\' , x :: integer , ':no' , '1' , 'O''B\'`; s.SQL != want {
+	if want := `select E'O''B\\' , x :: integer , ':no' , '1' , E'O''B\\'`; s.SQL != want {
 		t.Errorf("got %s, want %s", s.SQL, want)
 	}
 	if want := []string{"a", "b"}; !slices.Equal(s.Params, want) {
@@ -191,7 +195,7 @@ func TestSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `select CAST( 7 AS integer ) , CAST( 'o''b' AS varchar) from "t"`; s.SQL != want {
+	if want := `select CAST( 7 AS integer ) AS "pg_last_copy_id" , CAST( 'o''b' AS varchar) from "t"`; s.SQL != want {
 		t.Errorf("got %s, want %s", s.SQL, want)
 	}
 }

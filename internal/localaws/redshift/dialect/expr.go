@@ -19,12 +19,17 @@ func (t *translation) expr(dst []token, lo, hi int) []token {
 	for i := lo; i < hi && t.err == nil; {
 		k := t.toks[i]
 		next := i + 1
+		if name, ok := t.names[i]; ok && i > lo {
+			dst = t.as(dst, name)
+		}
 		switch {
 		case t.match[i] > 0:
 			dst = append(dst, k)
 			dst = t.expr(dst, i+1, t.match[i])
 			dst = append(dst, t.toks[t.match[i]])
 			next = t.match[i] + 1
+		case k.is("/", "%") && t.engine == DuckDB:
+			dst, next = t.divide(append(dst, k), i+1, hi)
 		case k.is("::"):
 			dst, next = t.castSuffix(dst, i)
 		case k.is("like", "ilike"):
@@ -41,7 +46,14 @@ func (t *translation) expr(dst []token, lo, hi int) []token {
 		}
 		i = next
 	}
+	if name, ok := t.names[hi]; ok && hi == len(t.toks) {
+		dst = t.as(dst, name)
+	}
 	return append(dst, tail...)
+}
+
+func (t *translation) as(dst []token, name string) []token {
+	return append(t.add(dst, "AS"), token{kind: quoted, text: name})
 }
 
 // stripped returns how many tokens of a qualified name at i say only what the
@@ -180,4 +192,40 @@ func (t *translation) now(m moment) string {
 		return "date_trunc('second', " + clock + " AT TIME ZONE 'UTC')"
 	}
 	return "(" + clock + " AT TIME ZONE 'UTC')"
+}
+
+// divide writes a divisor so that zero is an error: DuckDB makes it NULL. lo is
+// after the operator.
+func (t *translation) divide(dst []token, lo, hi int) ([]token, int) {
+	end := lo
+	for end < hi && t.at(end).is("-", "+") {
+		end++
+	}
+	switch k := t.at(end); {
+	case end >= hi, k.kind == number && strings.ContainsAny(k.text, "123456789"):
+		return dst, lo
+	case k.is("("):
+		end = t.match[end] + 1
+	case k.name():
+		for end++; t.at(end).is(".") && end+1 < hi; {
+			end += 2
+		}
+		if t.at(end).is("(") && end < hi {
+			end = t.match[end] + 1
+		}
+	default:
+		end++
+	}
+	for end < hi && t.at(end).is("::") {
+		_, next, err := t.dataType(end+1, "")
+		if err != nil {
+			break // told when the cast itself is rewritten
+		}
+		end = next
+	}
+	if t.at(end).is("within", "over", "filter") || t.at(lo).is("case", "cast", "interval", "timestamp", "date", "not") && !t.at(lo+1).is("(") || end > hi {
+		return dst, lo
+	}
+	d := span{lo, end}
+	return t.add(dst, "( CASE WHEN (", d, ") = 0 THEN error( 'Divide by zero' ) ELSE", d, "END )"), end
 }

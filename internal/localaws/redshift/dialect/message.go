@@ -16,6 +16,7 @@ var (
 	duckExists   = regexp.MustCompile(`(?:Table|View) with name "([^"]+)" already exists`)
 	duckColumn   = regexp.MustCompile(`(?:Referenced column|column) "([^"]+)" not found`)
 	duckFunction = regexp.MustCompile(`(?:Scalar |Aggregate |Table )?Function with name (\S+) does not exist`)
+	duckZero     = regexp.MustCompile(`Divide by zero`)
 	duckSyntax   = regexp.MustCompile(`syntax error at or near (".*")`)
 	pgLength     = regexp.MustCompile(`violates check constraint "` + lengthPrefix + `(varchar|char)_(\d+)_`)
 	pgSQLState   = regexp.MustCompile(` \(SQLSTATE [0-9A-Z]{5}\)$`)
@@ -28,6 +29,9 @@ func Message(e Engine, message string) string {
 		message = pgSQLState.ReplaceAllString(strings.TrimPrefix(message, "ERROR: "), "")
 		if m := pgLength.FindStringSubmatch(message); m != nil {
 			return tooLong(m[1], m[2])
+		}
+		if message == "division by zero" {
+			return "ERROR: Divide by zero"
 		}
 		return "ERROR: " + message
 	}
@@ -43,6 +47,7 @@ func Message(e Engine, message string) string {
 		{duckExists, func(m []string) string { return `ERROR: Relation "` + m[1] + `" already exists` }},
 		{duckColumn, func(m []string) string { return `ERROR: column "` + m[1] + `" does not exist` }},
 		{duckFunction, func(m []string) string { return "ERROR: function " + m[1] + " does not exist" }},
+		{duckZero, func([]string) string { return "ERROR: Divide by zero" }},
 		{duckSyntax, func(m []string) string { return "ERROR: syntax error at or near " + m[1] }},
 	} {
 		if m := f.pattern.FindStringSubmatch(first); m != nil {

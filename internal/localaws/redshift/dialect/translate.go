@@ -12,10 +12,12 @@ const maxNesting = 500
 type translation struct {
 	session Session
 	engine  Engine
+	sql     string // as written
 	toks    []token
-	match   []int // for "(" and "[" the index of the closing one; else 0
-	tables  bool  // reads or writes a table, so leader-node functions are refused
-	err     error // the first refusal met while rewriting expressions
+	match   []int          // for "(" and "[" the index of the closing one; else 0
+	tables  bool           // reads or writes a table, so leader-node functions are refused
+	names   map[int]string // column names to write before a token
+	err     error          // the first refusal met while rewriting expressions
 	out     Statement
 }
 
@@ -63,7 +65,11 @@ func (t *translation) pair() error {
 		case k.is("from", "join"):
 			inCall := len(open) > 0 && open[len(open)-1] > 0 &&
 				t.toks[open[len(open)-1]-1].is("extract", "trim", "substring", "overlay", "position")
-			if !inCall && t.readsTable(i+1) {
+			switch {
+			case inCall:
+			case t.at(i+1).kind == text && !t.toks[0].is("copy"):
+				return t.unexpected(i + 1) // a file, to DuckDB
+			case t.readsTable(i + 1):
 				t.tables = true
 			}
 		}
@@ -170,7 +176,49 @@ func (t *translation) query() error {
 	if done, err := t.selectInto(main); done || err != nil {
 		return err
 	}
+	t.nameColumns(main)
 	return t.pass()
+}
+
+// nameColumns notes where the outermost select list needs the names that
+// Redshift gives: an unnamed call is named by its function, and an unnamed
+// literal ?column?. DuckDB would name them by their text.
+func (t *translation) nameColumns(main int) {
+	if t.engine != DuckDB || !t.at(main).is("select") {
+		return
+	}
+	t.names = map[int]string{}
+	lo := main + 1
+	if t.at(lo).is("distinct", "all") {
+		lo++
+	}
+	for i := lo; i <= len(t.toks); i++ {
+		k := t.at(i)
+		if i == len(t.toks) || k.is(",", "from", "union", "intersect", "except", "minus", "where", "group", "order", "limit", "having") {
+			switch first := t.at(lo); {
+			case i == lo+1 && (first.kind == text || first.kind == number):
+				t.names[i] = "?column?"
+			case first.kind == word && t.at(lo+1).is("(") && t.match[lo+1] == i-1:
+				t.names[i] = callName(first.text)
+			}
+			if lo = i + 1; !k.is(",") {
+				return
+			}
+		} else if t.match[i] > 0 {
+			i = t.match[i]
+		}
+	}
+}
+
+// callName is the column name of a call of the function.
+func callName(function string) string {
+	switch function {
+	case "nvl":
+		return "coalesce"
+	case "extract":
+		return "date_part"
+	}
+	return function
 }
 
 // selectInto turns SELECT ... INTO [TEMP] [TABLE] t FROM ... into CREATE TABLE AS.

@@ -39,6 +39,8 @@ type scanner struct {
 	sql  string
 	pos  int
 	toks []token
+	// first is the index of the token that the statement starts with.
+	first int
 }
 
 // scan splits the text into tokens by Redshift's lexical rules: backslash
@@ -142,6 +144,9 @@ func (s *scanner) next() error {
 		return s.colon()
 	case strings.IndexByte(",()[].;", c) >= 0:
 		s.add(op, rest[:1], 1)
+		if c == ';' {
+			s.first = len(s.toks)
+		}
 		return nil
 	case strings.IndexByte("+-*/<>=~!@#%^&|", c) >= 0:
 		return s.operator()
@@ -195,7 +200,7 @@ func (s *scanner) literal() error {
 	rest := s.sql[s.pos:]
 	// COPY ... NULL AS '\000' is the one place where NUL has a meaning; the text
 	// of a COPY never reaches an engine.
-	nul := len(s.toks) > 0 && s.toks[0].is("copy")
+	nul := s.first < len(s.toks) && s.toks[s.first].is("copy")
 	value, n, err := decodeLiteral(rest, nul)
 	if err != nil {
 		return err

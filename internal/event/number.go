@@ -3,7 +3,7 @@ package event
 import "math"
 
 // numberEnd finds the end of the JSON number at i; where there is none, ok is
-// false and end is the place where a digit was wanted.
+// false and end is the place where it went wrong.
 func numberEnd(b []byte, i int) (end int, ok bool) {
 	if i < len(b) && b[i] == '-' {
 		i++
@@ -157,12 +157,14 @@ func (d decimal) scale(places int64) (whole uint64, rest, half bool) {
 	return whole, d.more, false
 }
 
-// integer is the value of d if that is an integer, or a value of its sign
-// outside of 32 bits if 64 bits do not hold it.
+// integer is the value of d if that is an integer. From 10^18 on it is some
+// value of its sign outside of 32 bits, whatever follows the point: digits were
+// left out, and which side of the point they stood on is no longer known.
 func (d decimal) integer() (n int64, ok bool) {
+	const wide = 1_000_000_000_000_000_000
 	whole, rest, _ := d.scale(0)
-	if whole > math.MaxInt64 {
-		whole = math.MaxInt64
+	if whole >= wide {
+		whole, rest = wide, false
 	}
 	if d.neg {
 		return -int64(whole), !rest

@@ -374,7 +374,7 @@ func (s *scanner) word(i int, word string) int {
 func (s *scanner) number(i int) int {
 	end, ok := numberEnd(s.data, i)
 	if !ok {
-		return s.fail(end, "expected a digit")
+		return s.fail(end, "malformed number")
 	}
 	return end
 }

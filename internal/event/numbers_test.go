@@ -1,0 +1,259 @@
+package event
+
+import (
+	"math/big"
+	"math/rand/v2"
+	"strings"
+	"testing"
+)
+
+func TestStoreID(t *testing.T) {
+	for _, c := range []struct {
+		json   string
+		want   int32
+		reason Reason
+	}{
+		{`0`, 0, ""},
+		{`-0`, 0, ""},
+		{`-5`, -5, ""},
+		{`1.0`, 1, ""},
+		{`1.50e1`, 15, ""},
+		{`10e-1`, 1, ""},
+		{`1E2`, 100, ""},
+		{`0e999999999999`, 0, ""},
+		{`0.000e-999999999999`, 0, ""},
+		{`1` + strings.Repeat("0", 300) + `e-300`, 1, ""},
+		{`0.` + strings.Repeat("0", 300) + `7e301`, 7, ""},
+		{`3.` + strings.Repeat("0", 3000), 3, ""},
+		{`2147483647`, 2147483647, ""},
+		{`-2147483648`, -2147483648, ""},
+		{`"1"`, 1, ""},
+		{`"-5"`, -5, ""},
+		{`"007"`, 7, ""},
+		{`"\u0037"`, 7, ""},
+		{`"-2147483648"`, -2147483648, ""},
+		{`"` + strings.Repeat("0", 400) + `9"`, 9, ""},
+
+		{`2147483648`, 0, StoreIDOutOfRange},
+		{`-2147483649`, 0, StoreIDOutOfRange},
+		{`4294967297`, 0, StoreIDOutOfRange},
+		{`18446744073709551617`, 0, StoreIDOutOfRange},
+		{`1e400`, 0, StoreIDOutOfRange},
+		{`-1e99999999999999999999`, 0, StoreIDOutOfRange},
+		{`"2147483648"`, 0, StoreIDOutOfRange},
+
+		{`1.5`, 0, StoreIDNotInteger},
+		{`1e-1`, 0, StoreIDNotInteger},
+		{`1e-999999999`, 0, StoreIDNotInteger},
+		{`1.00000000000000000000000000001`, 0, StoreIDNotInteger},
+		{`""`, 0, StoreIDNotInteger},
+		{`"-"`, 0, StoreIDNotInteger},
+		{`"--1"`, 0, StoreIDNotInteger},
+		{`"+1"`, 0, StoreIDNotInteger},
+		{`" 1"`, 0, StoreIDNotInteger},
+		{`"1 "`, 0, StoreIDNotInteger},
+		{`"1.0"`, 0, StoreIDNotInteger},
+		{`"1e2"`, 0, StoreIDNotInteger},
+		{`"1_0"`, 0, StoreIDNotInteger},
+		{`"0x1"`, 0, StoreIDNotInteger},
+		{`"１"`, 0, StoreIDNotInteger},
+		{`true`, 0, StoreIDNotInteger},
+		{`[1]`, 0, StoreIDNotInteger},
+		{`{}`, 0, StoreIDNotInteger},
+		{`null`, 0, StoreIDNull},
+		{``, 0, StoreIDMissing},
+	} {
+		record := with("store_id", c.json)
+		if c.reason != "" {
+			wantRejected(t, record, c.reason, "%.200s", record)
+		} else if o, ok := decoded(t, record); ok && o.StoreID != c.want {
+			t.Errorf("%.200s: store %d, want %d", record, o.StoreID, c.want)
+		}
+	}
+}
+
+func TestAmount(t *testing.T) {
+	for _, c := range []struct {
+		json   string
+		want   int64
+		reason Reason
+	}{
+		{`0`, 0, ""},
+		{`-0.00`, 0, ""},
+		{`12.5`, 1250, ""},
+		{`10.350000000000001`, 1035, ""},
+		{`2.675`, 268, ""},
+		{`1.005`, 101, ""},
+		{`-1.005`, -101, ""},
+		{`0.005`, 1, ""},
+		{`-0.005`, -1, ""},
+		{`0.004999999999999999999999999999999`, 0, ""},
+		{`0.00499` + strings.Repeat("9", 500), 0, ""},
+		{`0.00` + strings.Repeat("0", 500) + `5`, 0, ""},
+		{`1234.56500000000000000000000000001`, 123457, ""},
+		{`1e-999999999`, 0, ""},
+		{`-1e-99999999999999999999`, 0, ""},
+		{`1.25e1`, 1250, ""},
+		{`125E-1`, 1250, ""},
+		{`9999999999e-2`, 9999999999, ""},
+		{`99999999.99`, 9999999999, ""},
+		{`-99999999.99`, -9999999999, ""},
+		{`99999999.99499999999999999999999999`, 9999999999, ""},
+		{`"12.50"`, 1250, ""},
+		{`"-12.50"`, -1250, ""},
+		{`"1.2e1"`, 1200, ""},
+		{`"0012.50"`, 1250, ""},
+		{`"-00.5"`, -50, ""},
+		{`"1\u002e5"`, 150, ""},
+
+		{`100000000.00`, 0, AmountTooLarge},
+		{`-100000000`, 0, AmountTooLarge},
+		{`1e8`, 0, AmountTooLarge},
+		{`1e400`, 0, AmountTooLarge},
+		{`-1e999999999999999999999`, 0, AmountTooLarge},
+		{`184467440737095516.16`, 0, AmountTooLarge}, // 2^64 cents
+		{`1` + strings.Repeat("0", 5000), 0, AmountTooLarge},
+		{`"1e400"`, 0, AmountTooLarge},
+		{`99999999.995`, 0, AmountRoundsTooLarge},
+		{`-99999999.995`, 0, AmountRoundsTooLarge},
+		{`99999999.99999999999999999999999999`, 0, AmountRoundsTooLarge},
+		{`"99999999.995"`, 0, AmountRoundsTooLarge},
+
+		{`""`, 0, AmountNotNumber},
+		{`"-"`, 0, AmountNotNumber},
+		{`"."`, 0, AmountNotNumber},
+		{`"4,95"`, 0, AmountNotNumber},
+		{`"1,000.00"`, 0, AmountNotNumber},
+		{`" 1"`, 0, AmountNotNumber},
+		{`"1\n"`, 0, AmountNotNumber},
+		{`"+1"`, 0, AmountNotNumber},
+		{`"--1"`, 0, AmountNotNumber},
+		{`"0-1"`, 0, AmountNotNumber},
+		{`".5"`, 0, AmountNotNumber},
+		{`"5."`, 0, AmountNotNumber},
+		{`"1e"`, 0, AmountNotNumber},
+		{`"$5"`, 0, AmountNotNumber},
+		{`"NaN"`, 0, AmountNotNumber},
+		{`"Infinity"`, 0, AmountNotNumber},
+		{`"0x1p3"`, 0, AmountNotNumber},
+		{`true`, 0, AmountNotNumber},
+		{`{}`, 0, AmountNotNumber},
+		{`[1]`, 0, AmountNotNumber},
+		{`null`, 0, AmountNull},
+		{``, 0, AmountMissing},
+	} {
+		record := with("total_amount", c.json)
+		if c.reason != "" {
+			wantRejected(t, record, c.reason, "%.200s", record)
+		} else if o, ok := decoded(t, record); ok && o.AmountCents != c.want {
+			t.Errorf("%.200s: %d cents, want %d", record, o.AmountCents, c.want)
+		}
+	}
+}
+
+// Amounts are rounded exactly, whatever their form: math/big is asked.
+func TestAmountAgainstBig(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	digits := func(n int) string {
+		b := make([]byte, n)
+		for i := range b {
+			b[i] = "00000123455555678999"[r.IntN(20)]
+		}
+		return string(b)
+	}
+	half, limit := big.NewRat(1, 2), big.NewInt(centsLimit)
+	for range 20_000 {
+		text := []string{"", "-"}[r.IntN(2)] + strings.TrimLeft(digits(r.IntN(12)), "0") + "0"
+		text = strings.Replace(text, "-0", "-5", 1)
+		if r.IntN(4) > 0 {
+			text += "." + digits(1+r.IntN(30))
+		}
+		if r.IntN(3) == 0 {
+			text += "e" + []string{"", "+", "-"}[r.IntN(3)] + digits(1) + digits(r.IntN(2))
+		}
+		exact, ok := new(big.Rat).SetString(text)
+		if !ok {
+			t.Fatalf("%s is no number", text)
+		}
+		size := new(big.Rat).Abs(exact)
+		size.Mul(size, big.NewRat(100, 1))
+		cut := new(big.Int).Quo(size.Num(), size.Denom())
+		size.Add(size, half)
+		rounded := new(big.Int).Quo(size.Num(), size.Denom())
+
+		record := with("total_amount", text)
+		switch {
+		case cut.Cmp(limit) >= 0:
+			wantRejected(t, record, AmountTooLarge, "%s", text)
+		case rounded.Cmp(limit) >= 0:
+			wantRejected(t, record, AmountRoundsTooLarge, "%s", text)
+		default:
+			want := rounded.Int64() * int64(exact.Sign())
+			if o, ok := decoded(t, record); ok && o.AmountCents != want {
+				t.Errorf("%s is %d cents, want %d", text, o.AmountCents, want)
+			}
+		}
+	}
+}
+
+func TestItemCount(t *testing.T) {
+	for _, c := range []struct {
+		count, items string
+		want         int32
+		reason       Reason
+	}{
+		{`3`, ``, 3, ""},
+		{`3.0`, ``, 3, ""},
+		{`"3"`, ``, 3, ""},
+		{`-0`, ``, 0, ""},
+		{`2147483647`, ``, 2147483647, ""},
+		{`3`, `[{"quantity":9}]`, 3, ""},
+		{`3`, `"no list"`, 3, ""},
+		{`3`, `[1,{"quantity":"x"}]`, 3, ""},
+		{``, ``, 0, ""},
+		{`null`, `null`, 0, ""},
+		{``, `[]`, 0, ""},
+		{`null`, `[{},{}]`, 2, ""},
+		{``, `[{"quantity":2},{"quantity":null},{"name":"x"}]`, 4, ""},
+		{``, `[{"quantit\u0079":2.0,"options":{"quantity":9}}]`, 2, ""},
+		{``, `[{"quantity":0}]`, 0, ""},
+		{``, `[{"quantity":3},{"quantity":-1}]`, 2, ""}, // a line taken back
+		{``, `[{"quantity":2147483647}]`, 2147483647, ""},
+
+		{`-1`, ``, 0, ItemCountNegative},
+		{`"-1"`, ``, 0, ItemCountNegative},
+		{`-1e400`, ``, 0, ItemCountNegative},
+		{`2147483648`, ``, 0, ItemCountOutOfRange},
+		{`1e400`, ``, 0, ItemCountOutOfRange},
+		{`2.5`, ``, 0, ItemCountNotInteger},
+		{`-2.5`, ``, 0, ItemCountNotInteger},
+		{`"2.0"`, ``, 0, ItemCountNotInteger},
+		{`""`, ``, 0, ItemCountNotInteger},
+		{`false`, ``, 0, ItemCountNotInteger},
+		{`[]`, `[{}]`, 0, ItemCountNotInteger},
+		{``, `{}`, 0, ItemCountNotInteger},
+		{``, `"x"`, 0, ItemCountNotInteger},
+		{``, `5`, 0, ItemCountNotInteger},
+		{``, `[null]`, 0, ItemCountNotInteger},
+		{``, `[{},[{}]]`, 0, ItemCountNotInteger},
+		{``, `[{"quantity":"2"}]`, 0, ItemCountNotInteger},
+		{``, `[{"quantity":1.5}]`, 0, ItemCountNotInteger},
+		{``, `[{"quantity":{}}]`, 0, ItemCountNotInteger},
+		{``, `[{"quantity":-1}]`, 0, ItemCountNegative},
+		{``, `[{"quantity":2147483647},{}]`, 0, ItemCountOutOfRange},
+		{``, `[{"quantity":2147483648}]`, 0, ItemCountOutOfRange},
+		{``, `[{"quantity":1e400}]`, 0, ItemCountOutOfRange},
+	} {
+		// The items are read before the count is known, and after.
+		for _, record := range [][]byte{
+			with("item_count", c.count, "items", c.items),
+			with("item_count", "", "items", c.items, "item_count", c.count),
+		} {
+			if c.reason != "" {
+				wantRejected(t, record, c.reason, "%s", record)
+			} else if o, ok := decoded(t, record); ok && o.ItemCount != c.want {
+				t.Errorf("%s: %d items, want %d", record, o.ItemCount, c.want)
+			}
+		}
+	}
+}

@@ -1,0 +1,291 @@
+package event
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// writer makes events that are valid, in every way that JSON and the rules
+// allow to write the same row.
+type writer struct{ *rand.Rand }
+
+// text is a string of up to n bytes of any Unicode but NUL.
+func (w writer) text(n int) string {
+	var b strings.Builder
+	for {
+		r := rune(1 + w.IntN(0x7f))
+		switch w.IntN(8) {
+		case 0:
+			r = rune(w.IntN(0x800))
+		case 1:
+			r = rune(w.IntN(0x10000))
+		case 2:
+			r = rune(0x10000 + w.IntN(0x100000))
+		case 3:
+			r = []rune(`"\/'` + "\n\t\b\x01\x7f\u2028\ufffd")[w.IntN(11)]
+		}
+		if r == 0 || !utf8.ValidRune(r) {
+			continue
+		}
+		if b.Len()+utf8.RuneLen(r) > n || b.Len() > 0 && w.IntN(30) == 0 {
+			break
+		}
+		b.WriteRune(r)
+	}
+	if b.Len() == 0 {
+		return "x"
+	}
+	return b.String()
+}
+
+// quote writes a string with any choice of escapes.
+func (w writer) quote(text string) string {
+	eager := w.IntN(6) // how often a rune is escaped without need: 0 for never
+	var b strings.Builder
+	b.WriteByte('"')
+	for _, r := range text {
+		short := strings.IndexRune("\"\\/\b\f\n\r\t", r)
+		must := r < ' ' || r == '"' || r == '\\'
+		switch {
+		case !must && (eager == 0 || w.IntN(eager) > 0):
+			b.WriteRune(r)
+		case short >= 0 && w.IntN(2) == 0:
+			b.WriteString(`\` + `"\/bfnrt`[short:short+1])
+		case r >= 0x10000:
+			fmt.Fprintf(&b, w.hexFormat()+w.hexFormat(), 0xD800+(r-0x10000)>>10, 0xDC00+(r-0x10000)&0x3FF)
+		default:
+			fmt.Fprintf(&b, w.hexFormat(), r)
+		}
+	}
+	b.WriteByte('"')
+	return b.String()
+}
+
+func (w writer) hexFormat() string { return []string{`\u%04x`, `\u%04X`}[w.IntN(2)] }
+
+func (w writer) space() string {
+	return []string{"", "", "", " ", "\n\t", "\r\n  "}[w.IntN(6)]
+}
+
+// integer writes n as a number.
+func (w writer) integer(n int64) string {
+	switch w.IntN(5) {
+	case 0:
+		return fmt.Sprintf("%d.000", n)
+	case 1:
+		return fmt.Sprintf("%d000e-3", n)
+	case 2:
+		if n%10 == 0 && n != 0 {
+			return fmt.Sprintf("%dE+1", n/10)
+		}
+	}
+	return strconv.FormatInt(n, 10)
+}
+
+// amount writes cents as a number or a string, some with digits to round away.
+func (w writer) amount(cents int64) string {
+	sign, size := "", cents
+	if cents < 0 {
+		sign, size = "-", -cents
+	}
+	text := fmt.Sprintf("%s%d.%02d", sign, size/100, size%100)
+	switch w.IntN(4) {
+	case 0:
+		text += "0000000000000001"
+	case 1:
+		text = fmt.Sprintf("%s%de-2", sign, size)
+	}
+	if w.IntN(3) == 0 {
+		return w.quote(text)
+	}
+	return text
+}
+
+func (w writer) time(micros int64) string {
+	when := time.UnixMicro(micros)
+	switch w.IntN(4) {
+	case 0:
+		return fmt.Sprintf("%d.%06d", micros/1e6, micros%1e6)
+	case 1:
+		return fmt.Sprintf("%d.%03d", micros/1e3, micros%1e3)
+	case 2:
+		return w.quote(when.In(time.FixedZone("", (w.IntN(27)-13)*3600)).Format(time.RFC3339Nano))
+	}
+	return w.quote(when.UTC().Format("2006-01-02 15:04:05.999999999"))
+}
+
+// other is any value, for a field that the decoder does not know.
+func (w writer) other(depth int) string {
+	kinds := 7
+	if depth == 0 {
+		kinds = 5
+	}
+	switch w.IntN(kinds) {
+	case 0:
+		return []string{"null", "true", "false"}[w.IntN(3)]
+	case 1:
+		return strconv.FormatFloat(w.NormFloat64()*1e9, 'g', -1, 64)
+	case 2:
+		return "\"\xff\xc0\" "
+	case 3, 4:
+		return w.quote(w.text(40))
+	case 5:
+		var parts []string
+		for range w.IntN(4) {
+			parts = append(parts, w.other(depth-1))
+		}
+		return "[" + w.space() + strings.Join(parts, w.space()+","+w.space()) + w.space() + "]"
+	}
+	var fields []string
+	keys := w.IntN(4)
+	if w.IntN(20) == 0 {
+		keys = 3 * fewKeys
+	}
+	for i := range keys {
+		fields = append(fields, w.quote(strconv.Itoa(i)+w.text(9)), w.other(depth-1))
+	}
+	return w.object(fields)
+}
+
+// object writes names and values, in turn, in any order.
+func (w writer) object(fields []string) string {
+	var parts []string
+	for i := 0; i < len(fields); i += 2 {
+		parts = append(parts, fields[i]+w.space()+":"+w.space()+fields[i+1]+w.space())
+	}
+	w.Shuffle(len(parts), func(i, j int) { parts[i], parts[j] = parts[j], parts[i] })
+	return "{" + w.space() + strings.Join(parts, ","+w.space()) + "}"
+}
+
+// event writes a row as a record.
+func (w writer) event(o Order) []byte {
+	fields := []string{
+		w.quote("order_id"), w.quote(o.OrderID), w.quote("customer_id"), w.quote(o.CustomerID),
+		w.quote("total_amount"), w.amount(o.AmountCents),
+		w.quote([]string{"event_timestamp", "timestamp", "created_at"}[w.IntN(3)]), w.time(o.EventTime),
+	}
+	store := w.integer(int64(o.StoreID))
+	if w.IntN(2) == 0 {
+		store = w.quote(strconv.Itoa(int(o.StoreID)))
+	}
+	fields = append(fields, w.quote("store_id"), store)
+	if w.IntN(2) == 0 {
+		fields = append(fields, w.quote("item_count"), w.integer(int64(o.ItemCount)), w.quote("items"), w.other(2))
+	} else {
+		fields = append(fields, w.quote("items"), w.itemList(o.ItemCount))
+	}
+	if status, ok := strings.CutPrefix(o.EventType, "order_"); ok && status != "created" && w.IntN(2) == 0 {
+		fields = append(fields, w.quote("status"), w.quote(status))
+	} else {
+		fields = append(fields, w.quote("event_type"), w.quote(o.EventType), w.quote("status"), w.other(1))
+	}
+	for i := range w.IntN(6) {
+		fields = append(fields, w.quote(fmt.Sprintf("unknown %d %s", i, w.text(20))), w.other(3))
+	}
+	return []byte(w.space() + w.object(fields) + w.space())
+}
+
+// itemList writes items whose quantities add up to n.
+func (w writer) itemList(n int32) string {
+	var list []string
+	for range w.IntN(5) {
+		part := w.Int32N(n + 1)
+		n -= part
+		list = append(list, w.object([]string{w.quote("quantity"), w.integer(int64(part)), w.quote("item_id"), w.other(1)}))
+	}
+	if n > 0 {
+		list = append(list, w.object([]string{w.quote("item_id"), w.other(1)}))
+		n--
+	}
+	list = append(list, w.object([]string{w.quote("quantity"), w.integer(int64(n)), w.quote("name"), w.other(1)}))
+	return "[" + strings.Join(list, ",") + "]"
+}
+
+func (w writer) row() Order {
+	o := Order{
+		OrderID: w.text(100), CustomerID: w.text(100), EventType: w.text(50),
+		StoreID: int32(w.Uint32()), ItemCount: w.Int32(),
+		AmountCents: w.Int64N(2*centsLimit-1) - (centsLimit - 1),
+		EventTime:   earliestMicros + w.Int64N(arrival.UnixMicro()+aheadMicros-earliestMicros+1),
+	}
+	switch w.IntN(3) {
+	case 0:
+		o.EventType = []string{"order_created", "order_completed", "order_ready", "order_x"}[w.IntN(4)]
+	case 1:
+		o.EventType = "order_" + w.text(44)
+	}
+	return o
+}
+
+// Any valid event, however it is written, decodes to the row that it was made
+// from; encoding/json, which was written by others, confirms that the text says
+// that and is JSON.
+func TestEveryWayOfWritingAnEvent(t *testing.T) {
+	const seed = 7
+	w := writer{rand.New(rand.NewPCG(seed, 0))}
+	for i := range 5000 {
+		want := w.row()
+		record := w.event(want)
+		got, ok := decoded(t, record)
+		if !ok || got != want {
+			t.Fatalf("seed %d, event %d: %s\n got %+v\nwant %+v", seed, i, record, got, want)
+		}
+		agrees(t, record, got)
+	}
+}
+
+// agrees checks a row against what encoding/json reads from the same record.
+func agrees(t *testing.T, record []byte, o Order) {
+	t.Helper()
+	var fields map[string]any
+	decoder := json.NewDecoder(bytes.NewReader(record))
+	decoder.UseNumber()
+	if err := decoder.Decode(&fields); err != nil || !json.Valid(record) {
+		t.Fatalf("%q was taken, but is not JSON: %v", record, err)
+	}
+	if fields["order_id"] != o.OrderID || fields["customer_id"] != o.CustomerID {
+		t.Errorf("%q: read as %+v, encoding/json says %q and %q", record, o, fields["order_id"], fields["customer_id"])
+	}
+	if eventType, ok := fields["event_type"].(string); ok && eventType != o.EventType {
+		t.Errorf("%q: event type read as %q, encoding/json says %q", record, o.EventType, eventType)
+	}
+	if number, ok := fields["total_amount"].(json.Number); ok {
+		amount, err := number.Float64()
+		if diff := amount*100 - float64(o.AmountCents); err != nil || diff > 0.5001 || diff < -0.5001 {
+			t.Errorf("%q: %d cents, encoding/json says %v", record, o.AmountCents, number)
+		}
+	}
+}
+
+// A row shares the memory of its record, so that no string is copied.
+func TestRowSharesTheRecord(t *testing.T) {
+	record := with("order_id", `"order-1"`, "customer_id", `"cust\u0031"`, "status", `"ready"`)
+	o, _ := decoded(t, record)
+	clear(record)
+	if o.OrderID != "\x00\x00\x00\x00\x00\x00\x00" {
+		t.Errorf("order_id %q is a copy", o.OrderID)
+	}
+	if o.CustomerID != "cust1" || o.EventType != "order_ready" {
+		t.Errorf("%q and %q should have memory of their own", o.CustomerID, o.EventType)
+	}
+}
+
+func TestAllocations(t *testing.T) {
+	for name, record := range shapes(t) {
+		limit := 0.0
+		if name == "escapes" {
+			limit = 1 // the one string that had to be made
+		}
+		var o Order
+		if n := testing.AllocsPerRun(100, func() { Decode(record, arrival, &o) }); n > limit {
+			t.Errorf("%s: %v allocations, want at most %v", name, n, limit)
+		}
+	}
+}

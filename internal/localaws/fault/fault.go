@@ -108,7 +108,7 @@ func (s *Set) Put(fs []Fault) error {
 	var wrong []string
 	next := make([]*standing, 0, len(fs))
 	for i, f := range fs {
-		for _, p := range f.problems() {
+		for _, p := range f.Problems() {
 			wrong = append(wrong, fmt.Sprintf("fault %d: %s", i, p))
 		}
 		if (f.Kind == Delay || f.Kind == StatementSlow) && f.Delay == 0 {
@@ -131,7 +131,8 @@ func (s *Set) Put(fs []Fault) error {
 	return nil
 }
 
-func (f Fault) problems() []string {
+// Problems lists everything that is wrong with the fault.
+func (f Fault) Problems() []string {
 	var out []string
 	own, known := services[f.Service]
 	if !known {

@@ -3,7 +3,9 @@
 package wire
 
 import (
+	"context"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"net/http"
 )
@@ -69,4 +71,44 @@ func WriteJSONError(w http.ResponseWriter, contentType, messageKey string, e *Er
 		status = http.StatusBadRequest
 	}
 	WriteJSON(w, contentType, status, body)
+}
+
+// noteKey is the key of a call's note in its request's context.
+type noteKey struct{}
+
+// WithNote gives the request a place for a Note, which the endpoint puts into
+// the call log.
+func WithNote(r *http.Request, note *string) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), noteKey{}, note))
+}
+
+// Note says in a few words what the call is about, for the call log: a stream
+// and shard, a statement's id. It must be called before the reply is written.
+func Note(r *http.Request, text string) {
+	if note, ok := r.Context().Value(noteKey{}).(*string); ok {
+		*note = text
+	}
+}
+
+// WriteQueryError writes e as the Query protocol does.
+func WriteQueryError(w http.ResponseWriter, requestID string, e *Error) {
+	type fault struct{ Type, Code, Message string }
+	status, side := e.Status, "Sender"
+	if status == 0 {
+		status = http.StatusBadRequest
+	}
+	if status >= http.StatusInternalServerError {
+		side = "Receiver"
+	}
+	body, err := xml.Marshal(struct {
+		XMLName   xml.Name `xml:"ErrorResponse"`
+		Error     fault
+		RequestId string
+	}{Error: fault{side, e.Code, e.Message}, RequestId: requestID})
+	if err != nil { // a struct of strings always marshals
+		body = nil
+	}
+	w.Header().Set("Content-Type", "text/xml")
+	w.WriteHeader(status)
+	_, _ = w.Write(body)
 }

@@ -1,0 +1,36 @@
+package main
+
+const long = `localaws answers AWS calls on one loopback port, over the real wire protocols,
+so that programs and the AWS CLI work against it unchanged: point them at it
+with AWS_ENDPOINT_URL. It takes any credentials and any region.
+
+Kinesis Data Streams, the Redshift Data API (its SQL runs in an embedded DuckDB
+or in your PostgreSQL), S3, CloudWatch metrics, DynamoDB, STS and the EC2
+instance metadata are served as far as a stream loader needs them; what each
+one leaves out is in docs/LOCALAWS.md. The documented limits of each service are
+enforced, such as 1,000 records and 1 MiB a second into a shard; --limits off
+lifts them.
+
+Faults can be asked for by name while it runs (PUT /_localaws/faults), and the
+calls that it answered can be read back (GET /_localaws/calls).`
+
+const examples = `  # start it, keep what it holds, and use it from another terminal
+  localaws --data ./local-data
+
+  export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=us-east-1
+  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+
+  aws kinesis create-stream --stream-name order-events --shard-count 4
+  aws kinesis put-record --stream-name order-events --partition-key 1 \
+      --cli-binary-format raw-in-base64-out --data '{"order_id":"1"}'
+  aws s3 mb s3://staging
+  aws redshift-data execute-statement --cluster-identifier dev --database analytics \
+      --db-user admin --sql 'select 1'
+
+  # the next three reads of a shard are throttled; then look at the calls
+  curl -X PUT http://127.0.0.1:4566/_localaws/faults \
+      -d '[{"service":"kinesis","operation":"GetRecords","fault":"throttle","count":3}]'
+  curl 'http://127.0.0.1:4566/_localaws/calls?service=kinesis&limit=10'
+
+  # SQL in PostgreSQL, without AWS's rates
+  localaws --warehouse postgres://localhost/analytics --limits off`

@@ -1,0 +1,171 @@
+// Command localaws is a local AWS: one loopback endpoint for the AWS SDKs and
+// the AWS CLI.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/url"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws"
+)
+
+// version is set by the build; empty, it is what Go knows of the module.
+var version string
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1
+	exitUsage  = 2
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The first signal ends the server; with the handling gone, a second one
+	// ends the process at once.
+	context.AfterFunc(ctx, stop)
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// options are the flags.
+type options struct {
+	addr      string
+	data      string
+	warehouse string
+	limits    string
+	verbose   bool
+}
+
+// usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	var o options
+	command := &cobra.Command{
+		Use:           "localaws",
+		Short:         "A local AWS for laptops and tests: Kinesis, Redshift Data API, S3, CloudWatch, DynamoDB",
+		Long:          long,
+		Example:       examples,
+		Version:       versionText(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return usageError{fmt.Errorf("unexpected argument %q: localaws takes flags only", args[0])}
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o, stdout, stderr) },
+	}
+	flags := command.Flags()
+	flags.StringVar(&o.addr, "addr", "127.0.0.1:4566", "loopback address and port to serve on; port 0 takes a free one")
+	flags.StringVar(&o.data, "data", "", "directory for streams, objects and tables (default: in memory, gone at exit)")
+	flags.StringVar(&o.warehouse, "warehouse", "duckdb", "what runs the SQL: duckdb, or postgres://user:password@host/database")
+	flags.StringVar(&o.limits, "limits", "aws", "enforce AWS's documented rates and quotas: aws or off")
+	flags.BoolVar(&o.verbose, "verbose", false, "log every call to standard error")
+	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	command.SetArgs(args)
+	command.SetOut(stdout)
+	command.SetErr(stderr)
+	command.CompletionOptions.DisableDefaultCmd = true
+
+	err := command.ExecuteContext(ctx)
+	if err == nil {
+		return exitOK
+	}
+	fmt.Fprintf(stderr, "localaws: %v\n", err)
+	if usage := (usageError{}); errors.As(err, &usage) {
+		fmt.Fprintln(stderr, "Try: localaws --help")
+		return exitUsage
+	}
+	return exitFailed
+}
+
+// check reports everything that is wrong with the flags.
+func (o options) check() error {
+	var wrong []error
+	if err := checkLoopback(o.addr); err != nil {
+		wrong = append(wrong, err)
+	}
+	if o.limits != "aws" && o.limits != "off" {
+		wrong = append(wrong, fmt.Errorf("--limits %q: give aws or off", o.limits))
+	}
+	if o.warehouse != "duckdb" {
+		u, err := url.Parse(o.warehouse)
+		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
+			wrong = append(wrong, errors.New("--warehouse: give duckdb, or postgres://user:password@host/database"))
+		}
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// checkLoopback refuses addresses that other machines could reach: nothing here
+// checks a credential.
+func checkLoopback(addr string) error {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("--addr %q: give an address and a port, like 127.0.0.1:4566", addr)
+	}
+	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
+		return nil
+	}
+	return fmt.Errorf("--addr %q is not a loopback address: localaws checks no credentials, so it serves this machine only; give one like 127.0.0.1:4566", addr)
+}
+
+func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
+	if err := o.check(); err != nil {
+		return err
+	}
+	level := slog.LevelInfo
+	if o.verbose {
+		level = slog.LevelDebug
+	}
+	log := slog.New(slog.NewTextHandler(stderr, &slog.HandlerOptions{Level: level}))
+
+	// The port comes first: two servers must not open one data directory.
+	listener, err := net.Listen("tcp", o.addr)
+	if err != nil {
+		if errors.Is(err, syscall.EADDRINUSE) {
+			return fmt.Errorf("%s is in use, perhaps by another localaws: stop that one, or choose another port with --addr 127.0.0.1:4567", o.addr)
+		}
+		return fmt.Errorf("listen on %s: %w", o.addr, err)
+	}
+	server, err := localaws.New(ctx, localaws.Config{
+		Addr: o.addr, DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", Log: log,
+	})
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	kept := "in memory"
+	if o.data != "" {
+		kept = "in " + o.data
+	}
+	fmt.Fprintf(stdout, "localaws is ready on http://%s (data %s, limits %s); stop it with Ctrl-C\n", listener.Addr(), kept, o.limits)
+	err = server.Serve(ctx, listener)
+	return errors.Join(err, server.Close())
+}
+
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "unknown"
+}

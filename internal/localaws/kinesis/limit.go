@@ -1,0 +1,76 @@
+package kinesis
+
+import (
+	"sync"
+	"time"
+)
+
+// The documented rates of a shard. Reads are shared by all who poll it.
+const (
+	writeBytesPerSecond   = 1 << 20
+	writeRecordsPerSecond = 1000
+	readBytesPerSecond    = 2 << 20
+	readsPerSecond        = 5
+	iteratorsPerSecond    = 5
+)
+
+// window counts the calls and bytes of one shard since it was opened. It lasts
+// a second, and longer where more bytes were let through than a second
+// carries: after a reply of 10 MiB at 2 MiB/s nothing is read for 5 s, as AWS
+// documents. The caller holds the lock of what the window belongs to.
+type window struct {
+	opened time.Time
+	calls  int
+	bytes  int
+}
+
+// admits reports whether another call is within the rates, and counts it if
+// so. Its bytes are counted by the caller, who may know them only later.
+func (w *window) admits(now time.Time, calls, bytesPerSecond, size int) bool {
+	length := time.Second
+	if bytesPerSecond > 0 {
+		length = max(length, time.Duration(float64(w.bytes)/float64(bytesPerSecond)*float64(time.Second)))
+	}
+	if now.Sub(w.opened) >= length {
+		*w = window{opened: now}
+	}
+	if w.calls >= calls {
+		return false
+	}
+	// A first call goes through whatever its size: a record may be larger than
+	// what a second carries.
+	if bytesPerSecond > 0 && w.bytes > 0 && (w.bytes >= bytesPerSecond || w.bytes+size > bytesPerSecond) {
+		return false
+	}
+	w.calls++
+	return true
+}
+
+// accountRates are the calls a second that the account may make, where AWS
+// documents so few that a laptop would notice.
+var accountRates = map[string]int{
+	"CreateStream": 5, "DeleteStream": 5, "ListStreams": 5,
+	"DescribeStream": 10, "DescribeStreamSummary": 20, "DescribeLimits": 1,
+	"SplitShard": 5, "MergeShards": 5, "ListShards": 1000,
+}
+
+// account counts the calls of an account by operation.
+type account struct {
+	mu      sync.Mutex // guards windows
+	windows map[string]*window
+}
+
+func (a *account) admits(operation string, now time.Time) bool {
+	rate, limited := accountRates[operation]
+	if !limited {
+		return true
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	w := a.windows[operation]
+	if w == nil {
+		w = &window{}
+		a.windows[operation] = w
+	}
+	return w.admits(now, rate, 0, 0)
+}

@@ -1,0 +1,130 @@
+// Package localaws is the local AWS: one endpoint that answers the AWS calls of
+// a data pipeline over their real wire protocols, with named faults and a log
+// of calls, for laptops, tests and demos.
+package localaws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/cloudwatch"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/kinesis"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/s3"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/sts"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
+)
+
+// Config are the settings of a Server.
+type Config struct {
+	Addr      string // where it will be served; for messages only
+	DataDir   string // where streams, objects and tables are kept; "" keeps them in memory
+	Warehouse string // "" or "duckdb", or a postgres:// URL
+	Limits    bool   // enforce the documented rates and quotas
+	Log       *slog.Logger
+}
+
+// Server is a local AWS.
+type Server struct {
+	config   Config
+	log      *slog.Logger
+	faults   *fault.Set
+	calls    callLog
+	services []wire.Service // asked in this order; S3 last, as it takes any path
+	imds     http.Handler   // the admin calls of the instance metadata; nil without
+	closers  []func() error
+}
+
+// New opens every service. The caller must Close the Server.
+func New(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{config: c, log: c.Log, faults: fault.NewSet()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if c.DataDir != "" {
+		if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
+			return nil, fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) error {
+	c := s.config
+	streams, err := kinesis.New(kinesis.Options{DataDir: c.DataDir, Limits: c.Limits, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, streams.Close)
+	objects, err := s3.New(s3.Options{DataDir: c.DataDir})
+	if err != nil {
+		return err
+	}
+	statements, err := redshift.New(ctx, redshift.Options{
+		Warehouse: c.Warehouse, DataDir: c.DataDir, Limits: c.Limits, Faults: s.faults, Objects: objects, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, statements.Close)
+	s.services = []wire.Service{
+		streams,
+		statements,
+		cloudwatch.New(cloudwatch.Options{Limits: c.Limits}),
+		sts.New(),
+		objects,
+	}
+	return nil
+}
+
+// Faults are the named faults that stand, for tests that hold the Server itself.
+func (s *Server) Faults() *fault.Set { return s.faults }
+
+// Close ends what the services run and lets go of their files. It must come
+// after Serve has returned.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// grace is how long Serve lets calls end that are under way.
+const grace = 3 * time.Second
+
+// Serve answers on the listener until ctx ends, lets the calls under way end,
+// and returns nil. It closes the listener.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           s.Handler(),
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := server.Shutdown(end)
+	if errors.Is(err, context.DeadlineExceeded) {
+		s.log.Warn("calls were still under way and are cut off", "after", grace)
+		err = server.Close()
+	}
+	<-served // http.ErrServerClosed
+	return err
+}

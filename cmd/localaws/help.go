@@ -17,12 +17,12 @@ calls that it answered can be read back (GET /_localaws/calls).`
 const examples = `  # start it, keep what it holds, and use it from another terminal
   localaws --data ./local-data
 
-  export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=us-east-1
+  export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
   export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
 
   aws kinesis create-stream --stream-name order-events --shard-count 4
-  aws kinesis put-record --stream-name order-events --partition-key 1 \
-      --cli-binary-format raw-in-base64-out --data '{"order_id":"1"}'
+  echo '{"order_id":"1"}' > order.json
+  aws kinesis put-record --stream-name order-events --partition-key 1 --data fileb://order.json
   aws s3 mb s3://staging
   aws redshift-data execute-statement --cluster-identifier dev --database analytics \
       --db-user admin --sql 'select 1'

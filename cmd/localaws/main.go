@@ -146,7 +146,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return fmt.Errorf("listen on %s: %w", o.addr, err)
 	}
 	server, err := localaws.New(ctx, localaws.Config{
-		Addr: o.addr, DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", Log: log,
+		DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

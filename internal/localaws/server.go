@@ -11,9 +11,10 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws/cloudwatch"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/dynamodb"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/endpoint"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/kinesis"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift"
@@ -24,7 +25,6 @@ import (
 
 // Config are the settings of a Server.
 type Config struct {
-	Addr      string // where it will be served; for messages only
 	DataDir   string // where streams, objects and tables are kept; "" keeps them in memory
 	Warehouse string // "" or "duckdb", or a postgres:// URL
 	Limits    bool   // enforce the documented rates and quotas
@@ -36,10 +36,8 @@ type Server struct {
 	config   Config
 	log      *slog.Logger
 	faults   *fault.Set
-	calls    callLog
-	services []wire.Service // asked in this order; S3 last, as it takes any path
-	imds     http.Handler   // the admin calls of the instance metadata; nil without
-	closers  []func() error
+	endpoint *endpoint.Endpoint
+	closers  []func() error // of the services, in the order of their opening
 }
 
 // New opens every service. The caller must Close the Server.
@@ -77,13 +75,15 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, statements.Close)
-	s.services = []wire.Service{
+	services := []wire.Service{
 		streams,
 		statements,
+		dynamodb.New(dynamodb.Options{Limits: c.Limits}),
 		cloudwatch.New(cloudwatch.Options{Limits: c.Limits}),
 		sts.New(),
-		objects,
+		objects, // last, as it takes any path
 	}
+	s.endpoint = endpoint.New(endpoint.Options{Services: services, Faults: s.faults, Log: s.log})
 	return nil
 }
 
@@ -100,31 +100,11 @@ func (s *Server) Close() error {
 	return errors.Join(errs...)
 }
 
-// grace is how long Serve lets calls end that are under way.
-const grace = 3 * time.Second
+// Handler is the endpoint, for a server of one's own.
+func (s *Server) Handler() http.Handler { return s.endpoint }
 
 // Serve answers on the listener until ctx ends, lets the calls under way end,
-// and returns nil. It closes the listener.
+// and returns nil. It closes the listener, which may be one in memory.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
-	server := &http.Server{
-		Handler:           s.Handler(),
-		ReadHeaderTimeout: time.Minute,
-		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
-	}
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
-	select {
-	case err := <-served:
-		return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
-	case <-ctx.Done():
-	}
-	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
-	defer cancel()
-	err := server.Shutdown(end)
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.log.Warn("calls were still under way and are cut off", "after", grace)
-		err = server.Close()
-	}
-	<-served // http.ErrServerClosed
-	return err
+	return s.endpoint.Serve(ctx, listener)
 }

@@ -1,4 +1,7 @@
-package localaws
+// Package endpoint is the door of the local AWS: it reads a request, finds the
+// service that it is for, injects the faults that every service shares, and
+// keeps the log of calls.
+package endpoint
 
 import (
 	"bytes"
@@ -9,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"strings"
@@ -31,24 +35,79 @@ const (
 	settle = 200 * time.Microsecond
 )
 
-// Handler is the endpoint: the AWS services, and the admin API under
-// /_localaws.
-func (s *Server) Handler() http.Handler {
-	mux := http.NewServeMux()
-	s.handleAdmin(mux)
-	mux.HandleFunc("/", s.call)
-	// The mux would clean paths, and S3 keys may hold "//" and "..".
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == adminPath || strings.HasPrefix(r.URL.Path, adminPath+"/") {
-			mux.ServeHTTP(w, r)
-			return
-		}
-		s.call(w, r)
-	})
+// Options are what an Endpoint serves.
+type Options struct {
+	Services []wire.Service          // asked in this order whether a request is theirs
+	Faults   *fault.Set              // may be nil
+	Admin    map[string]http.Handler // by the name under /_localaws that they answer
+	Log      *slog.Logger
+}
+
+// Endpoint answers the calls of the services, and the admin API under
+// /_localaws. It is safe for concurrent use.
+type Endpoint struct {
+	services []wire.Service
+	faults   *fault.Set
+	log      *slog.Logger
+	admin    *http.ServeMux
+	mounted  []string // the names of Options.Admin
+	calls    callLog
+}
+
+// New returns an Endpoint. There is nothing to close.
+func New(o Options) *Endpoint {
+	e := &Endpoint{services: o.Services, faults: o.Faults, log: o.Log, admin: http.NewServeMux()}
+	if e.faults == nil {
+		e.faults = fault.NewSet()
+	}
+	if e.log == nil {
+		e.log = slog.New(slog.DiscardHandler)
+	}
+	e.handleAdmin(o.Admin)
+	return e
+}
+
+// ServeHTTP answers one request.
+func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	// Not the mux for all: it would clean paths, and S3 keys may hold "//".
+	if r.URL.Path == adminPath || strings.HasPrefix(r.URL.Path, adminPath+"/") {
+		e.admin.ServeHTTP(w, r)
+		return
+	}
+	e.call(w, r)
+}
+
+// grace is how long Serve lets calls end that are under way.
+const grace = 3 * time.Second
+
+// Serve answers on the listener until ctx ends, lets the calls under way end,
+// and returns nil. It closes the listener.
+func (e *Endpoint) Serve(ctx context.Context, listener net.Listener) error {
+	server := &http.Server{
+		Handler:           e,
+		ReadHeaderTimeout: time.Minute,
+		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
+	}
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(listener) }()
+	select {
+	case err := <-served:
+		return fmt.Errorf("serve on %s: %w", listener.Addr(), err)
+	case <-ctx.Done():
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), grace)
+	defer cancel()
+	err := server.Shutdown(end)
+	if errors.Is(err, context.DeadlineExceeded) {
+		e.log.Warn("calls were still under way and are cut off", "after", grace)
+		err = server.Close()
+	}
+	<-served // http.ErrServerClosed
+	return err
 }
 
 // call answers one call of an AWS service.
-func (s *Server) call(w http.ResponseWriter, r *http.Request) {
+func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
 	start := time.Now()
 	id := newRequestID()
 	w.Header().Set("X-Amzn-Requestid", id)
@@ -64,12 +123,12 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request) {
 		entry.Service, entry.Operation = "unknown", ""
 		refuseUnknown(to, r, bad)
 	} else {
-		s.dispatch(to, r, body, &entry)
+		e.dispatch(to, r, body, &entry)
 	}
 	entry.Status, entry.Error, entry.Summary = to.status, string(to.head), note
 	entry.DurationMS = float64(time.Since(start).Microseconds()) / 1000
-	s.calls.add(entry)
-	s.log.Debug("call", "service", entry.Service, "operation", entry.Operation, "status", entry.Status,
+	e.calls.add(entry)
+	e.log.Debug("call", "service", entry.Service, "operation", entry.Operation, "status", entry.Status,
 		"ms", entry.DurationMS, "fault", entry.Fault, "summary", note)
 	if to.hangUp {
 		hangUp(w)
@@ -78,8 +137,8 @@ func (s *Server) call(w http.ResponseWriter, r *http.Request) {
 
 // dispatch finds the service of the call and lets it answer, unless a fault
 // strikes.
-func (s *Server) dispatch(w *reply, r *http.Request, body []byte, entry *Call) {
-	service, operation := s.match(r, body)
+func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call) {
+	service, operation := e.match(r, body)
 	if service == nil {
 		entry.Service, entry.Operation = "unknown", r.Header.Get("X-Amz-Target")
 		refuseUnknown(w, r, wire.Errorf("UnknownOperationException", "The local AWS serves no operation like this one; GET %s lists what it serves.", adminPath))
@@ -87,14 +146,14 @@ func (s *Server) dispatch(w *reply, r *http.Request, body []byte, entry *Call) {
 	}
 	name := service.Name()
 	entry.Service, entry.Operation = name, operation
-	if f, ok := s.faults.Take(name, operation, fault.Delay); ok {
+	if f, ok := e.faults.Take(name, operation, fault.Delay); ok {
 		entry.Fault = f.Kind
 		if !wait(r.Context(), time.Duration(f.Delay)) {
 			w.hangUp = true // the client is gone, or the server ends
 			return
 		}
 	}
-	f, ok := s.faults.Take(name, operation, fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.ExpiredIterator)
+	f, ok := e.faults.Take(name, operation, fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.ExpiredIterator)
 	if !ok {
 		service.Serve(w, r, operation, body)
 		return
@@ -122,8 +181,8 @@ func withText(e *wire.Error, text string) *wire.Error {
 	return e
 }
 
-func (s *Server) match(r *http.Request, body []byte) (wire.Service, string) {
-	for _, service := range s.services {
+func (e *Endpoint) match(r *http.Request, body []byte) (wire.Service, string) {
+	for _, service := range e.services {
 		if operation, ok := service.Match(r, body); ok {
 			return service, operation
 		}

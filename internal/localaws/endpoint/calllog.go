@@ -1,4 +1,4 @@
-package localaws
+package endpoint
 
 import (
 	"strings"

@@ -1,11 +1,13 @@
-package localaws
+package endpoint
 
 import (
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,35 +17,38 @@ import (
 // adminPath is where the admin API lives; no bucket name may start with "_".
 const adminPath = "/_localaws"
 
-func (s *Server) handleAdmin(mux *http.ServeMux) {
-	mux.HandleFunc("GET "+adminPath, s.index)
-	mux.HandleFunc("GET "+adminPath+"/{$}", s.index)
+func (e *Endpoint) handleAdmin(mounted map[string]http.Handler) {
+	mux := e.admin
+	mux.HandleFunc("GET "+adminPath, e.index)
+	mux.HandleFunc("GET "+adminPath+"/{$}", e.index)
 	mux.HandleFunc("GET "+adminPath+"/health", func(w http.ResponseWriter, _ *http.Request) {
 		writeJSON(w, http.StatusOK, map[string]string{"status": "ok"})
 	})
 	mux.HandleFunc("GET "+adminPath+"/faults", func(w http.ResponseWriter, _ *http.Request) {
-		writeJSON(w, http.StatusOK, s.faults.List())
+		writeJSON(w, http.StatusOK, e.faults.List())
 	})
-	mux.HandleFunc("PUT "+adminPath+"/faults", s.putFaults)
+	mux.HandleFunc("PUT "+adminPath+"/faults", e.putFaults)
 	mux.HandleFunc("DELETE "+adminPath+"/faults", func(w http.ResponseWriter, _ *http.Request) {
-		s.faults.Clear()
+		e.faults.Clear()
 		w.WriteHeader(http.StatusNoContent)
 	})
-	mux.HandleFunc("GET "+adminPath+"/calls", s.listCalls)
+	mux.HandleFunc("GET "+adminPath+"/calls", e.listCalls)
 	mux.HandleFunc("DELETE "+adminPath+"/calls", func(w http.ResponseWriter, _ *http.Request) {
-		s.calls.clear()
+		e.calls.clear()
 		w.WriteHeader(http.StatusNoContent)
 	})
-	if s.imds != nil {
-		mux.Handle(adminPath+"/imds", s.imds)
-		mux.Handle(adminPath+"/imds/", s.imds)
+	for _, name := range slices.Sorted(maps.Keys(mounted)) {
+		path := adminPath + "/" + name
+		mux.Handle(path, mounted[name])
+		mux.Handle(path+"/", mounted[name])
+		e.mounted = append(e.mounted, path)
 	}
 }
 
 // index says what is served, for one who finds the port with a browser.
-func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
-	names := make([]string, 0, len(s.services))
-	for _, service := range s.services {
+func (e *Endpoint) index(w http.ResponseWriter, _ *http.Request) {
+	names := make([]string, 0, len(e.services))
+	for _, service := range e.services {
 		names = append(names, service.Name())
 	}
 	admin := []string{
@@ -51,10 +56,7 @@ func (s *Server) index(w http.ResponseWriter, _ *http.Request) {
 		"GET|PUT|DELETE /_localaws/faults",
 		"GET|DELETE /_localaws/calls?service=&operation=&since=&limit=",
 	}
-	if s.imds != nil {
-		admin = append(admin, "/_localaws/imds")
-	}
-	writeJSON(w, http.StatusOK, map[string]any{"services": names, "admin": admin, "limits": s.config.Limits})
+	writeJSON(w, http.StatusOK, map[string]any{"services": names, "admin": append(admin, e.mounted...)})
 }
 
 // problems is the body of a refused admin call.
@@ -67,7 +69,7 @@ const maxFaultsBody = 1 << 20
 
 // putFaults replaces the faults by those of the body, or lists everything that
 // is wrong with it and changes nothing.
-func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {
+func (e *Endpoint) putFaults(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxFaultsBody))
 	if err != nil {
 		writeJSON(w, http.StatusBadRequest, problems{[]string{"read the body: " + err.Error()}})
@@ -92,7 +94,7 @@ func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	if len(wrong) == 0 {
-		if err := s.faults.Put(faults); err != nil {
+		if err := e.faults.Put(faults); err != nil {
 			wrong = []string{err.Error()}
 		}
 	}
@@ -100,10 +102,10 @@ func (s *Server) putFaults(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, problems{wrong})
 		return
 	}
-	writeJSON(w, http.StatusOK, s.faults.List())
+	writeJSON(w, http.StatusOK, e.faults.List())
 }
 
-func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
+func (e *Endpoint) listCalls(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
 	f := callFilter{service: query.Get("service"), operation: query.Get("operation")}
 	var wrong []string
@@ -125,7 +127,7 @@ func (s *Server) listCalls(w http.ResponseWriter, r *http.Request) {
 		writeJSON(w, http.StatusBadRequest, problems{wrong})
 		return
 	}
-	writeJSON(w, http.StatusOK, s.calls.list(f))
+	writeJSON(w, http.StatusOK, e.calls.list(f))
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) {

@@ -104,8 +104,11 @@ func open(n int) []stream.Shard {
 	return out
 }
 
-func (f *fleet) start(name string) *worker {
-	w := &worker{f: f, name: name, done: make(chan struct{}), reasons: map[string]string{}}
+func (f *fleet) start(name string) *worker { return f.startWith(name, nil) }
+
+// startWith starts a worker whose calls to the table go through hook.
+func (f *fleet) startWith(name string, hook lease.Hook) *worker {
+	w := &worker{f: f, name: name, done: make(chan struct{}), hook: hook, reasons: map[string]string{}}
 	h, err := lease.New(lease.Config{
 		Table: lease.Via(f.table, w.call), Shards: f.list, Self: name, TTL: ttl,
 		Initial: func(stream.Shard) stream.Position { return f.initial },

@@ -239,7 +239,7 @@ func (h *Holder) step(lasting context.Context, a Action) (hurry bool, err error)
 			a.Row.Checkpoint = h.initial(a.Shard)
 		}
 		var made bool
-		if made, err = h.c.Table.Create(ctx, a.Row); made {
+		if made, err = h.create(ctx, a.Row); made {
 			h.c.Log.Info("lease created", "shard", a.Row.Shard, "position", a.Row.Checkpoint.String(), "reason", a.Why)
 		}
 		hurry = true
@@ -285,6 +285,14 @@ func (h *Holder) take(ctx, lasting context.Context, a Action) error {
 	h.mu.Unlock()
 	h.keeping.Go(l.keep)
 	return nil
+}
+
+// create writes a new row. Its deadline, like that of every call to the table,
+// keeps one lost packet from blocking a shard.
+func (h *Holder) create(ctx context.Context, r Row) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, h.c.TTL/3)
+	defer cancel()
+	return h.c.Table.Create(ctx, r)
 }
 
 func (h *Holder) initial(s stream.Shard) stream.Position {

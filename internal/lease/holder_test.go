@@ -340,15 +340,12 @@ func TestCreationCrashedAnywhere(t *testing.T) {
 			f.initial = stream.Position{Sequence: stream.Latest}
 			f.full["a"], f.full["b"] = true, true
 			var made atomic.Int64
-			w := &worker{f: f, name: "first"}
-			w.hook = func(_ context.Context, c lease.Call, do func() error) error {
+			crashed := f.startWith("first", func(_ context.Context, c lease.Call, do func() error) error {
 				if c.Op == "List" || c.Op == "Create" && made.Add(1) <= int64(n) {
 					return do()
 				}
 				return errCut
-			}
-			crashed := f.start("first")
-			crashed.behave(w.hook)
+			})
 			time.Sleep(2 * ttl)
 			crashed.behave(cut)
 			crashed.end()

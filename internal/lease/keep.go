@@ -175,7 +175,7 @@ func (l *held) bearOnce() (children []string, settled bool, err error) {
 		}
 		r := newRow(s)
 		r.Checkpoint = stream.Position{Sequence: stream.TrimHorizon}
-		if _, err := l.h.c.Table.Create(l.trusted, r); err != nil {
+		if _, err := l.h.create(l.trusted, r); err != nil {
 			return children, false, err
 		}
 		children = append(children, s.ID)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift/dialect"
@@ -169,13 +170,19 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 // locks takes the tables that LOCK names and those that the statement writes:
 // in Redshift the second writer of a table waits for the first.
 func (b *backend) locks(ctx context.Context, st dialect.Statement) error {
-	if len(st.Lock) > 0 {
-		return b.conn.lock(ctx, st.Lock, true)
-	}
-	if !counts(st.Verb) && st.Verb != "TRUNCATE" {
+	switch {
+	case len(st.Lock) > 0:
+		return b.conn.lock(ctx, st.Lock, lockAll)
+	case counts(st.Verb) || st.Verb == "TRUNCATE":
+		return b.conn.lock(ctx, st.Writes, lockWrite)
+	case strings.HasPrefix(st.Verb, "ALTER "),
+		strings.HasPrefix(st.Verb, "CREATE ") && !strings.HasPrefix(st.SQL, "CREATE TEMP"):
+		// Several workers may start at once and each create what is not there:
+		// in Redshift the second waits and then finds it.
+		return b.conn.lock(ctx, nil, lockCatalog)
+	default:
 		return nil
 	}
-	return b.conn.lock(ctx, st.Writes, false)
 }
 
 // counts reports whether the statement changes rows and says how many.

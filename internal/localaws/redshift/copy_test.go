@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
@@ -121,10 +120,11 @@ func TestCopyErrors(t *testing.T) {
 	})
 }
 
-// hundredThousand is a COPY file of 100,000 rows of about 110 bytes.
-func hundredThousand(t testing.TB) []byte {
+// manyOrders is a COPY file of rows of about 110 bytes.
+func manyOrders(t testing.TB, n int) []byte {
+	t.Helper()
 	var b strings.Builder
-	for i := range 100_000 {
+	for i := range n {
 		fmt.Fprintf(&b, "order-%08d-0123456789abcdef,customer-%08d,%d,%d.%02d,%d,order_created,2026-11-23 10:%02d:%02d.123456\n",
 			i, i%5000, i%40, i%100, i%100, i%9, i/60%60, i%60)
 	}
@@ -136,18 +136,17 @@ const createFacts = `CREATE TABLE facts (order_id VARCHAR(100) NOT NULL, custome
 
 func TestCopyLarge(t *testing.T) {
 	onBoth(t, func(t *testing.T, r *rig) {
-		r.bucket.put("b/large.gz", hundredThousand(t))
+		r.bucket.put("b/large.gz", manyOrders(t, 20_000))
 		d := r.must(t, createFacts, "COPY facts FROM 's3://b/large.gz' "+role+" CSV GZIP", "SELECT COUNT(*), COUNT(DISTINCT order_id), SUM(item_count) FROM facts")
-		if got := fmt.Sprint(r.result(t, *d.SubStatements[2].Id)); got != "[[100000 100000 399996]]" {
+		if got := fmt.Sprint(r.result(t, *d.SubStatements[2].Id)); got != "[[20000 20000 79993]]" {
 			t.Errorf("got %s", got)
 		}
-		t.Logf("COPY of 100,000 rows took %v", time.Duration(d.SubStatements[1].Duration))
 	})
 }
 
 func BenchmarkCopy100k(b *testing.B) {
 	r := newRig(b, redshift.Options{})
-	r.bucket.put("b/large.gz", hundredThousand(b))
+	r.bucket.put("b/large.gz", manyOrders(b, 100_000))
 	r.must(b, createFacts)
 	for b.Loop() {
 		r.must(b, "COPY facts FROM 's3://b/large.gz' "+role+" CSV GZIP")

@@ -33,7 +33,7 @@ func openDuck(ctx context.Context, path string) (*duck, error) {
 	}
 	// Two threads are what a laptop can spare beside the worker. Statements come
 	// from the network, so they must not reach files or extensions.
-	dsn := path + "?threads=2&memory_limit=1GB&autoinstall_known_extensions=false&autoload_known_extensions=false"
+	dsn := path + "?threads=2&memory_limit=2GB&autoinstall_known_extensions=false&autoload_known_extensions=false"
 	db, err := duckdb.NewConnector(dsn, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the DuckDB warehouse %q: %w", path, err)
@@ -98,7 +98,13 @@ func (c *duckConn) begin(context.Context) error {
 	return nil
 }
 
-func (c *duckConn) lock(ctx context.Context, tables []string, exclusively bool) error {
+// catalogLock stands among the tables' names, none of which is empty.
+const catalogLock = ""
+
+func (c *duckConn) lock(ctx context.Context, tables []string, mode lockMode) error {
+	if mode == lockCatalog {
+		return c.db.locks.acquire(ctx, c.hold, catalogLock)
+	}
 	if c.stale {
 		if err := c.look(ctx); err != nil {
 			return err
@@ -108,7 +114,7 @@ func (c *duckConn) lock(ctx context.Context, tables []string, exclusively bool) 
 		if c.temporary[t] {
 			continue // nobody else sees it
 		}
-		if exclusively {
+		if mode == lockAll {
 			if err := c.exists(ctx, t); err != nil {
 				return err
 			}
@@ -240,6 +246,8 @@ func drain(ctx context.Context, rows driver.Rows, out sink) (int64, error) {
 		}
 	}
 }
+
+func (c *duckConn) usable() bool { return true } // it is in this process
 
 func (c *duckConn) close() error {
 	err := c.end(context.Background(), false)

@@ -28,8 +28,19 @@ type conn interface {
 	// It returns the number of rows changed, or returned where there is an out.
 	run(ctx context.Context, sql string, out sink) (int64, error)
 	loader
+	// usable reports whether the connection still stands.
+	usable() bool
 	close() error
 }
+
+// lockMode is what a lock keeps others from.
+type lockMode int
+
+const (
+	lockWrite   lockMode = iota // from writing the tables
+	lockAll                     // from reading too, where the engine can
+	lockCatalog                 // from defining tables; names none
+)
 
 // loader is the part of a connection that COPY uses.
 type loader interface {
@@ -44,8 +55,8 @@ type loader interface {
 type transaction interface {
 	begin(ctx context.Context) error
 	// lock takes the tables for this transaction, in order, and waits for those
-	// who hold them. exclusively keeps readers out too, where the engine can.
-	lock(ctx context.Context, tables []string, exclusively bool) error
+	// who hold them.
+	lock(ctx context.Context, tables []string, mode lockMode) error
 	// end commits or rolls back and lets go of every lock.
 	end(ctx context.Context, commit bool) error
 }

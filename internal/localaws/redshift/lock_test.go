@@ -85,3 +85,22 @@ func TestConflict(t *testing.T) {
 		}
 	})
 }
+
+// TestDefineAtOnce: many that start together may all create what is missing.
+func TestDefineAtOnce(t *testing.T) {
+	onBoth(t, func(t *testing.T, r *rig) {
+		var ids []string
+		for range 8 {
+			out, err := r.BatchExecuteStatement(t.Context(), batch("CREATE TABLE IF NOT EXISTS a (n INTEGER)", "CREATE TABLE IF NOT EXISTS b (n INTEGER) SORTKEY(n)"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			ids = append(ids, *out.Id)
+		}
+		for _, id := range ids {
+			if d := r.await(t, id); d.Status != types.StatusStringFinished {
+				t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
+			}
+		}
+	})
+}

@@ -18,6 +18,10 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift/dialect"
 )
 
+// catalogKey is the advisory lock of who defines tables. Any number serves that
+// nobody else in the database uses.
+const catalogKey = 7215100
+
 // postgres is a PostgreSQL server.
 type postgres struct {
 	config *pgx.ConnConfig
@@ -39,7 +43,7 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 		return nil, fmt.Errorf("open the PostgreSQL warehouse: %w", err)
 	}
 	// Several of us may start on one database at the same time.
-	for _, sql := range append([]string{"SELECT pg_advisory_lock(7215100)"}, loadErrorTable()...) {
+	for _, sql := range append([]string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", catalogKey)}, loadErrorTable()...) {
 		if _, err = c.run(ctx, sql, nil); err != nil {
 			err = fmt.Errorf("prepare the PostgreSQL warehouse: %w", err)
 			break
@@ -86,13 +90,17 @@ func (c *pgConn) begin(ctx context.Context) error {
 	return err
 }
 
-func (c *pgConn) lock(ctx context.Context, tables []string, exclusively bool) error {
-	mode := "SHARE ROW EXCLUSIVE" // one writer at a time, readers go on
-	if exclusively {
-		mode = "ACCESS EXCLUSIVE"
+func (c *pgConn) lock(ctx context.Context, tables []string, mode lockMode) error {
+	if mode == lockCatalog {
+		_, err := c.run(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", catalogKey), nil)
+		return err
+	}
+	words := "SHARE ROW EXCLUSIVE" // one writer at a time, readers go on
+	if mode == lockAll {
+		words = "ACCESS EXCLUSIVE"
 	}
 	for _, t := range tables {
-		if _, err := c.run(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", quoteName(t), mode), nil); err != nil {
+		if _, err := c.run(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", quoteName(t), words), nil); err != nil {
 			return err
 		}
 	}
@@ -160,6 +168,8 @@ func read(r *pgconn.ResultReader, out sink) error {
 	}
 	return nil // what else went wrong comes with Close
 }
+
+func (c *pgConn) usable() bool { return !c.raw.IsClosed() }
 
 func (c *pgConn) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -48,7 +48,7 @@ func (s *resultSink) row(values []any) error {
 	} else {
 		b = appendFields(make([]byte, 0, 32*len(values)), values)
 	}
-	if s.limits && len(b) > maxRowBytes+64*len(values) {
+	if s.limits && rowBytes(values) > maxRowBytes {
 		return refusal("Packet for query is too large: a result row must not exceed 64 KB")
 	}
 	s.res.size += int64(len(b))
@@ -57,6 +57,22 @@ func (s *resultSink) row(values []any) error {
 	}
 	s.res.rows = append(s.res.rows, b)
 	return nil
+}
+
+// rowBytes is the size of a row's values, without the names around them.
+func rowBytes(values []any) int {
+	n := 0
+	for _, v := range values {
+		switch v := v.(type) {
+		case string:
+			n += len(v)
+		case []byte:
+			n += len(v)
+		default:
+			n += 8
+		}
+	}
+	return n
 }
 
 // appendFields writes the values as a list of Field unions.

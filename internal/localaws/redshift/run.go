@@ -46,7 +46,7 @@ func (e *partError) Error() string { return words(e.err) }
 func (e *partError) Unwrap() error { return e.err }
 
 // attempt runs the job once it may start. own is its session, nil for none.
-func (s *Service) attempt(ctx context.Context, j *job, own *session) (err error) {
+func (s *Service) attempt(ctx context.Context, j *job, own *session) error {
 	if own != nil {
 		defer s.sessions.release(own)
 	}
@@ -58,7 +58,12 @@ func (s *Service) attempt(ctx context.Context, j *job, own *session) (err error)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, done()) }()
+	defer func() {
+		// What was committed stays so: this is not the statement's failure.
+		if err := done(); err != nil {
+			s.opts.Log.Warn("redshift-data: close a connection", "id", j.id, "error", err)
+		}
+	}()
 	j.move(started, b.asks.PID)
 	if f, ok := s.opts.Faults.Take(serviceName, j.sub.operation, fault.StatementSlow); ok {
 		if err := sleep(ctx, time.Duration(f.Delay)); err != nil {

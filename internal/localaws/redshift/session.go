@@ -97,7 +97,7 @@ func (s *sessions) release(own *session) {
 	defer s.mu.Unlock()
 	own.busy = false
 	left := min(own.keepAlive, maxSessionLife-time.Since(own.opened))
-	if left <= 0 || own.backend == nil {
+	if left <= 0 || own.backend == nil || !own.backend.conn.usable() {
 		s.drop(own)
 		return
 	}

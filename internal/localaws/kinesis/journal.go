@@ -41,11 +41,18 @@ func newJournal() journal { return journal{first: 1, next: 1} }
 
 func (j *journal) append(at int64, key, data []byte) {
 	var c *chunk
-	if n := len(j.chunks); n > 0 && len(j.chunks[n-1].text)+len(key)+len(data) <= chunkBytes {
-		c = j.chunks[n-1]
-	} else {
+	switch n := len(j.chunks); {
+	case n == 0:
+		// Grows from nothing: most shards of a test hold a few records.
 		c = &chunk{first: j.next}
 		j.chunks = append(j.chunks, c)
+	case len(j.chunks[n-1].text)+len(key)+len(data) > chunkBytes:
+		// After a full chunk comes another, most likely.
+		before := j.chunks[n-1]
+		c = &chunk{first: j.next, text: make([]byte, 0, chunkBytes), entries: make([]entry, 0, len(before.entries))}
+		j.chunks = append(j.chunks, c)
+	default:
+		c = j.chunks[n-1]
 	}
 	c.text = append(append(c.text, key...), data...)
 	c.entries = append(c.entries, entry{at: at, end: uint32(len(c.text)), key: uint16(len(key))})

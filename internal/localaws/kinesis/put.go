@@ -27,6 +27,11 @@ type putInput struct {
 	explicit        bool // hash is given
 }
 
+// sound reports whether the record has what it must; check says what it lacks.
+func (p *putInput) sound() bool {
+	return p.hasData && len(p.data) <= maxDataBytes && p.hasKey && validKey(p.key)
+}
+
 // check reports what is wrong with the record. member names it in texts.
 func (p *putInput) check(c *checks, member string) {
 	switch {
@@ -181,7 +186,7 @@ func checkPuts(inputs []putInput, given bool) *wire.Error {
 	}
 	size := 0
 	for i := range inputs {
-		if len(check.failed) < 10 { // AWS stops listing too
+		if !inputs[i].sound() && len(check.failed) < 10 { // AWS stops listing too
 			inputs[i].check(&check, "records."+strconv.Itoa(i+1)+".member.")
 		}
 		size += len(inputs[i].key) + len(inputs[i].data)

@@ -202,8 +202,9 @@ func (p *putScanner) records() bool {
 }
 
 func (p *putScanner) record() bool {
-	var in putInput
-	ok := p.members(func(name []byte) bool {
+	p.scratch.inputs = append(p.scratch.inputs, putInput{})
+	in := &p.scratch.inputs[len(p.scratch.inputs)-1]
+	return p.members(func(name []byte) bool {
 		s, ok := p.string()
 		if !ok {
 			return false
@@ -211,8 +212,9 @@ func (p *putScanner) record() bool {
 		switch string(name) {
 		case "Data":
 			from := len(p.scratch.data)
-			// The standard decoder skips line breaks, which JSON must escape.
-			if in.hasData || !plain(s) {
+			// The decoder refuses all that would not mean itself in a JSON
+			// string but line breaks, which it skips.
+			if in.hasData || bytes.IndexByte(s, '\n') >= 0 || bytes.IndexByte(s, '\r') >= 0 {
 				return false
 			}
 			var err error
@@ -230,6 +232,4 @@ func (p *putScanner) record() bool {
 		}
 		return false
 	})
-	p.scratch.inputs = append(p.scratch.inputs, in)
-	return ok
 }

@@ -162,7 +162,7 @@ func TestAmountAgainstBig(t *testing.T) {
 		return string(b)
 	}
 	half, limit := big.NewRat(1, 2), big.NewInt(centsLimit)
-	for range 20_000 {
+	for range 8_000 {
 		text := []string{"", "-"}[r.IntN(2)] + strings.TrimLeft(digits(r.IntN(12)), "0") + "0"
 		text = strings.Replace(text, "-0", "-5", 1)
 		if r.IntN(4) > 0 {

@@ -230,7 +230,7 @@ func (w writer) row() Order {
 func TestEveryWayOfWritingAnEvent(t *testing.T) {
 	const seed = 7
 	w := writer{rand.New(rand.NewPCG(seed, 0))}
-	for i := range 5000 {
+	for i := range 2000 {
 		want := w.row()
 		record := w.event(want)
 		got, ok := decoded(t, record)

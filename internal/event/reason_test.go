@@ -50,7 +50,7 @@ func TestG8_EveryRejectionHasAReasonFromTheClosedList(t *testing.T) {
 	}
 	for key := range fieldCount {
 		for _, value := range values {
-			name := keyOf(key)
+			name := keyOf(t, key)
 			var o Order
 			if rejected := Decode(with(name, value), arrival, &o); rejected != nil {
 				given[rejected.Reason] = true
@@ -72,13 +72,14 @@ func TestG8_EveryRejectionHasAReasonFromTheClosedList(t *testing.T) {
 }
 
 // keyOf is the name of a field.
-func keyOf(f field) string {
+func keyOf(t *testing.T, f field) string {
+	t.Helper()
 	names := [fieldCount]string{
 		"order_id", "customer_id", "store_id", "total_amount", "item_count", "items", "event_type", "status",
 		"event_timestamp", "timestamp", "created_at", "payment_id", "sku",
 	}
 	if fieldOf(names[f]) != f {
-		panic("the list of names is not in the order of the fields")
+		t.Fatalf("%q is not the name of field %d", names[f], f)
 	}
 	return names[f]
 }

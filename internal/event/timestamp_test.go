@@ -140,16 +140,16 @@ func TestTimestampKeys(t *testing.T) {
 	wantRejected(t, with("event_timestamp", `"bad"`), TimestampNotTime, "no second choice for a bad time")
 }
 
-// Every day from 1600 to 2400 is counted as package time counts it.
+// Every day from 1890 to 2110 is counted as package time counts it.
 func TestCalendarAgainstTime(t *testing.T) {
-	day := time.Date(1600, 1, 1, 0, 0, 0, 0, time.UTC)
-	for ; day.Year() < 2400; day = day.AddDate(0, 0, 1) {
+	day := time.Date(1890, 1, 1, 0, 0, 0, 0, time.UTC)
+	for ; day.Year() < 2110; day = day.AddDate(0, 0, 1) {
 		micros, ok := parseTime([]byte(day.Format(time.DateOnly)))
 		if !ok || micros != day.UnixMicro() {
 			t.Fatalf("%s: %d %v, want %d", day.Format(time.DateOnly), micros, ok, day.UnixMicro())
 		}
 	}
-	for year := range 10_000 {
+	for year := range 3_000 {
 		for month := 1; month <= 12; month++ {
 			last := time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 			if got := daysIn(year, month); got != last {
@@ -163,7 +163,7 @@ func TestCalendarAgainstTime(t *testing.T) {
 func TestClockAgainstTime(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	zones := []string{"Z07:00", "Z0700", "-07", "-07:00"}
-	for range 20_000 {
+	for range 8_000 {
 		east := 0
 		if r.IntN(3) > 0 {
 			east = (r.IntN(28*4) - 14*4) * 900 // quarters of an hour, as zones have

@@ -1,0 +1,198 @@
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
+	"github.com/cloudcafe/analytics-worker/internal/orders"
+	"github.com/cloudcafe/analytics-worker/internal/verify"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+func TestMain(m *testing.M) {
+	if err := SetEnvironment(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	if err := pgtest.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// patience is how long a test waits for what must happen, on a loaded machine.
+const patience = 90 * time.Second
+
+func deadline(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// engines runs a test on DuckDB and on PostgreSQL.
+func engines(t *testing.T, test func(t *testing.T, url string)) {
+	t.Run("DuckDB", func(t *testing.T) { test(t, "") })
+	t.Run("PostgreSQL", func(t *testing.T) { test(t, pgtest.Start(t)) })
+}
+
+func newWorld(t testing.TB, o Options) *World {
+	t.Helper()
+	if o.Dir == "" {
+		o.Dir = t.TempDir()
+	}
+	if testing.Verbose() && os.Getenv("SIMULATION_LOG") != "" {
+		o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
+	}
+	w, err := NewWorld(deadline(t), o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return w
+}
+
+// start starts a worker that is killed at the end of the test at the latest.
+func start(t testing.TB, w *World, c Worker) *Running {
+	t.Helper()
+	r, err := w.Start(context.Background(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Kill)
+	return r
+}
+
+// made makes n order events, a share of them broken.
+func made(seed uint64, n int, bad float64) []aws.Entry {
+	g := orders.New(seed)
+	g.Bad = bad
+	at := time.Now().Add(-time.Hour)
+	out := make([]aws.Entry, n)
+	for i := range out {
+		e := g.Next(at.Add(time.Duration(i) * time.Millisecond))
+		out[i] = aws.Entry{PartitionKey: e.OrderID, Data: e.Data}
+	}
+	return out
+}
+
+func put(t testing.TB, w *World, entries []aws.Entry) {
+	t.Helper()
+	if err := w.Put(deadline(t), entries); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// settle waits until all that was published is loaded or rejected, and then
+// asks the verifier.
+func settle(t testing.TB, w *World, published int) *verify.Report {
+	t.Helper()
+	ctx := deadline(t)
+	var last *verify.Report
+	err := Await(ctx, fmt.Sprintf("%d records are settled", published), func() (bool, error) {
+		r, err := w.Verify(ctx)
+		last = r
+		return err == nil && r.Records == int64(published), err
+	})
+	if err != nil {
+		if last != nil {
+			t.Logf("settled %d of %d: %+v", last.Records, published, last)
+		}
+		t.Fatal(err)
+	}
+	if !last.OK {
+		t.Fatalf("the warehouse differs from the stream: %+v", last)
+	}
+	return last
+}
+
+// checkOK asks the verifier about what is there now, settled or not.
+func checkOK(t testing.TB, w *World) *verify.Report {
+	t.Helper()
+	r, err := w.Verify(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.OK {
+		t.Fatalf("the warehouse differs from the stream: %+v", r)
+	}
+	return r
+}
+
+// scalar asks the warehouse for one value.
+func scalar(t testing.TB, w *World, sql string) string {
+	t.Helper()
+	r, err := w.DB.Run(deadline(t), warehouse.Token(), []string{sql})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r[0].Rows[0][0].Text
+}
+
+// crash is a transport that stops working for good at the nth call, before it
+// reaches the wire or after its effect.
+type crash struct {
+	next  http.RoundTripper
+	at    int // 0 = never
+	after bool
+	died  func()
+
+	mu    sync.Mutex // guards calls and dead
+	calls int
+	dead  bool
+}
+
+var errCrashed = errors.New("crashed")
+
+func (c *crash) RoundTrip(r *http.Request) (*http.Response, error) {
+	c.mu.Lock()
+	c.calls++
+	now := c.calls == c.at
+	dead := c.dead
+	c.dead = dead || now
+	c.mu.Unlock()
+	if dead || now && !c.after {
+		if now {
+			c.died()
+		}
+		return nil, errCrashed
+	}
+	response, err := c.next.RoundTrip(r)
+	if now {
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		c.died()
+		return nil, errCrashed
+	}
+	return response, err
+}
+
+func (c *crash) count() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.calls
+}

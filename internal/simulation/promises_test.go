@@ -1,0 +1,543 @@
+package simulation
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
+	for _, f := range []fault.Fault{
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Throttle, Count: 5},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.InternalError, Count: 4},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Reset, Count: 4},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.ReplyLost, Count: 4},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.ExpiredIterator, Count: 6},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Delay, Count: 4, Delay: fault.Duration(300 * time.Millisecond)},
+		{Service: "kinesis", Operation: "GetShardIterator", Kind: fault.ReplyLost, Count: 3},
+		{Service: "kinesis", Operation: "ListShards", Kind: fault.InternalError, Count: 2},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Throttle, Count: 3},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Reset, Count: 3},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.ReplyLost, Count: 3},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.InternalError, Count: 3},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Count: 3, Error: "ERROR: 1023 DETAIL: Serializable isolation violation on table"},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Count: 4, Error: "ERROR: something that nobody has seen before"},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementSlow, Count: 2, Delay: fault.Duration(500 * time.Millisecond)},
+		{Service: "redshift-data", Operation: "DescribeStatement", Kind: fault.ReplyLost, Count: 5},
+		{Service: "redshift-data", Operation: "DescribeStatement", Kind: fault.Throttle, Count: 5},
+		{Service: "redshift-data", Operation: "GetStatementResult", Kind: fault.ReplyLost, Count: 3},
+		{Service: "redshift-data", Operation: "GetStatementResult", Kind: fault.InternalError, Count: 3},
+		{Service: "s3", Operation: "PutObject", Kind: fault.ReplyLost, Count: 3},
+		{Service: "s3", Operation: "PutObject", Kind: fault.Throttle, Count: 3},
+		{Service: "s3", Operation: "DeleteObjects", Kind: fault.InternalError, Count: 2},
+	} {
+		t.Run(fmt.Sprintf("%s-%s-%s", f.Service, f.Operation, f.Kind), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, Options{Shards: 2})
+			c := Worker{}
+			if f.Service == "s3" {
+				c.Staging = stagingBucket(t, w)
+			}
+			put(t, w, made(1, 400, 0.05))
+			setFaults(t, w, f)
+			r := start(t, w, c)
+			report := settle(t, w, 400)
+			if err := r.Drain(); err != nil {
+				t.Error(err)
+			}
+			if n := r.Metrics.RecordsProcessed.Value(); n != 400 {
+				t.Errorf("RecordsProcessed counts %d of 400", n)
+			}
+			if n := r.Metrics.RecordsRejected.Value(); n != report.Rejected {
+				t.Errorf("RecordsRejected counts %d, the stream has %d", n, report.Rejected)
+			}
+		})
+	}
+}
+
+func setFaults(t testing.TB, w *World, faults ...fault.Fault) {
+	t.Helper()
+	body, err := json.Marshal(faults)
+	if err != nil {
+		t.Fatal(err)
+	}
+	request, err := http.NewRequestWithContext(deadline(t), http.MethodPut, "http://"+w.Addr()+"/_localaws/faults", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	http.DefaultClient.CloseIdleConnections()
+	if response.StatusCode/100 != 2 {
+		t.Fatalf("set faults: %s", response.Status)
+	}
+}
+
+func stagingBucket(t testing.TB, w *World) string {
+	t.Helper()
+	const url = "s3://staging/orders"
+	b, err := w.Account.Bucket(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := b.EnsureBucket(deadline(t)); err != nil {
+		t.Fatal(err)
+	}
+	return url
+}
+
+// TestG2_CrashAtEveryCall records a run, and repeats it once for each call that
+// it made, crashing just before and just after that call, restarting, and
+// comparing stream and warehouse.
+func TestG2_CrashAtEveryCall(t *testing.T) {
+	entries := made(5, 120, 0.05)
+	calls := crashRun(t, entries, 0, false)
+	if calls < 15 {
+		t.Fatalf("a run makes %d calls; it is to be worth crashing", calls)
+	}
+	for at := 1; at <= calls; at++ {
+		for _, after := range []bool{false, true} {
+			t.Run(fmt.Sprintf("call-%d-after-%v", at, after), func(t *testing.T) {
+				t.Parallel()
+				crashRun(t, entries, at, after)
+			})
+		}
+	}
+}
+
+// crashRun loads the entries with a worker that crashes at a call, and then
+// with one that does not. It returns the calls of the first.
+func crashRun(t *testing.T, entries []aws.Entry, at int, after bool) int {
+	t.Helper()
+	w := newWorld(t, Options{Shards: 2})
+	staging := stagingBucket(t, w)
+	put(t, w, entries[:len(entries)/2])
+	died := make(chan struct{})
+	c := &crash{at: at, after: after, died: func() { close(died) }}
+	client := w.Client(func(next http.RoundTripper) http.RoundTripper { c.next = next; return c })
+	first := start(t, w, Worker{Client: client, Staging: staging})
+	if at > 0 {
+		select {
+		case <-died:
+		case <-time.After(patience):
+			t.Fatalf("call %d was never made", at)
+		}
+		first.Kill()
+		checkOK(t, w) // G3: never a position past what is loaded
+	} else {
+		settle(t, w, len(entries)/2)
+	}
+	calls := c.count()
+	put(t, w, entries[len(entries)/2:])
+	if at > 0 {
+		start(t, w, Worker{Staging: staging})
+	}
+	settle(t, w, len(entries))
+	return calls
+}
+
+func TestG3_CheckpointFollowsCommit(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url})
+		setFaults(t, w, fault.Fault{
+			Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed,
+			Probability: new(0.4), Seed: 3, Error: "ERROR: 1023 conflict",
+		})
+		put(t, w, made(2, 1500, 0.02))
+		r := start(t, w, Worker{BatchSize: 20})
+		for r.Metrics.RecordsProcessed.Value() < 1500 {
+			checkOK(t, w) // at any moment what the checkpoints cover is there, whole
+		}
+		settle(t, w, 1500)
+	})
+}
+
+func TestG4_AStaleTermChangesNothing(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url})
+		house := warehouse.New(w.DB, warehouse.Insert{})
+		ctx := deadline(t)
+		horizon := stream.Position{Sequence: stream.TrimHorizon}
+		claim := func(term int64) warehouse.Claimed {
+			c, err := house.Claim(ctx, StreamName, []warehouse.Claim{{Shard: "shard-a", Term: term, Start: horizon}, {Shard: "shard-b", Term: 1, Start: horizon}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c[0]
+		}
+		load := func(term int64, from stream.Position, to string) []warehouse.Outcome {
+			t.Helper()
+			b := warehouse.Batch{Stream: StreamName, Moves: []warehouse.Move{
+				{Shard: "shard-a", Term: term, From: from, To: stream.Position{Sequence: to}},
+				{Shard: "shard-b", Term: 1, From: stream.Position{Sequence: "9"}, To: stream.Position{Sequence: "10"}}, // stands elsewhere
+			}}
+			for i := range 2 {
+				b.Rows = append(b.Rows, warehouse.Row{Move: i, Order: &event.Order{OrderID: fmt.Sprint("order-", i, "-term-", term), CustomerID: "c", EventType: "e", EventTime: 1e15}})
+			}
+			o, err := house.Load(ctx, b)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return o
+		}
+		if c := claim(1); !c.Granted || c.Position != horizon {
+			t.Fatalf("first claim: %+v", c)
+		}
+		if c := claim(1); c.Granted || c.Term != 1 {
+			t.Fatalf("the same term a second time: %+v", c)
+		}
+		if c := claim(7); !c.Granted {
+			t.Fatalf("a later term: %+v", c)
+		}
+		if o := load(1, horizon, "5"); o[0].Verdict != warehouse.Refused || o[0].Term != 7 {
+			t.Fatalf("a load under the stale term: %+v", o)
+		}
+		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_orders"); n != "0" {
+			t.Fatalf("%s rows went in under a stale term", n)
+		}
+		if o := load(7, horizon, "5"); o[0].Verdict != warehouse.Committed || o[0].Changed != 1 || o[1].Verdict != warehouse.Refused {
+			t.Fatalf("a load under the present term: %+v", o)
+		}
+		if o := load(7, horizon, "5"); o[0].Verdict != warehouse.Committed || o[0].Known {
+			t.Fatalf("the same load again, as after a lost reply: %+v", o)
+		}
+		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_orders"); n != "1" {
+			t.Fatalf("%s rows, want the one of the accepted shard", n)
+		}
+	})
+}
+
+func TestG5_ChildrenFollowParentsThroughSplitsAndMerges(t *testing.T) {
+	w := newWorld(t, Options{Shards: 2})
+	r := start(t, w, Worker{})
+	g := made(11, 3000, 0)
+	ctx := deadline(t)
+	for i := range 6 {
+		put(t, w, g[i*500:(i+1)*500])
+		open := openShards(t, w)
+		var err error
+		if i%2 == 0 {
+			err = w.Stream.Split(ctx, open[len(open)/2])
+		} else {
+			err = w.Stream.Merge(ctx, open[0], open[1])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	settle(t, w, 3000)
+	if err := r.Drain(); err != nil {
+		t.Error(err)
+	}
+	// Every closed shard was read to its end, and said so in the warehouse.
+	want := 0
+	for _, s := range listed(t, w) {
+		if s.Closed {
+			want++
+		}
+	}
+	if n := scalar(t, w, "SELECT COUNT(*) FROM worker_checkpoints WHERE sequence_number = 'SHARD_END'"); n != strconv.Itoa(want) {
+		t.Errorf("%s shards are marked as ended, want %d", n, want)
+	}
+}
+
+func listed(t testing.TB, w *World) []stream.Shard {
+	t.Helper()
+	shards, err := w.Stream.Shards(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return shards
+}
+
+// openShards lists the open shards in the order of their hash ranges.
+func openShards(t testing.TB, w *World) []stream.Shard {
+	t.Helper()
+	open := slices.DeleteFunc(listed(t, w), func(s stream.Shard) bool { return s.Closed })
+	slices.SortFunc(open, func(a, b stream.Shard) int { return stream.CompareSequence(a.HashStart, b.HashStart) })
+	return open
+}
+
+func TestG6_OneRowAnOrder(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url})
+		for _, staging := range []string{"", stagingBucket(t, w)} {
+			prefix := "insert"
+			if staging != "" {
+				prefix = "copy"
+			}
+			r := start(t, w, Worker{Staging: staging, BatchSize: 1})
+			// Each step is loaded before the next is put, so that both ways are
+			// taken: against the warehouse, and within a batch.
+			for step, events := range [][]string{
+				{"new created 10:00 1", "new created 10:00 1"},                   // a repeat in the batch
+				{"new completed 10:05 2", "new ready 10:04 3"},                   // a late one in the batch
+				{"new late 09:59 4"},                                             // a late one against the warehouse
+				{"new completed 10:05 2"},                                        // a repeat against the warehouse
+				{"new corrected 10:05 5"},                                        // the same instant, later in the stream
+				{"other created 10:00 6", "new last 11:00 7", "other z 10:00 8"}, // moves to another minute; ties in the batch
+			} {
+				var entries []aws.Entry
+				for _, e := range events {
+					entries = append(entries, brief(prefix, e))
+				}
+				before := r.Metrics.RecordsProcessed.Value()
+				put(t, w, entries)
+				if err := Await(deadline(t), fmt.Sprint("step ", step), func() (bool, error) {
+					return r.Metrics.RecordsProcessed.Value() == before+int64(len(entries)), nil
+				}); err != nil {
+					t.Fatal(err)
+				}
+				checkOK(t, w)
+			}
+			for order, want := range map[string]string{"new": "last 7.00", "other": "z 8.00"} {
+				got := scalar(t, w, "SELECT event_type || ' ' || CAST(total_amount AS VARCHAR(20)) FROM fact_orders WHERE order_id = '"+prefix+"-"+order+"'")
+				if got != want {
+					t.Errorf("%s order %s ends as %s, want %s", prefix, order, got, want)
+				}
+			}
+			if err := r.Drain(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// brief writes an event from "order type hh:mm amount".
+func brief(prefix, text string) aws.Entry {
+	f := strings.Fields(text)
+	id := prefix + "-" + f[0]
+	return aws.Entry{PartitionKey: id, Data: fmt.Appendf(nil,
+		`{"order_id":%q,"customer_id":"c","store_id":1,"total_amount":%s,"item_count":1,"event_type":%q,"timestamp":"2026-11-20T%s:00"}`,
+		id, f[3], f[1], f[2])}
+}
+
+func TestG7_RollupsEqualFactsAfterEveryCommit(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url})
+		r := start(t, w, Worker{BatchSize: 10})
+		entries := made(17, 2000, 0)
+		for len(entries) > 0 {
+			n := min(250, len(entries))
+			put(t, w, entries[:n])
+			entries = entries[n:]
+			if report := checkOK(t, w); report.Facts > 0 && report.Rollups == 0 {
+				t.Fatal("facts without rollups")
+			}
+		}
+		settle(t, w, 2000)
+		if err := r.Drain(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+func TestG8_BadInputIsKeptWhole(t *testing.T) {
+	w := newWorld(t, Options{Shards: 1})
+	type sample struct {
+		Why  string `json:"why"`
+		Data string `json:"data_base64"`
+	}
+	text, err := os.ReadFile(filepath.Join("testdata", "invalid.ndjson"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var entries []aws.Entry
+	want := make(map[string]int)
+	for i, line := range bytes.Split(bytes.TrimSpace(text), []byte("\n")) {
+		var s sample
+		if err := json.Unmarshal(line, &s); err != nil {
+			t.Fatal(err)
+		}
+		data, err := base64.StdEncoding.DecodeString(s.Data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[s.Why+" "+s.Data]++
+		entries = append(entries, aws.Entry{PartitionKey: fmt.Sprint("bad ", i), Data: data},
+			brief("good", fmt.Sprintf("%d created 10:00 1", i))) // its neighbour
+	}
+	put(t, w, entries)
+	r := start(t, w, Worker{})
+	report := settle(t, w, len(entries))
+	if err := r.Drain(); err != nil {
+		t.Error(err)
+	}
+	if int(report.Rejected) != len(entries)/2 || int(report.Facts) != len(entries)/2 {
+		t.Errorf("%d rejected and %d loaded, want %d of each", report.Rejected, report.Facts, len(entries)/2)
+	}
+	for l, err := range w.Letters().All(deadline(t)) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[l.Reason+" "+base64.StdEncoding.EncodeToString(l.Data)]--
+		if l.PartitionKey == "" || l.SequenceNumber == "" || l.ShardID == "" || l.ArrivedAt.IsZero() {
+			t.Errorf("a letter without its place: %+v", l)
+		}
+	}
+	for k, n := range want {
+		if n != 0 {
+			t.Errorf("%s: %d letters too few", k, n)
+		}
+	}
+}
+
+func TestG9_APausedWarehouseStopsReadingAndNothingElse(t *testing.T) {
+	w := newWorld(t, Options{Shards: 4})
+	const bound, published = 256 << 10, 12_000
+	r := start(t, w, Worker{QueueBytes: bound})
+	put(t, w, made(23, 100, 0))
+	settle(t, w, 100)
+	setFaults(t, w, fault.Fault{Service: "redshift-data", Kind: fault.Paused})
+	put(t, w, made(29, published, 0))
+	held := int64(0)
+	if err := Await(deadline(t), "the queue is full", func() (bool, error) {
+		held = r.Worker.Status().HeldBytes
+		return held >= bound, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	calls := r.Metrics.RecordsRead.Value()
+	setFaults(t, w)
+	settle(t, w, 100+published)
+	// Each shard may have one page under way when the bound is reached.
+	if most := int64(bound + 4*4<<20); held > most {
+		t.Errorf("%d bytes held, bound %d", held, bound)
+	}
+	if calls == 100+published {
+		t.Error("everything was read while the warehouse was paused: the bound held nothing back")
+	}
+}
+
+func TestG10_HostileStringsArriveUnchanged(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url})
+		hostile := []string{
+			`'; DROP TABLE fact_orders; --`, `\'; DROP TABLE fact_orders; --`, `\`, `\\`, `'`, `''`, `x\'`, `"`, `","`, `\N`, `NULL`,
+			"line\nbreak", "carriage\rreturn", "tab\tand\x01control\x7f", "名前-O'Brien\\x", "😀\u200d\U0001F3F4", "$1 :name ?", "{}[]", "a,b|c;d",
+			" lead and trail ", "\u202eright to left", strings.Repeat("é", 50), `\u0041`, `\x41`, "%s%d%n", "*/ /* --",
+		}
+		for _, staging := range []string{"", stagingBucket(t, w)} {
+			var entries []aws.Entry
+			want := make(map[string]string)
+			for i, h := range hostile {
+				id := fmt.Sprintf("%d%s-%d", len(want), staging, i)
+				want[id] = h
+				data, err := json.Marshal(map[string]any{"order_id": id, "customer_id": h, "store_id": i, "total_amount": "1.00", "item_count": 1, "event_type": "t"})
+				if err != nil {
+					t.Fatal(err)
+				}
+				entries = append(entries, aws.Entry{PartitionKey: id, Data: data})
+				if len(h) <= 50 { // as an id and as a type too
+					data, _ = json.Marshal(map[string]any{"order_id": h + staging[:min(2, len(staging))], "customer_id": h, "store_id": i, "total_amount": "1.00", "item_count": 1, "event_type": h})
+					entries = append(entries, aws.Entry{PartitionKey: id, Data: data})
+				}
+			}
+			put(t, w, entries)
+			r := start(t, w, Worker{Staging: staging})
+			published := len(entries)
+			if staging != "" {
+				published *= 2
+			}
+			settle(t, w, published) // compares every string with the stream's
+			if err := r.Drain(); err != nil {
+				t.Error(err)
+			}
+			for id, h := range want {
+				rows, err := w.DB.Run(deadline(t), warehouse.Token(), []string{"SELECT customer_id FROM fact_orders WHERE order_id = " + warehouse.Quote(id)})
+				if err != nil || len(rows[0].Rows) != 1 || rows[0].Rows[0][0].Text != h {
+					t.Errorf("customer %q arrived as %v (%v)", h, rows, err)
+				}
+			}
+		}
+	})
+}
+
+func TestDrainLoadsWhatWasRead(t *testing.T) {
+	w := newWorld(t, Options{})
+	r := start(t, w, Worker{BatchSize: 100_000, PollInterval: time.Minute}) // nothing is due by itself
+	put(t, w, made(31, 300, 0))
+	if err := Await(deadline(t), "all is read", func() (bool, error) { return r.Worker.Status().Waiting > 0, nil }); err != nil {
+		t.Fatal(err)
+	}
+	read := r.Metrics.RecordsRead.Value()
+	if err := r.Drain(); err != nil {
+		t.Fatal(err)
+	}
+	if report := checkOK(t, w); report.Records < read {
+		t.Errorf("%d of at least %d records that were read are loaded", report.Records, read)
+	}
+}
+
+func TestInitialPositions(t *testing.T) {
+	for name, c := range map[string]struct {
+		initial func(marks []time.Time) func(stream.Shard) stream.Position
+		want    int
+	}{
+		"TRIM_HORIZON": {func([]time.Time) func(stream.Shard) stream.Position {
+			return func(stream.Shard) stream.Position { return stream.Position{Sequence: stream.TrimHorizon} }
+		}, 30},
+		"AT_TIMESTAMP": {func(marks []time.Time) func(stream.Shard) stream.Position {
+			return func(stream.Shard) stream.Position { return stream.AtTime(marks[1]) }
+		}, 20},
+		"LATEST": {func([]time.Time) func(stream.Shard) stream.Position {
+			now := time.Now()
+			return func(stream.Shard) stream.Position { return stream.AtTime(now) }
+		}, 10},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, Options{})
+			var marks []time.Time
+			for i := range 2 {
+				marks = append(marks, time.Now())
+				put(t, w, made(uint64(40+i), 10, 0))
+				nextMilli(t)
+			}
+			r := start(t, w, Worker{Initial: c.initial(marks)})
+			if err := Await(deadline(t), "all shards are read", func() (bool, error) { return len(r.Worker.Status().Shards) == 4, nil }); err != nil {
+				t.Fatal(err)
+			}
+			put(t, w, made(42, 10, 0))
+			if err := Await(deadline(t), "the records are settled", func() (bool, error) { return r.Metrics.RecordsProcessed.Value() >= int64(c.want), nil }); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.Drain(); err != nil {
+				t.Error(err)
+			}
+			if n := r.Metrics.RecordsProcessed.Value(); n != int64(c.want) {
+				t.Errorf("%d records settled, want %d", n, c.want)
+			}
+		})
+	}
+}
+
+// nextMilli waits until the clock shows another millisecond: arrival times are
+// kept to the millisecond.
+func nextMilli(t testing.TB) {
+	t.Helper()
+	was := time.Now().UnixMilli()
+	for time.Now().UnixMilli() == was {
+		if t.Context().Err() != nil {
+			return
+		}
+	}
+}

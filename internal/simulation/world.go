@@ -1,0 +1,321 @@
+// Package simulation runs real workers against the local AWS inside one
+// process, breaks what can break, and asks the verifier whether every record
+// took effect exactly once.
+package simulation
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/localaws"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verify"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/internal/worker"
+)
+
+// Endpoint is where the SDK believes the local AWS to be. Each World's HTTP
+// client connects to its own, whatever the name says, so that many worlds can
+// live side by side although the SDK reads one environment.
+const Endpoint = "http://localaws.internal:4566"
+
+// SetEnvironment sets what the AWS SDK reads, for the whole process.
+func SetEnvironment() error {
+	// A custom CA bundle cannot be combined with an HTTP client of our own.
+	all := os.Unsetenv("AWS_CA_BUNDLE")
+	for name, value := range map[string]string{
+		"AWS_ENDPOINT_URL": Endpoint, "AWS_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true",
+		"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local",
+		"AWS_CONFIG_FILE": os.DevNull, "AWS_SHARED_CREDENTIALS_FILE": os.DevNull,
+	} {
+		all = errors.Join(all, os.Setenv(name, value))
+	}
+	return all
+}
+
+// Options say what a World is like.
+type Options struct {
+	Warehouse string // "" = DuckDB in memory, or postgres://...
+	Shards    int    // of the stream; default 4
+	Limits    bool   // the documented rates
+	Dir       string // for dead letters
+	Log       *slog.Logger
+}
+
+// StreamName is the stream of a World.
+const StreamName = "order-events"
+
+// World is a local AWS with a stream and a schema.
+type World struct {
+	Local   *localaws.Server
+	Account *aws.Account
+	Stream  *aws.Stream
+	DB      *aws.Redshift
+	Options Options
+
+	listener net.Listener
+	served   chan error
+	stop     context.CancelFunc
+}
+
+// NewWorld starts a local AWS, creates the stream and applies the schema.
+func NewWorld(ctx context.Context, o Options) (*World, error) {
+	if o.Shards == 0 {
+		o.Shards = 4
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	local, err := localaws.New(ctx, localaws.Config{Warehouse: o.Warehouse, Limits: o.Limits, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, errors.Join(err, local.Close())
+	}
+	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
+	w := &World{Local: local, Options: o, listener: listener, served: make(chan error, 1), stop: stop}
+	go func() { w.served <- local.Serve(serving, listener) }()
+	if err := w.prepare(ctx); err != nil {
+		return nil, errors.Join(err, w.Close())
+	}
+	return w, nil
+}
+
+func (w *World) prepare(ctx context.Context) (err error) {
+	if w.Account, err = w.Open(ctx, w.Client(nil)); err != nil {
+		return err
+	}
+	w.Stream = w.Account.Stream(StreamName)
+	w.DB = w.Account.Redshift(redshift)
+	if err := w.Stream.Create(ctx, w.Options.Shards); err != nil {
+		return err
+	}
+	if err := w.Stream.WaitActive(ctx); err != nil {
+		return err
+	}
+	var sql []string
+	for _, s := range warehouse.Schema(warehouse.Redshift) {
+		sql = append(sql, s.SQL)
+	}
+	if _, err := w.DB.Run(ctx, warehouse.Token(), sql); err != nil {
+		return fmt.Errorf("apply the schema: %w", err)
+	}
+	return nil
+}
+
+var redshift = aws.RedshiftConfig{ClusterID: "cluster", Database: "analytics", DBUser: "admin"}
+
+// Close ends the local AWS.
+func (w *World) Close() error {
+	if w.Account != nil {
+		w.Account.Close()
+	}
+	w.stop()
+	return errors.Join(<-w.served, w.Local.Close())
+}
+
+// Addr is where the local AWS listens.
+func (w *World) Addr() string { return w.listener.Addr().String() }
+
+// Client is an HTTP client of this world's local AWS. wrap, if not nil, stands
+// between the SDK and the wire: it may lose calls and replies.
+func (w *World) Client(wrap func(http.RoundTripper) http.RoundTripper) *http.Client {
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	var transport http.RoundTripper = &http.Transport{
+		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, w.Addr())
+		},
+		MaxIdleConnsPerHost: 64,
+		DisableCompression:  true,
+	}
+	if wrap != nil {
+		transport = wrap(transport)
+	}
+	return &http.Client{Transport: transport}
+}
+
+// Open opens the account through an HTTP client.
+func (w *World) Open(ctx context.Context, c *http.Client) (*aws.Account, error) {
+	return aws.Open(ctx, aws.Options{Region: "us-east-1", Log: w.Options.Log, HTTPClient: c})
+}
+
+// Worker says how a worker of a World runs. Its zero value is a quick one.
+type Worker struct {
+	Client       *http.Client  // nil = the world's own
+	Table        lease.Table   // nil = the only worker
+	Name         string        // default "worker"
+	TTL          time.Duration // of leases; default 2 s
+	Staging      string        // s3://bucket for COPY; empty = INSERT
+	Initial      func(stream.Shard) stream.Position
+	BatchSize    int           // default 100
+	PollInterval time.Duration // default 200 ms
+	LoadInterval time.Duration // default none
+	QueueBytes   int64         // default 16 MiB
+	Letters      worker.Letters
+}
+
+// Running is a worker under way.
+type Running struct {
+	Worker  *worker.Worker
+	Metrics *metrics.Metrics
+	Holder  *lease.Holder
+
+	drain func()
+	kill  context.CancelCauseFunc
+	done  chan struct{}
+	err   error
+}
+
+// Start starts a worker.
+func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
+	c = c.withDefaults(w)
+	account, err := w.Open(ctx, c.Client)
+	if err != nil {
+		return nil, err
+	}
+	source := account.Stream(StreamName)
+	var fill warehouse.Fill = warehouse.Insert{}
+	if c.Staging != "" {
+		bucket, err := account.Bucket(c.Staging)
+		if err != nil {
+			return nil, err
+		}
+		fill = &warehouse.Copy{Staging: bucket, Log: w.Options.Log}
+	}
+	r := &Running{Metrics: new(metrics.Metrics), done: make(chan struct{})}
+	r.Worker = worker.New(worker.Config{
+		Stream: StreamName,
+		Open:   func(s stream.Shard, at stream.Position) worker.Reader { return source.Reader(s, at) },
+		Shards: source.Shards, Warehouse: warehouse.New(account.Redshift(redshift), fill), Letters: c.Letters,
+		Note:      func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
+		BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
+		QueueBytes: c.QueueBytes, FetchBytes: 16 << 20, Metrics: r.Metrics, Log: w.Options.Log,
+	})
+	r.Holder, err = lease.New(lease.Config{
+		Table: c.Table, Shards: source.Shards, Self: c.Name, TTL: c.TTL, Initial: c.Initial, Own: r.Worker.Own, Log: w.Options.Log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	soft, drain := context.WithCancel(ctx)
+	hard, kill := context.WithCancelCause(ctx)
+	r.drain, r.kill = drain, kill
+	go func() {
+		defer close(r.done)
+		defer account.Close()
+		loading := make(chan error, 1)
+		go func() { loading <- r.Worker.Run(hard) }()
+		err := r.Holder.Run(soft)
+		kill(nil)
+		r.err = errors.Join(err, <-loading)
+	}()
+	return r, nil
+}
+
+func (c Worker) withDefaults(w *World) Worker {
+	if c.Client == nil {
+		c.Client = w.Client(nil)
+	}
+	if c.Table == nil {
+		c.Table = lease.NewMemory()
+	}
+	if c.Name == "" {
+		c.Name = "worker"
+	}
+	if c.TTL == 0 {
+		c.TTL = 2 * time.Second
+	}
+	if c.BatchSize == 0 {
+		c.BatchSize = 100
+	}
+	if c.PollInterval == 0 {
+		c.PollInterval = 200 * time.Millisecond
+	}
+	if c.QueueBytes == 0 {
+		c.QueueBytes = 16 << 20
+	}
+	if c.Letters == nil {
+		c.Letters = w.Letters()
+	}
+	return c
+}
+
+// Letters is the world's dead-letter store.
+func (w *World) Letters() *deadletter.Store {
+	dir, err := deadletter.Dir(w.Options.Dir)
+	if err != nil {
+		return deadletter.New(brokenBucket{err}, StreamName)
+	}
+	return deadletter.New(dir, StreamName)
+}
+
+// brokenBucket answers everything with the error of opening it.
+type brokenBucket struct{ err error }
+
+func (b brokenBucket) PutIfAbsent(context.Context, string, []byte) (bool, error) { return false, b.err }
+func (b brokenBucket) Get(context.Context, string) ([]byte, error)               { return nil, b.err }
+func (b brokenBucket) List(context.Context, string) ([]string, error)            { return nil, b.err }
+
+// Drain stops the worker as SIGTERM does and returns when it has ended.
+func (r *Running) Drain() error {
+	r.drain()
+	<-r.done
+	return r.err
+}
+
+// Kill stops the worker as kill -9 does, as far as the world outside can tell:
+// whatever call is under way is abandoned, nothing is finished or handed over.
+func (r *Running) Kill() {
+	r.kill(errors.New("killed"))
+	r.drain()
+	<-r.done
+}
+
+// Await waits until done says so. It fails when ctx ends first.
+func Await(ctx context.Context, what string, done func() (bool, error)) error {
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		ok, err := done()
+		if err != nil || ok {
+			return err
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("waited in vain until %s", what)
+		}
+	}
+}
+
+// Verify compares the stream with the warehouse.
+func (w *World) Verify(ctx context.Context) (*verify.Report, error) {
+	return verify.Run(ctx, verify.Config{
+		Stream: StreamName, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx),
+		Open: func(s stream.Shard, at stream.Position) verify.Reader { return w.Stream.Reader(s, at) },
+	})
+}
+
+// Put puts records on the stream in order.
+func (w *World) Put(ctx context.Context, entries []aws.Entry) error {
+	for len(entries) > 0 {
+		n := min(len(entries), 500)
+		if _, err := w.Stream.Put(ctx, entries[:n]); err != nil {
+			return err
+		}
+		entries = entries[n:]
+	}
+	return nil
+}

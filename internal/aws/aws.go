@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"time"
@@ -123,7 +124,18 @@ func newRetryer() sdk.Retryer { return retry.NewStandard(standard) }
 
 func standard(o *retry.StandardOptions) {
 	o.RateLimiter = ratelimit.None
-	o.MaxBackoff = 5 * time.Second
+	o.Backoff = retry.BackoffDelayerFunc(backoff)
+}
+
+// backoff tries a broken connection again sooner than the SDK's second: a
+// shard or a load waits for it. A throttled call waits that long.
+func backoff(attempt int, err error) (time.Duration, error) {
+	first := 50 * time.Millisecond
+	if throttled(refusalOf(err).Code) {
+		first = 500 * time.Millisecond
+	}
+	longest := min(first<<min(attempt, 10), 5*time.Second)
+	return longest/2 + rand.N(longest/2), nil
 }
 
 // buildableClient keeps an idle connection for each shard (the SDK's default

@@ -53,8 +53,8 @@ func withReply(ctx context.Context, r *reply) context.Context {
 	return context.WithValue(ctx, replyKey{}, r)
 }
 
-// decoder takes the place of the SDK's deserializer for GetRecords.
-type decoder struct {
+// recordsDecoder takes the place of the SDK's deserializer for GetRecords.
+type recordsDecoder struct {
 	sdk     middleware.DeserializeMiddleware // the one replaced
 	buffers *bufferPool
 }
@@ -64,7 +64,7 @@ func (p *bufferPool) install(stack *middleware.Stack) error {
 	if stack.ID() != "GetRecords" {
 		return nil
 	}
-	d := &decoder{buffers: p}
+	d := &recordsDecoder{buffers: p}
 	replaced, err := stack.Deserialize.Swap(d.ID(), d)
 	if err != nil {
 		return fmt.Errorf("replace the decoder of GetRecords: %w", err)
@@ -74,11 +74,11 @@ func (p *bufferPool) install(stack *middleware.Stack) error {
 }
 
 // ID is the name that the SDK's own deserializer has.
-func (d *decoder) ID() string { return "OperationDeserializer" }
+func (d *recordsDecoder) ID() string { return "OperationDeserializer" }
 
 // HandleDeserialize decodes a good reply; everything else goes to the SDK's own
 // deserializer as it came.
-func (d *decoder) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
+func (d *recordsDecoder) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
 	middleware.DeserializeOutput, middleware.Metadata, error,
 ) {
 	out, meta, err := next.HandleDeserialize(ctx, in)
@@ -216,7 +216,7 @@ func (b *buffers) scan(into *reply) bool {
 		case "ChildShards":
 			var text []byte
 			if text, ok = s.value(); ok {
-				into.children, ok = childShards(text)
+				into.children, ok = childrenOf(text)
 			}
 		default:
 			_, ok = s.value()
@@ -393,14 +393,14 @@ func decodeAny(body []byte, into *reply) error {
 		return err
 	}
 	into.next = iterator
-	if ms, present, err := number(top, "MillisBehindLatest", 0); err != nil {
+	if ms, present, err := decimalMember(top, "MillisBehindLatest", 0); err != nil {
 		return err
 	} else if present {
 		into.behind = milliseconds(ms)
 	}
 	if text, present := top["ChildShards"]; present {
 		var ok bool
-		if into.children, ok = childShards(text); !ok {
+		if into.children, ok = childrenOf(text); !ok {
 			return fmt.Errorf("ChildShards: not a list of shards")
 		}
 	}
@@ -429,7 +429,7 @@ func anyRecord(members map[string]json.RawMessage) (stream.Record, error) {
 	if err := member(members, "PartitionKey", &r.PartitionKey); err != nil {
 		return r, err
 	}
-	ms, present, err := number(members, "ApproximateArrivalTimestamp", 3)
+	ms, present, err := decimalMember(members, "ApproximateArrivalTimestamp", 3)
 	if present {
 		r.ArrivedAt = time.UnixMilli(ms).UTC()
 	}
@@ -447,7 +447,7 @@ func member(members map[string]json.RawMessage, name string, into any) error {
 	return nil
 }
 
-func number(members map[string]json.RawMessage, name string, shift int) (int64, bool, error) {
+func decimalMember(members map[string]json.RawMessage, name string, shift int) (int64, bool, error) {
 	text, ok := members[name]
 	if !ok || string(text) == "null" {
 		return 0, false, nil
@@ -459,7 +459,7 @@ func number(members map[string]json.RawMessage, name string, shift int) (int64, 
 	return v, true, nil
 }
 
-func childShards(text []byte) ([]stream.Shard, bool) {
+func childrenOf(text []byte) ([]stream.Shard, bool) {
 	var children []struct {
 		ShardID      string `json:"ShardId"`
 		ParentShards []string

@@ -62,8 +62,13 @@ func (m *Memory) Update(ctx context.Context, seen, want Row) (Row, error) {
 	if !ok || now.Counter != seen.Counter || now.Owner != seen.Owner {
 		return Row{}, &ConflictError{Shard: seen.Shard, Found: ok, Now: now.clone()}
 	}
-	now.Owner, now.Checkpoint, now.OwnerSwitches = want.Owner, want.Checkpoint, want.OwnerSwitches
-	now.Children, now.Term = slices.Clone(want.Children), want.Term
+	now.Owner = want.Owner
+	now.Checkpoint = changed(now.Checkpoint, seen.Checkpoint, want.Checkpoint)
+	now.OwnerSwitches = changed(now.OwnerSwitches, seen.OwnerSwitches, want.OwnerSwitches)
+	now.Term = changed(now.Term, seen.Term, want.Term)
+	if !slices.Equal(seen.Children, want.Children) {
+		now.Children = slices.Clone(want.Children)
+	}
 	now.Counter++
 	m.rows[seen.Shard] = now
 	return now.clone(), nil
@@ -85,6 +90,14 @@ func (m *Memory) Delete(ctx context.Context, seen Row) error {
 	}
 	delete(m.rows, seen.Shard)
 	return nil
+}
+
+// changed is want where it differs from seen, and else what there is now.
+func changed[T comparable](now, seen, want T) T {
+	if want == seen {
+		return now
+	}
+	return want
 }
 
 func (r Row) clone() Row {

@@ -40,10 +40,11 @@ type Table interface {
 	List(ctx context.Context) ([]Row, error)
 	// Create writes the row unless its shard has one, and reports whether it did.
 	Create(ctx context.Context, r Row) (bool, error)
-	// Update sets Owner, Checkpoint, OwnerSwitches, Children and Term to those of
-	// want, and adds one to the counter, provided that the row still exists with
-	// seen's counter and owner; it returns the row as written. Otherwise it
-	// returns a *ConflictError. Attributes that it does not know are kept.
+	// Update sets those of Owner, Checkpoint, OwnerSwitches, Children and Term in
+	// which want differs from seen, and adds one to the counter, provided that
+	// the row still exists with seen's counter and owner; it returns the row as
+	// written. Otherwise it returns a *ConflictError. All else is kept, also what
+	// others wrote without touching the counter, and what it does not know.
 	Update(ctx context.Context, seen, want Row) (Row, error)
 	// Delete removes the row under the same condition. A row that is not there
 	// counts as removed.

@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) lease.Table) {
 		{"what is created is listed as it was", testRoundTrip},
 		{"the second create changes nothing", testCreateTwice},
 		{"an update sets its five attributes and counts", testUpdate},
+		{"an update keeps what others wrote beside it", testUpdateKeeps},
 		{"an update is refused when the counter moved", testUpdateStaleCounter},
 		{"an update is refused when the owner changed", testUpdateStaleOwner},
 		{"an update never makes a row", testUpdateMissing},
@@ -92,6 +93,18 @@ func testUpdate(t *testing.T, tb lease.Table) {
 	bared.Counter = 9
 	check(t, []lease.Row{got}, bared)
 	check(t, list(t, tb), bared)
+}
+
+func testUpdateKeeps(t *testing.T, tb lease.Table) {
+	create(t, tb, full)
+	seen := full // of before KCL wrote the children, which leaves the counter alone
+	seen.Children, seen.Checkpoint, seen.Term = nil, stream.Position{Sequence: "1"}, 1
+	want := seen
+	want.Owner = "w2"
+	got := update(t, tb, seen, want)
+	want = full
+	want.Owner, want.Counter = "w2", 8
+	check(t, []lease.Row{got}, want)
 }
 
 func testUpdateStaleCounter(t *testing.T, tb lease.Table) {

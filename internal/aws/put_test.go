@@ -57,14 +57,20 @@ func TestPutPutsTheRefusedAgainBeforeAnyLaterOne(t *testing.T) {
 }
 
 func TestPutKeepsTheLimitsOfACall(t *testing.T) {
-	s, a := scripted(t, took(4, ""), took(1, ""), took(1, ""))
-	list := entries(6, 1<<20)
-	list[4].Data = make([]byte, 6<<20) // over the limit alone: Kinesis decides
-	if _, err := a.Stream("orders").Put(t.Context(), list); err != nil {
-		t.Fatal(err)
-	}
-	if got := keys(s.asked[0]); got != "0 1 2 3" {
-		t.Errorf("first call: %s", got)
+	for _, c := range []struct {
+		name    string
+		entries []Entry
+		want    int
+	}{
+		{"small ones", entries(3, 10), 3},
+		{"as many as a call takes", entries(500, 10), 500},
+		{"one more", entries(501, 10), 500},
+		{"five of 1 MiB, and their keys", entries(5, 1<<20), 4},
+		{"the first is over the limit alone: Kinesis decides", entries(2, 6<<20), 1},
+	} {
+		if got := fitting(c.entries); got != c.want {
+			t.Errorf("%s: %d fit, want %d", c.name, got, c.want)
+		}
 	}
 }
 

@@ -1,0 +1,105 @@
+package awstest
+
+import (
+	"fmt"
+	"math"
+	"testing"
+	"time"
+
+	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/config"
+	sdkcloudwatch "github.com/aws/aws-sdk-go-v2/service/cloudwatch"
+	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+)
+
+const namespace = "CloudCafe/Analytics"
+
+// statistics reads a metric back with a client of the SDK's own.
+func statistics(t *testing.T, metric string, at time.Time) types.Datapoint {
+	t.Helper()
+	cfg, err := config.LoadDefaultConfig(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := sdkcloudwatch.NewFromConfig(cfg).GetMetricStatistics(t.Context(), &sdkcloudwatch.GetMetricStatisticsInput{
+		Namespace: sdk.String(namespace), MetricName: &metric, Period: sdk.Int32(3600),
+		StartTime: sdk.Time(at.Add(-time.Hour)), EndTime: sdk.Time(at.Add(time.Hour)),
+		Dimensions: []types.Dimension{{Name: sdk.String("Environment"), Value: sdk.String("dev")}},
+		Statistics: []types.Statistic{types.StatisticSum, types.StatisticSampleCount, types.StatisticMaximum},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var sum types.Datapoint
+	sum.Sum, sum.SampleCount, sum.Maximum = sdk.Float64(0), sdk.Float64(0), sdk.Float64(math.Inf(-1))
+	for _, p := range out.Datapoints { // the time may lie in two periods
+		*sum.Sum += *p.Sum
+		*sum.SampleCount += *p.SampleCount
+		*sum.Maximum = max(*sum.Maximum, *p.Maximum)
+	}
+	return sum
+}
+
+func datum(name string, values ...float64) aws.Datum {
+	return aws.Datum{Name: name, Unit: "Count", Dimensions: []aws.Dimension{{Name: "Environment", Value: "dev"}}, Values: values}
+}
+
+func TestMetricsArriveWithinTheLimitsAndWithoutWhatCloudWatchRefuses(t *testing.T) {
+	l, a := start(t, true)
+	now := time.Now()
+	many := datum("Many")
+	for i := range 400 { // three data of at most 150 values
+		many.Values = append(many.Values, float64(i))
+		many.Counts = append(many.Counts, 2)
+	}
+	data := []aws.Datum{many, datum("Odd", 1, math.NaN(), math.Inf(1), 2), datum("Nothing"), datum("AllBad", math.NaN())}
+	for i := range 1200 { // more than one call takes
+		data = append(data, datum(fmt.Sprintf("M%04d", i), 1))
+	}
+	for i := range data {
+		data[i].Time = now
+	}
+	if err := a.Metrics(namespace).PutMetricData(t.Context(), data); err != nil {
+		t.Fatal(err)
+	}
+	if got := l.calls(t, "PutMetricData"); got != 2 {
+		t.Errorf("%d calls", got)
+	}
+	if p := statistics(t, "Many", now); *p.Sum != 2*399*400/2 || *p.SampleCount != 800 {
+		t.Errorf("Many: sum %v of %v", *p.Sum, *p.SampleCount)
+	}
+	if p := statistics(t, "Odd", now); *p.Sum != 3 || *p.SampleCount != 2 {
+		t.Errorf("Odd: sum %v of %v", *p.Sum, *p.SampleCount)
+	}
+	if p := statistics(t, "M1199", now); *p.Sum != 1 {
+		t.Errorf("the last one: sum %v", *p.Sum)
+	}
+	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Nothing")}); err != nil || l.calls(t, "PutMetricData") != 2 {
+		t.Errorf("a call for nothing: %v", err)
+	}
+}
+
+func TestMetricsAreNotCountedTwiceAfterALostReply(t *testing.T) {
+	l, a := start(t, true)
+	l.strike(t, fault.Fault{Service: "cloudwatch", Operation: "PutMetricData", Kind: fault.ReplyLost, Count: 1})
+	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err == nil {
+		t.Error("no error, although the reply was lost")
+	}
+	if p := statistics(t, "Orders", time.Now()); *p.Sum != 5 {
+		t.Errorf("sum %v, want 5", *p.Sum)
+	}
+}
+
+func TestMetricsAreSentAgainAfterAThrottle(t *testing.T) {
+	l, a := start(t, true)
+	l.strike(t, fault.Fault{Service: "cloudwatch", Kind: fault.Throttle, Count: 1})
+	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err != nil {
+		t.Fatal(err)
+	}
+	if p := statistics(t, "Orders", time.Now()); *p.Sum != 5 {
+		t.Errorf("sum %v, want 5", *p.Sum)
+	}
+}

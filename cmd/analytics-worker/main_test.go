@@ -1,0 +1,71 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws"
+	"github.com/cloudcafe/analytics-worker/internal/simulation"
+)
+
+// The test binary stands for both programs: run under their names, it is them.
+// So the processes that the tests start and kill are built with the race
+// detector whenever the tests are, and nothing is built twice.
+func TestMain(m *testing.M) {
+	testscript.Main(leakChecked{m}, map[string]func(){
+		"analytics-worker": main,
+		"localaws":         serveLocal,
+	})
+}
+
+type leakChecked struct{ m *testing.M }
+
+func (c leakChecked) Run() int {
+	if err := simulation.SetEnvironment(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	code := c.m.Run()
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
+	}
+	return code
+}
+
+// serveLocal is the local AWS in a process of its own, without limits, on a port
+// that the system chooses. It says where on standard output.
+func serveLocal() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	err := func() error {
+		listener, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return err
+		}
+		server, err := localaws.New(ctx, localaws.Config{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			return err
+		}
+		fmt.Println("http://" + listener.Addr().String())
+		if err := server.Serve(ctx, listener); err != nil {
+			return err
+		}
+		return server.Close()
+	}()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/simulation"
+	"github.com/cloudcafe/analytics-worker/internal/verify"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// patience is how long a test waits for what must happen, on a loaded machine.
+const patience = 60 * time.Second
+
+// TestSessions runs testdata/*.txt. Each session has a local AWS of its own with
+// a stream of four shards and the schema. Commands besides testscript's:
+//
+//	status N CMD ...   runs the command and checks its exit status
+//	settled N          waits until N records of the stream are loaded or rejected
+//	record KEY DATA    puts one record on the stream
+//	sql STATEMENT      runs the statement in the warehouse; stdout is its rows
+func TestSessions(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		RequireUniqueNames:  true,
+		Setup:               setUpSession,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "record": scriptRecord,
+		},
+	})
+}
+
+type worldKey struct{}
+
+func setUpSession(env *testscript.Env) error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	w, err := simulation.NewWorld(ctx, simulation.Options{Dir: filepath.Join(env.WorkDir, "dead-letters")})
+	if err != nil {
+		return err
+	}
+	env.Defer(func() {
+		if err := w.Close(); err != nil {
+			env.T().Log(err)
+		}
+	})
+	env.Values[worldKey{}] = w
+	for _, setting := range sessionEnvironment("http://"+w.Addr(), w.Options.Dir) {
+		name, value, _ := strings.Cut(setting, "=")
+		env.Setenv(name, value)
+	}
+	return nil
+}
+
+// sessionEnvironment is what a process of ours needs to use a local AWS, and
+// settings that make it quick.
+func sessionEnvironment(endpoint, deadLetters string) []string {
+	return []string{
+		"AWS_ENDPOINT_URL=" + endpoint, "AWS_REGION=us-east-1", "AWS_EC2_METADATA_DISABLED=true",
+		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local",
+		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
+		"DEAD_LETTER_URL=file://" + deadLetters,
+		"POLL_INTERVAL=200ms", "LOAD_INTERVAL=0", "METRICS_INTERVAL=0", "HTTP_ADDR=",
+	}
+}
+
+func world(ts *testscript.TestScript) *simulation.World {
+	return ts.Value(worldKey{}).(*simulation.World)
+}
+
+func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: status N command [args...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	err = ts.Exec(args[1], args[2:]...)
+	got := 0
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		got = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if got != want {
+		ts.Fatalf("exit status %d, want %d", got, want)
+	}
+}
+
+func scriptSettled(ts *testscript.TestScript, _ bool, args []string) {
+	want, err := strconv.ParseInt(args[0], 10, 64)
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	var last *verify.Report
+	err = simulation.Await(ctx, args[0]+" records are settled", func() (bool, error) {
+		last, err = world(ts).Verify(ctx)
+		return err == nil && last.Records == want, err
+	})
+	if err != nil {
+		ts.Fatalf("%v; last seen: %+v", err, last)
+	}
+}
+
+func scriptSQL(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: sql STATEMENT")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	results, err := world(ts).DB.Run(ctx, warehouse.Token(), args)
+	ts.Check(err)
+	for _, row := range results[0].Rows {
+		fields := make([]string, len(row))
+		for i, v := range row {
+			fields[i] = v.Text
+		}
+		fmt.Fprintln(ts.Stdout(), strings.Join(fields, "\t"))
+	}
+}
+
+// scriptRecord puts one record with a key of its own on the stream, beside what
+// publish can put there.
+func scriptRecord(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: record KEY DATA")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(world(ts).Put(ctx, []aws.Entry{{PartitionKey: args[0], Data: []byte(args[1])}}))
+}

@@ -23,6 +23,10 @@ const (
 	maxDataBytes = 900_000
 )
 
+// ErrUnsettled says of a publication that the data may be in or not: CloudWatch
+// has no token that would keep a repeat from counting twice.
+var ErrUnsettled = errors.New("the data may have gone in")
+
 // maxMetric is the largest value that CloudWatch takes, 2^360.
 var maxMetric = math.Ldexp(1, 360)
 
@@ -61,11 +65,15 @@ func (a *Account) Metrics(namespace string) *Metrics {
 // that would keep a repeat from counting twice.
 func notTwice(err error) sdk.Ternary {
 	var lost *smithyhttp.RequestSendError
-	var op *net.OpError
-	if errors.As(err, &lost) && !(errors.As(err, &op) && op.Op == "dial") {
+	if errors.As(err, &lost) && !neverSent(err) {
 		return sdk.FalseTernary
 	}
 	return sdk.UnknownTernary
+}
+
+func neverSent(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 // PutMetricData publishes the data in as few calls as the limits allow. Values
@@ -96,10 +104,14 @@ func (m *Metrics) send(ctx context.Context, batch []types.MetricDatum) error {
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()
 	_, err := m.client.PutMetricData(ctx, &cloudwatch.PutMetricDataInput{Namespace: &m.namespace, MetricData: batch})
-	if err != nil {
-		return failed(ctx, fmt.Sprintf("publish %d metrics to %s", len(batch), m.namespace), err)
+	if err == nil {
+		return nil
 	}
-	return nil
+	failure := failed(ctx, fmt.Sprintf("publish %d metrics to %s", len(batch), m.namespace), err)
+	if refusalOf(err).Code == "" && !neverSent(err) {
+		failure = fmt.Errorf("%w: %w", failure, ErrUnsettled)
+	}
+	return failure
 }
 
 // parts makes as many data of d as the limit on values asks for, none where d

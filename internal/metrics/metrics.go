@@ -1,30 +1,41 @@
 // Package metrics declares what the worker measures, once, as fields of one
 // struct. Whoever publishes them (CloudWatch, Prometheus, the status page)
 // reads the same values.
+//
+// A field's tags are its whole declaration:
+//
+//	cloudwatch  name in CloudWatch; without it the metric is for Prometheus alone
+//	unit        unit in CloudWatch's own list; a Counter's is Count
+//	prometheus  name there, after the prefix analytics_worker_
+//	label       what tells the series of a CounterBy or GaugeBy apart
+//	help        what it says, for people
 package metrics
 
-import (
-	"math"
-	"sync"
-	"sync/atomic"
-	"time"
-)
+import "sync/atomic"
 
 // Metrics is everything that one worker measures. The zero value is ready.
 // Counts are settled counts: a record is counted once, after its commit.
 type Metrics struct {
-	RecordsProcessed Counter // records loaded or dead-lettered
-	RecordsRejected  Counter // records dead-lettered
-	EventsWritten    Counter // events in committed loads, superseded ones included
-	DuplicateEvents  Counter // those of EventsWritten that changed nothing
-	RecordsRead      Counter // records read from the stream; more than processed after restarts
+	RecordsProcessed Counter `cloudwatch:"RecordsProcessed" prometheus:"records_processed_total" help:"Records loaded or dead-lettered, counted once, after the commit."`
+	RecordsRejected  Counter `cloudwatch:"RecordsRejected" prometheus:"records_rejected_total" help:"Records dead-lettered, counted once, after the commit."`
+	EventsWritten    Counter `cloudwatch:"RedshiftEventsWritten" prometheus:"redshift_events_written_total" help:"Events in committed loads, those superseded by a newer event of the same order included."`
+	DuplicateEvents  Counter `cloudwatch:"DuplicateEvents" prometheus:"duplicate_events_total" help:"Written events that changed nothing: repeats, and events older than what the warehouse held."`
+	RecordsRead      Counter `prometheus:"records_read_total" help:"Records read from the stream; more than processed after restarts."`
 
-	ShardErrors  Counter // reads of a shard that failed, throttles included
-	WriteErrors  Counter // loads that failed and were tried again
-	WorkerErrors Counter // anything else that went wrong
+	ShardErrors  Counter `cloudwatch:"ShardProcessingError" prometheus:"shard_processing_errors_total" help:"Reads of a shard that failed, throttles included; they are repeated."`
+	WriteErrors  Counter `cloudwatch:"RedshiftWriteError" prometheus:"redshift_write_errors_total" help:"Loads and claims that failed; they are repeated."`
+	WorkerErrors Counter `cloudwatch:"WorkerError" prometheus:"worker_errors_total" help:"Anything else that went wrong."`
 
-	WriteDuration Distribution // of committed loads, from the first call to the answer
-	EndToEnd      Distribution // from arrival on the stream to queryable, a record
+	WriteDuration Distribution `cloudwatch:"RedshiftWriteDuration" unit:"Milliseconds" prometheus:"redshift_write_duration_seconds" help:"Time of a committed load, from the first call to the answer."`
+	EndToEnd      Distribution `cloudwatch:"EndToEndLatency" unit:"Milliseconds" prometheus:"end_to_end_latency_seconds" help:"Time of a record from its arrival on the stream to being queryable."`
+
+	// The maximum over the shards that this worker owns; the statistic Maximum
+	// makes of it the maximum over the stream.
+	Behind            Gauge `cloudwatch:"MillisBehindLatest" unit:"Milliseconds" prometheus:"behind_latest_seconds" help:"How far reading is behind the newest record, of the owned shard that is furthest behind."`
+	RetentionHeadroom Gauge `cloudwatch:"RetentionHeadroom" unit:"Seconds" prometheus:"retention_headroom_seconds" help:"Time until the oldest unread record is trimmed from the stream: the retention less that record's age."`
+
+	ShardBehind GaugeBy   `prometheus:"shard_behind_latest_seconds" unit:"Milliseconds" label:"shard" help:"How far the reading of a shard is behind its newest record."`
+	RejectedBy  CounterBy `prometheus:"records_rejected_by_reason_total" label:"reason" help:"Records dead-lettered, by reason."`
 }
 
 // Counter counts events. It is safe for concurrent use.
@@ -36,69 +47,14 @@ func (c *Counter) Add(n int) { c.n.Add(int64(n)) }
 // Value is the count so far.
 func (c *Counter) Value() int64 { return c.n.Load() }
 
-// growth is the ratio of neighbouring buckets of a Distribution: a value read
-// back is within 2 % of the one observed.
-const growth = 1.04
-
-// Distribution keeps how often which duration was seen, in buckets that grow by
-// 4 %. It is safe for concurrent use; its memory does not grow with use.
-type Distribution struct {
-	mu      sync.Mutex // guards what follows
-	buckets map[int]int64
-	count   int64
-}
-
-// Observe notes n durations of d.
-func (d *Distribution) Observe(v time.Duration, n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.buckets == nil {
-		d.buckets = make(map[int]int64)
+// cursor tells the growth since it was last asked. Growth of 0 is told too:
+// alarms and scaling take silence for missing data.
+func (c *Counter) cursor() cursor {
+	last := int64(0)
+	return func() (values, counts []float64) {
+		now := c.Value()
+		grown := now - last
+		last = now
+		return []float64{float64(grown)}, []float64{1}
 	}
-	d.buckets[bucket(v)] += int64(n)
-	d.count += int64(n)
-}
-
-// bucket numbers durations by their logarithm, from one millisecond.
-func bucket(v time.Duration) int {
-	ms := float64(v) / float64(time.Millisecond)
-	if ms < 1 {
-		return 0
-	}
-	return 1 + int(math.Log(ms)/math.Log(growth))
-}
-
-func bucketMiddle(i int) time.Duration {
-	if i == 0 {
-		return time.Millisecond / 2
-	}
-	return time.Duration(math.Pow(growth, float64(i)-0.5) * float64(time.Millisecond))
-}
-
-// Count is how many durations were observed.
-func (d *Distribution) Count() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.count
-}
-
-// Quantile returns the duration below which the share q (0 to 1) of the
-// observations lies, or 0 without any.
-func (d *Distribution) Quantile(q float64) time.Duration {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.count == 0 {
-		return 0
-	}
-	want, top := int64(math.Ceil(q*float64(d.count))), 0
-	for i := range d.buckets {
-		top = max(top, i)
-	}
-	seen := int64(0)
-	for i := 0; i <= top; i++ {
-		if seen += d.buckets[i]; seen >= want && d.buckets[i] > 0 {
-			return bucketMiddle(i)
-		}
-	}
-	return bucketMiddle(top)
 }

@@ -127,9 +127,8 @@ func (r *rig) await(t testing.TB, id string, want ...types.StatusString) *redshi
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	tick := time.NewTicker(2 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	// A description repeats the whole SQL, so it is not asked for without pause.
+	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {
 		d, err := r.DescribeStatement(ctx, &redshiftdata.DescribeStatementInput{Id: &id})
 		if err != nil {
 			t.Fatalf("describe %s: %v", id, err)
@@ -140,7 +139,7 @@ func (r *rig) await(t testing.TB, id string, want ...types.StatusString) *redshi
 			}
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(wait):
 		case <-ctx.Done():
 			t.Fatalf("statement %s is %s (%s), want %v", id, d.Status, aws.ToString(d.Error), want)
 		}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift"
 )
 
 const factColumns = "order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp"
@@ -139,4 +141,22 @@ func TestConcurrentLoads(t *testing.T) {
 			t.Errorf("rollups count %s", got)
 		}
 	})
+}
+
+// BenchmarkInsertLoad is a load of 20,000 orders by multi-row INSERT.
+func BenchmarkInsertLoad(b *testing.B) {
+	r := newRig(b, redshift.Options{})
+	sqls := []string{`CREATE TEMP TABLE incoming (order_id VARCHAR(100), customer_id VARCHAR(100), store_id INTEGER,
+		total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP)`}
+	for s := range 25 {
+		var rows []string
+		for i := range 800 {
+			rows = append(rows, fmt.Sprintf("('order-%08d-0123456789ab','customer-%08d',%d,%d.%02d,%d,'order_created','2026-11-23 10:00:%02d.123456')",
+				s*800+i, i, i%40, i%100, i%100, i%9, i%60))
+		}
+		sqls = append(sqls, "INSERT INTO incoming VALUES "+strings.Join(rows, ","))
+	}
+	for b.Loop() {
+		r.must(b, sqls...)
+	}
 }

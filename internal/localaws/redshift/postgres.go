@@ -32,11 +32,7 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the warehouse's URL: %w", err)
 	}
-	// A cancelled statement is cancelled in the server and the connection, which
-	// may belong to a session, goes on.
-	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler {
-		return &pgconn.CancelRequestContextWatcherHandler{Conn: c, DeadlineDelay: 10 * time.Second}
-	}
+	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: c} }
 	p := &postgres{config: config}
 	c, err := p.dial(ctx)
 	if err != nil {

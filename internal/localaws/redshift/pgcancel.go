@@ -1,0 +1,57 @@
+package redshift
+
+import (
+	"context"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+)
+
+const (
+	cancelEvery = 50 * time.Millisecond
+	// cancelSettles is how long a cancel request that the server has taken may
+	// still be on its way to the backend. PostgreSQL offers nothing to wait for.
+	cancelSettles = 100 * time.Millisecond
+	// cancelGivesUp is when a connection that does not heed requests is closed.
+	cancelGivesUp = 30 * time.Second
+)
+
+// canceller asks the server to cancel what a connection runs once the context
+// of the call ends, so that the connection, which may be a session's, goes on.
+// It repeats itself: a request that overtakes the statement has no effect.
+type canceller struct {
+	conn *pgconn.PgConn
+	over chan struct{} // closed when the call returns
+	done chan struct{} // closed when no request of ours is under way
+}
+
+// HandleCancel is called when the context ends while a call runs.
+func (c *canceller) HandleCancel(context.Context) {
+	c.over, c.done = make(chan struct{}), make(chan struct{})
+	// A deadline that cannot be set means a connection that is gone.
+	_ = c.conn.Conn().SetDeadline(time.Now().Add(cancelGivesUp))
+	go func() {
+		defer close(c.done)
+		ctx, stop := context.WithTimeout(context.Background(), cancelGivesUp)
+		defer stop()
+		for {
+			// A failed request is like one that came too early: it is repeated.
+			_ = c.conn.CancelRequest(ctx)
+			select {
+			case <-c.over:
+				<-time.After(cancelSettles)
+				return
+			case <-ctx.Done():
+				return
+			case <-time.After(cancelEvery):
+			}
+		}
+	}()
+}
+
+// HandleUnwatchAfterCancel is called when the call has returned.
+func (c *canceller) HandleUnwatchAfterCancel() {
+	close(c.over)
+	<-c.done
+	_ = c.conn.Conn().SetDeadline(time.Time{})
+}

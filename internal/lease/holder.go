@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
 	"sync"
 	"time"
@@ -328,7 +327,7 @@ func (h *Holder) View() View {
 }
 
 // Holds returns the shards that this worker has now, with their terms.
-func (h *Holder) Holds() map[string]int64 { return maps.Clone(h.View().Held) }
+func (h *Holder) Holds() map[string]int64 { return h.View().Held }
 
 // forget ends the keeping of a lease.
 func (h *Holder) forget(l *held, relist bool) {

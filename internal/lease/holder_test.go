@@ -87,7 +87,7 @@ func TestFleetBalancesFromAColdStart(t *testing.T) {
 				f.mu.Lock()
 				takes := f.takes
 				f.mu.Unlock()
-				time.Sleep(10 * ttl)
+				time.Sleep(4 * ttl)
 				f.mu.Lock()
 				if f.takes != takes {
 					t.Errorf("%d leases moved after the fleet was balanced", f.takes-takes)
@@ -200,7 +200,7 @@ func TestFaultyTableCostsNoLease(t *testing.T) {
 				f.mu.Lock()
 				takes := f.takes
 				f.mu.Unlock()
-				time.Sleep(20 * ttl)
+				time.Sleep(10 * ttl)
 				f.mu.Lock()
 				if f.takes != takes {
 					t.Errorf("%d leases were lost and taken again", f.takes-takes)

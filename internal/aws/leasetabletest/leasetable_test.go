@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"reflect"
@@ -72,11 +73,13 @@ func ensured(t *testing.T, a *aws.Account, name string) *aws.LeaseTable {
 // raw is a client that knows nothing of leases.
 func raw(t *testing.T) *dynamodb.Client {
 	t.Helper()
+	transport := &http.Transport{}
+	t.Cleanup(transport.CloseIdleConnections)
 	cfg, err := config.LoadDefaultConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	return dynamodb.NewFromConfig(cfg)
+	return dynamodb.NewFromConfig(cfg, func(o *dynamodb.Options) { o.HTTPClient = &http.Client{Transport: transport} })
 }
 
 func TestConformance(t *testing.T) {
@@ -95,9 +98,11 @@ func TestPeerConformance(t *testing.T) {
 	}
 	leasetest.Run(t, func(t *testing.T) lease.Table {
 		a := at(t, url)
-		name := fmt.Sprintf("leases-%d", time.Now().UnixNano())
+		client, name := raw(t), fmt.Sprintf("leases-%d", time.Now().UnixNano())
 		t.Cleanup(func() {
-			_, _ = raw(t).DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &name})
+			if _, err := client.DeleteTable(context.Background(), &dynamodb.DeleteTableInput{TableName: &name}); err != nil {
+				t.Errorf("the peer keeps the table %s: %v", name, err)
+			}
 		})
 		return ensured(t, a, name)
 	})

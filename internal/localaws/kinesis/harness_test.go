@@ -128,7 +128,7 @@ func (c *client) drain(stream, shard string) (data []string, last *sdk.GetRecord
 		c.t.Fatal(err)
 	}
 	for {
-		out, err := c.get(it, 7)
+		out, err := c.get(it, 5000)
 		if err != nil {
 			c.t.Fatal(err)
 		}

@@ -24,10 +24,10 @@ const (
 	version   = "2011-01-01"
 	namespace = "http://autoscaling.amazonaws.com/doc/2011-01-01/"
 
-	// Group and Hook are the names that the local group and its hook have,
-	// until a call names others.
+	// Group is the group that an instance is in until a call names another.
 	Group = "local"
-	Hook  = "local-terminate"
+	// Hook is the hook that every group has here, for terminations.
+	Hook = "local-terminate"
 
 	maxInstances = 50   // that one DescribeAutoScalingInstances names or returns
 	maxKnown     = 1000 // instances that are remembered; the oldest go first

@@ -6,6 +6,7 @@ package cloudwatch
 import (
 	"fmt"
 	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -86,6 +87,7 @@ func (s *Service) call(p protocol, r *http.Request, operation string, body []byt
 		if err := p.decode(body, &in); err != nil {
 			return nil, err
 		}
+		wire.Note(r, fmt.Sprintf("%s: %d metrics", in.Namespace, len(in.MetricData)))
 		return nil, s.putMetricData(&in, requestSize(r, body), now)
 	case "GetMetricStatistics":
 		var in getMetricStatisticsInput
@@ -120,8 +122,8 @@ func result[T any](out *T, err *wire.Error) (any, *wire.Error) {
 // requestSize is the size that the quota counts: the bytes on the wire, which
 // gzip may have made fewer than the body's.
 func requestSize(r *http.Request, body []byte) int {
-	if r.ContentLength > 0 && r.ContentLength < int64(len(body)) {
-		return int(r.ContentLength)
+	if n, err := strconv.Atoi(r.Header.Get("Content-Length")); err == nil && n > 0 {
+		return min(n, len(body))
 	}
 	return len(body)
 }

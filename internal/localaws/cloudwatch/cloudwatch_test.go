@@ -49,7 +49,7 @@ func endpoint(t *testing.T, s *Service) string {
 			http.Error(w, "no service takes this", http.StatusTeapot)
 			return
 		}
-		time.Sleep(300 * time.Microsecond)
+		<-time.After(300 * time.Microsecond)
 		s.Serve(w, r, op, body)
 	}))
 	t.Cleanup(srv.Close)

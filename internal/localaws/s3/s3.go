@@ -127,6 +127,7 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string
 		err = sums.verify(payload)
 	}
 	bucket, key := target(r)
+	wire.Note(r, bucket+"/"+key)
 	if err == nil {
 		err = s.precheck(r, operation, bucket, key)
 	}

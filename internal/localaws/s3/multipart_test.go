@@ -1,0 +1,81 @@
+package s3
+
+import (
+	"bytes"
+	"slices"
+	"testing"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	awss3 "github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+)
+
+func TestMultipart(t *testing.T) {
+	url, ops := endpoint(t, open(t, ""))
+	c := client(t, url)
+	ctx := t.Context()
+	mkBucket(t, c, "multi")
+	b, k := aws.String("multi"), aws.String("k")
+	up, err := c.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: b, Key: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var parts []types.CompletedPart
+	for i := int32(1); i <= 2; i++ {
+		out, err := c.UploadPart(ctx, &awss3.UploadPartInput{
+			Bucket: b, Key: k, UploadId: up.UploadId, PartNumber: &i, Body: bytes.NewReader(bytes.Repeat([]byte{'0' + byte(i)}, 10)),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		parts = append(parts, types.CompletedPart{PartNumber: aws.Int32(i), ETag: out.ETag})
+	}
+	done := &awss3.CompleteMultipartUploadInput{
+		Bucket: b, Key: k, UploadId: up.UploadId, IfNoneMatch: aws.String("*"),
+		MultipartUpload: &types.CompletedMultipartUpload{Parts: parts},
+	}
+	put(t, c, "multi", "k", "first")
+	if _, err := c.CompleteMultipartUpload(ctx, done); code(err) != "PreconditionFailed" {
+		t.Errorf("over another object: %v", err)
+	}
+	done.IfNoneMatch = nil
+	if _, err := c.CompleteMultipartUpload(ctx, done); err != nil {
+		t.Fatal(err)
+	}
+	if got := get(t, c, "multi", "k"); got != "11111111112222222222" {
+		t.Errorf("got %q", got)
+	}
+	for _, want := range []string{"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"} {
+		if !slices.Contains(*ops, want) {
+			t.Errorf("%s is not in %v", want, *ops)
+		}
+	}
+	// The library slices its parts by this number.
+	up, err = c.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: b, Key: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.ListParts(ctx, &awss3.ListPartsInput{Bucket: b, Key: k, UploadId: up.UploadId, PartNumberMarker: aws.String("9")}); err == nil {
+		t.Error("a part number marker past the end was taken")
+	}
+}
+
+func TestVirtualHosts(t *testing.T) {
+	s := open(t, "")
+	url, _ := endpoint(t, s)
+	mkBucket(t, client(t, url, func(o *awss3.Options) { o.UsePathStyle = true }), "by-path")
+	c := client(t, url, func(o *awss3.Options) { o.BaseEndpoint = aws.String("http://localhost:4566") })
+	put(t, c, "by-path", "a/b", "v") // goes to by-path.localhost
+	c = client(t, url, func(o *awss3.Options) { o.BaseEndpoint = aws.String("http://s3.us-east-1.amazonaws.com") })
+	if got := get(t, c, "by-path", "a/b"); got != "v" {
+		t.Errorf("got %q", got)
+	}
+	for host, want := range map[string]string{
+		"127.0.0.1:4566": "", "localhost:4566": "", "[::1]:80": "", "s3.amazonaws.com": "", "s3.localhost": "",
+		"s3.us-east-1.localhost": "", "b.localhost:4566": "b", "a.b.s3.localhost": "a.b", "b.s3-eu-west-1.amazonaws.com": "b",
+	} {
+		if got := bucketOfHost(host); got != want {
+			t.Errorf("%s: bucket %q, want %q", host, got, want)
+		}
+	}
+}

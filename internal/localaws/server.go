@@ -12,10 +12,12 @@ import (
 	"net/http"
 	"os"
 
+	"github.com/cloudcafe/analytics-worker/internal/localaws/autoscaling"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/cloudwatch"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/dynamodb"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/endpoint"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/imds"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/kinesis"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/s3"
@@ -75,15 +77,20 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, statements.Close)
+	instance := imds.New()
 	services := []wire.Service{
 		streams,
 		statements,
 		dynamodb.New(dynamodb.Options{Limits: c.Limits}),
 		cloudwatch.New(cloudwatch.Options{Limits: c.Limits}),
+		autoscaling.New(),
 		sts.New(),
+		instance,
 		objects, // last, as it takes any path
 	}
-	s.endpoint = endpoint.New(endpoint.Options{Services: services, Faults: s.faults, Log: s.log})
+	s.endpoint = endpoint.New(endpoint.Options{
+		Services: services, Faults: s.faults, Log: s.log, Admin: map[string]http.Handler{"imds": instance.Admin()},
+	})
 	return nil
 }
 

@@ -18,8 +18,7 @@ type catalogQuery struct {
 
 func readCatalogQuery(in members, schemaMember, tableMember string) (catalogQuery, error) {
 	var q catalogQuery
-	database := "Database"
-	id, err := readIdentity(in, database)
+	id, err := readIdentity(in, "Database")
 	if err != nil {
 		return q, err
 	}
@@ -57,9 +56,13 @@ func (s *Service) listDatabases(_ context.Context, in members) (any, error) {
 	return struct{ Databases []string }{[]string{q.database}}, nil
 }
 
-// publicSchema is what the engines call Redshift's schema "public".
-const systemSchemas = "('information_schema', 'pg_catalog', 'localaws', 'pg_toast')"
+// hiddenSchema reports the engines' own schemas, which Redshift does not have
+// or does not list.
+func hiddenSchema(s string) bool {
+	return s == "information_schema" || s == "localaws" || strings.HasPrefix(s, "pg_")
+}
 
+// shownSchema is Redshift's name for the schema: DuckDB calls public main.
 func shownSchema(s string) string {
 	if s == "main" {
 		return "public"
@@ -72,13 +75,13 @@ func (s *Service) listSchemas(ctx context.Context, in members) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.names(ctx, q.identity, "SELECT DISTINCT schema_name FROM information_schema.schemata WHERE schema_name NOT IN "+systemSchemas)
+	rows, err := s.names(ctx, q.identity, "SELECT DISTINCT schema_name FROM information_schema.schemata")
 	if err != nil {
 		return nil, err
 	}
 	var all []string
 	for _, r := range rows {
-		if name := shownSchema(r[0]); like(q.schema, name) {
+		if name := shownSchema(r[0]); !hiddenSchema(r[0]) && like(q.schema, name) {
 			all = append(all, name)
 		}
 	}
@@ -102,15 +105,14 @@ func (s *Service) listTables(ctx context.Context, in members) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.names(ctx, q.identity, "SELECT table_schema, table_name, table_type FROM information_schema.tables WHERE table_schema NOT IN "+
-		systemSchemas+" ORDER BY table_schema, table_name")
+	rows, err := s.names(ctx, q.identity, "SELECT table_schema, table_name, table_type FROM information_schema.tables ORDER BY table_schema, table_name")
 	if err != nil {
 		return nil, err
 	}
 	var all []tableReply
 	for _, r := range rows {
 		t := tableReply{Name: r[1], Schema: shownSchema(r[0]), Type: strings.TrimPrefix(r[2], "BASE ")}
-		if like(q.schema, t.Schema) && like(q.table, t.Name) {
+		if !hiddenSchema(r[0]) && like(q.schema, t.Schema) && like(q.table, t.Name) {
 			all = append(all, t)
 		}
 	}

@@ -21,88 +21,82 @@ func (r *rig) fault(t *testing.T, f fault.Fault) {
 	}
 }
 
-// TestFaultStatementFailed: the batch fails at its last change of data, and
+// checkFaultStatementFailed: the batch fails at its last change of data, and
 // nothing of it stays.
-func TestFaultStatementFailed(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE t (n INTEGER)")
-		r.fault(t, fault.Fault{Kind: fault.StatementFailed, Operation: "BatchExecuteStatement", Count: 1, Error: "ERROR: 1023 injected"})
-		r.must(t, "INSERT INTO t VALUES (0)") // another operation
-		d := r.try(t, "INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)", "SELECT 1")
-		if d.Status != types.StatusStringFailed || *d.Error != "Query #2 failed with ERROR: 1023 injected" {
-			t.Errorf("the batch is %s: %s", d.Status, aws.ToString(d.Error))
-		}
-		if got := r.rows(t, "SELECT COUNT(*) FROM t"); got[0][0] != "1" {
-			t.Errorf("%s rows", got[0][0])
-		}
-		r.must(t, "INSERT INTO t VALUES (1)", "SELECT 1") // the fault is used up
-	})
+func checkFaultStatementFailed(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE t (n INTEGER)")
+	r.fault(t, fault.Fault{Kind: fault.StatementFailed, Operation: "BatchExecuteStatement", Count: 1, Error: "ERROR: 1023 injected"})
+	r.must(t, "INSERT INTO t VALUES (0)") // another operation
+	d := r.try(t, "INSERT INTO t VALUES (1)", "INSERT INTO t VALUES (2)", "SELECT 1")
+	if d.Status != types.StatusStringFailed || *d.Error != "Query #2 failed with ERROR: 1023 injected" {
+		t.Errorf("the batch is %s: %s", d.Status, aws.ToString(d.Error))
+	}
+	if got := r.rows(t, "SELECT COUNT(*) FROM t"); got[0][0] != "1" {
+		t.Errorf("%s rows", got[0][0])
+	}
+	r.must(t, "INSERT INTO t VALUES (1)", "SELECT 1") // the fault is used up
 }
 
-// TestFaultSlowAndCancel: a slow statement is STARTED until it is cancelled, and
+// checkFaultSlowAndCancel: a slow statement is STARTED until it is cancelled, and
 // a cancelled one is ABORTED and leaves nothing.
-func TestFaultSlowAndCancel(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE t (n INTEGER)")
-		r.fault(t, fault.Fault{Kind: fault.StatementSlow, Count: 1, Delay: fault.Duration(time.Hour)})
-		out, err := r.BatchExecuteStatement(t.Context(), batch("INSERT INTO t VALUES (1)", "SELECT 1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.await(t, *out.Id, types.StatusStringStarted)
-		c, err := r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: out.Id})
-		if err != nil || !*c.Status {
-			t.Fatalf("cancel: %v, %v", c, err)
-		}
-		d := r.await(t, *out.Id)
-		if d.Status != types.StatusStringAborted || d.SubStatements[0].Status != types.StatementStatusStringAborted {
-			t.Errorf("cancelled: %s, first statement %s", d.Status, d.SubStatements[0].Status)
-		}
-		_, err = r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: out.Id})
-		if code(t, err) != "ValidationException" || !strings.Contains(err.Error(), "already in ABORTED state") {
-			t.Errorf("cancel again: %v", err)
-		}
-		r.fault(t, fault.Fault{Kind: fault.StatementSlow, Count: 1, Delay: fault.Duration(50 * time.Millisecond)})
-		if d := r.must(t, "INSERT INTO t VALUES (2)"); d.Duration < int64(50*time.Millisecond) {
-			t.Errorf("a slow statement took %v", time.Duration(d.Duration))
-		}
-	})
+func checkFaultSlowAndCancel(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE t (n INTEGER)")
+	r.fault(t, fault.Fault{Kind: fault.StatementSlow, Count: 1, Delay: fault.Duration(time.Hour)})
+	out, err := r.BatchExecuteStatement(t.Context(), batch("INSERT INTO t VALUES (1)", "SELECT 1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, *out.Id, types.StatusStringStarted)
+	c, err := r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: out.Id})
+	if err != nil || !*c.Status {
+		t.Fatalf("cancel: %v, %v", c, err)
+	}
+	d := r.await(t, *out.Id)
+	if d.Status != types.StatusStringAborted || d.SubStatements[0].Status != types.StatementStatusStringAborted {
+		t.Errorf("cancelled: %s, first statement %s", d.Status, d.SubStatements[0].Status)
+	}
+	_, err = r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: out.Id})
+	if code(t, err) != "ValidationException" || !strings.Contains(err.Error(), "already in ABORTED state") {
+		t.Errorf("cancel again: %v", err)
+	}
+	r.fault(t, fault.Fault{Kind: fault.StatementSlow, Count: 1, Delay: fault.Duration(50 * time.Millisecond)})
+	if d := r.must(t, "INSERT INTO t VALUES (2)"); d.Duration < int64(50*time.Millisecond) {
+		t.Errorf("a slow statement took %v", time.Duration(d.Duration))
+	}
 }
 
-// TestCancelRunning cancels a statement in the engine and one that waits for a
+// checkCancelRunning cancels a statement in the engine and one that waits for a
 // lock; the connection of a session survives it.
-func TestCancelRunning(t *testing.T) {
+func checkCancelRunning(t *testing.T, r *rig) {
 	const long = "SELECT COUNT(*) FROM big a, big b, big c WHERE a.n + b.n + c.n < 0"
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE big (n INTEGER)", "INSERT INTO big VALUES (1)"+strings.Repeat(", (1)", 1999))
-		id, _ := r.openSession(t, "CREATE TEMP TABLE mine AS SELECT 1 AS n", 60)
-		out, err := r.ExecuteStatement(t.Context(), &redshiftdata.ExecuteStatementInput{SessionId: &id, Sql: aws.String(long)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.await(t, *out.Id, types.StatusStringStarted)
-		if _, err := r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: out.Id}); err != nil {
-			t.Fatal(err)
-		}
-		if d := r.await(t, *out.Id); d.Status != types.StatusStringAborted {
-			t.Errorf("cancelled in the engine: %s %s", d.Status, aws.ToString(d.Error))
-		}
-		if d := r.in(t, id, "SELECT n FROM mine"); d.Status != types.StatusStringFinished {
-			t.Errorf("the session after a cancel: %s", aws.ToString(d.Error))
-		}
-		r.in(t, id, "BEGIN")
-		r.in(t, id, "LOCK big")
-		waiting := r.submit(t, "INSERT INTO big VALUES (1)")
-		r.await(t, waiting, types.StatusStringStarted)
-		if _, err := r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: &waiting}); err != nil {
-			t.Fatal(err)
-		}
-		if d := r.await(t, waiting); d.Status != types.StatusStringAborted {
-			t.Errorf("cancelled while waiting: %s %s", d.Status, aws.ToString(d.Error))
-		}
-		r.in(t, id, "COMMIT")
-		r.must(t, "INSERT INTO big VALUES (1)") // nothing holds the table any more
-	})
+	r.must(t, "CREATE TABLE big (n INTEGER)", "INSERT INTO big VALUES (1)"+strings.Repeat(", (1)", 1999))
+	id, _ := r.openSession(t, "CREATE TEMP TABLE mine AS SELECT 1 AS n", 60)
+	out, err := r.ExecuteStatement(t.Context(), &redshiftdata.ExecuteStatementInput{SessionId: &id, Sql: aws.String(long)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, *out.Id, types.StatusStringStarted)
+	if _, err := r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: out.Id}); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.await(t, *out.Id); d.Status != types.StatusStringAborted {
+		t.Errorf("cancelled in the engine: %s %s", d.Status, aws.ToString(d.Error))
+	}
+	if d := r.in(t, id, "SELECT n FROM mine"); d.Status != types.StatusStringFinished {
+		t.Errorf("the session after a cancel: %s", aws.ToString(d.Error))
+	}
+	r.in(t, id, "BEGIN")
+	r.in(t, id, "LOCK big")
+	waiting := r.submit(t, "INSERT INTO big VALUES (1)")
+	r.await(t, waiting, types.StatusStringStarted)
+	if _, err := r.CancelStatement(t.Context(), &redshiftdata.CancelStatementInput{Id: &waiting}); err != nil {
+		t.Fatal(err)
+	}
+	if d := r.await(t, waiting); d.Status != types.StatusStringAborted {
+		t.Errorf("cancelled while waiting: %s %s", d.Status, aws.ToString(d.Error))
+	}
+	r.in(t, id, "COMMIT")
+	r.must(t, "INSERT INTO big VALUES (1)") // nothing holds the table any more
 }
 
 // TestPaused: statements stay SUBMITTED until the fault goes.

@@ -43,13 +43,6 @@ type rig struct {
 	url    string
 }
 
-// onBoth runs the test on each engine.
-func onBoth(t *testing.T, test func(t *testing.T, r *rig)) {
-	t.Helper()
-	t.Run("DuckDB", func(t *testing.T) { test(t, newRig(t, redshift.Options{})) })
-	t.Run("PostgreSQL", func(t *testing.T) { test(t, newRig(t, redshift.Options{Warehouse: pgtest.Start(t)})) })
-}
-
 func newRig(t testing.TB, opts redshift.Options) *rig {
 	t.Helper()
 	r := &rig{faults: fault.NewSet(), bucket: newBucket()}

@@ -57,90 +57,86 @@ func createWarehouse(t *testing.T, r *rig) {
 		"INSERT INTO worker_checkpoints VALUES ('shard-1', 3, '100'), ('shard-2', 1, '100')")
 }
 
-// TestLoadTransaction runs the worker's transaction: it takes effect once,
+// checkLoadTransaction runs the worker's transaction: it takes effect once,
 // repeats change nothing, a stale term is fenced, rollups agree with the facts.
-func TestLoadTransaction(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		createWarehouse(t, r)
-		accepted := func(sqls []string) string {
-			d := r.must(t, sqls...)
-			return fmt.Sprint(r.result(t, *d.SubStatements[len(sqls)-1].Id))
-		}
-		agrees := func(when string) {
-			want := r.rows(t, `SELECT DATE_TRUNC('minute', event_timestamp), store_id, event_type, COUNT(*), SUM(item_count), SUM(total_amount)
+func checkLoadTransaction(t *testing.T, r *rig) {
+	createWarehouse(t, r)
+	accepted := func(sqls []string) string {
+		d := r.must(t, sqls...)
+		return fmt.Sprint(r.result(t, *d.SubStatements[len(sqls)-1].Id))
+	}
+	agrees := func(when string) {
+		want := r.rows(t, `SELECT DATE_TRUNC('minute', event_timestamp), store_id, event_type, COUNT(*), SUM(item_count), SUM(total_amount)
 				FROM fact_orders GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`)
-			got := r.rows(t, "SELECT * FROM agg_orders_minute ORDER BY 1, 2, 3")
-			if fmt.Sprint(got) != fmt.Sprint(want) {
-				t.Errorf("%s: rollups %v, facts give %v", when, got, want)
-			}
+		got := r.rows(t, "SELECT * FROM agg_orders_minute ORDER BY 1, 2, 3")
+		if fmt.Sprint(got) != fmt.Sprint(want) {
+			t.Errorf("%s: rollups %v, facts give %v", when, got, want)
 		}
-		first := loadTransaction("shard-1", 3, "100", "200",
-			"('shard-1', 1, 'a', 'c1', 1, 10.00, 2, 'order_created', '2026-11-23 10:00:05')",
-			"('shard-1', 2, 'b', 'c2', 1, 5.50, 1, 'order_created', '2026-11-23 10:00:10')",
-			"('shard-1', 3, 'a', 'c1', 1, 12.00, 2, 'order_paid', '2026-11-23 10:01:05')")
-		if got := accepted(first); got != "[[shard-1]]" {
-			t.Fatalf("accepted %s", got)
-		}
-		agrees("after the first load")
-		if got := accepted(first); got != "[]" {
-			t.Errorf("a repeat was accepted: %s", got)
-		}
-		agrees("after the repeat")
-		if got := accepted(loadTransaction("shard-1", 2, "200", "300", "('shard-1', 9, 'z', 'c', 1, 1, 1, 'order_created', '2026-11-23 10:00:00')")); got != "[]" {
-			t.Errorf("a stale term was accepted: %s", got)
-		}
-		// Another shard replaces one order with the same key, and is late for the other.
-		if got := accepted(loadTransaction("shard-2", 1, "100", "150",
-			"('shard-2', 1, 'b', 'c2', 2, 6.00, 1, 'order_paid', '2026-11-23 10:02:00')",
-			"('shard-2', 2, 'a', 'c1', 1, 99.00, 9, 'order_created', '2026-11-23 09:00:00')")); got != "[[shard-2]]" {
-			t.Errorf("accepted %s", got)
-		}
-		agrees("after the second load")
-		if got, want := fmt.Sprint(r.rows(t, "SELECT order_id, store_id, total_amount, event_type FROM fact_orders ORDER BY order_id")),
-			"[[a 1 12.00 order_paid] [b 2 6.00 order_paid]]"; got != want {
-			t.Errorf("facts %s, want %s", got, want)
-		}
-		if got := fmt.Sprint(r.rows(t, "SELECT sequence_number FROM worker_checkpoints ORDER BY shard_id")); got != "[[200] [150]]" {
-			t.Errorf("checkpoints %s", got)
-		}
-	})
+	}
+	first := loadTransaction("shard-1", 3, "100", "200",
+		"('shard-1', 1, 'a', 'c1', 1, 10.00, 2, 'order_created', '2026-11-23 10:00:05')",
+		"('shard-1', 2, 'b', 'c2', 1, 5.50, 1, 'order_created', '2026-11-23 10:00:10')",
+		"('shard-1', 3, 'a', 'c1', 1, 12.00, 2, 'order_paid', '2026-11-23 10:01:05')")
+	if got := accepted(first); got != "[[shard-1]]" {
+		t.Fatalf("accepted %s", got)
+	}
+	agrees("after the first load")
+	if got := accepted(first); got != "[]" {
+		t.Errorf("a repeat was accepted: %s", got)
+	}
+	agrees("after the repeat")
+	if got := accepted(loadTransaction("shard-1", 2, "200", "300", "('shard-1', 9, 'z', 'c', 1, 1, 1, 'order_created', '2026-11-23 10:00:00')")); got != "[]" {
+		t.Errorf("a stale term was accepted: %s", got)
+	}
+	// Another shard replaces one order with the same key, and is late for the other.
+	if got := accepted(loadTransaction("shard-2", 1, "100", "150",
+		"('shard-2', 1, 'b', 'c2', 2, 6.00, 1, 'order_paid', '2026-11-23 10:02:00')",
+		"('shard-2', 2, 'a', 'c1', 1, 99.00, 9, 'order_created', '2026-11-23 09:00:00')")); got != "[[shard-2]]" {
+		t.Errorf("accepted %s", got)
+	}
+	agrees("after the second load")
+	if got, want := fmt.Sprint(r.rows(t, "SELECT order_id, store_id, total_amount, event_type FROM fact_orders ORDER BY order_id")),
+		"[[a 1 12.00 order_paid] [b 2 6.00 order_paid]]"; got != want {
+		t.Errorf("facts %s, want %s", got, want)
+	}
+	if got := fmt.Sprint(r.rows(t, "SELECT sequence_number FROM worker_checkpoints ORDER BY shard_id")); got != "[[200] [150]]" {
+		t.Errorf("checkpoints %s", got)
+	}
 }
 
-// TestConcurrentLoads: many workers load at once, each a shard of its own but
+// checkConcurrentLoads: many workers load at once, each a shard of its own but
 // the same orders; LOCK lets all of them through, none fails.
-func TestConcurrentLoads(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		createWarehouse(t, r)
-		const workers = 8
-		var seed []string
-		for w := range workers {
-			seed = append(seed, fmt.Sprintf("('s%d', 1, '0')", w))
+func checkConcurrentLoads(t *testing.T, r *rig) {
+	createWarehouse(t, r)
+	const workers = 8
+	var seed []string
+	for w := range workers {
+		seed = append(seed, fmt.Sprintf("('s%d', 1, '0')", w))
+	}
+	r.must(t, "INSERT INTO worker_checkpoints VALUES "+strings.Join(seed, ","))
+	var ids []string
+	for w := range workers {
+		var rows []string
+		for i := range 50 {
+			rows = append(rows, fmt.Sprintf("('s%d', %d, 'o%d', 'c', 1, 1.00, 1, 'order_created', '2026-11-23 10:%02d:00')", w, i, i, w))
 		}
-		r.must(t, "INSERT INTO worker_checkpoints VALUES "+strings.Join(seed, ","))
-		var ids []string
-		for w := range workers {
-			var rows []string
-			for i := range 50 {
-				rows = append(rows, fmt.Sprintf("('s%d', %d, 'o%d', 'c', 1, 1.00, 1, 'order_created', '2026-11-23 10:%02d:00')", w, i, i, w))
-			}
-			out, err := r.BatchExecuteStatement(t.Context(), batch(loadTransaction(fmt.Sprintf("s%d", w), 1, "0", "9", rows...)...))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ids = append(ids, *out.Id)
+		out, err := r.BatchExecuteStatement(t.Context(), batch(loadTransaction(fmt.Sprintf("s%d", w), 1, "0", "9", rows...)...))
+		if err != nil {
+			t.Fatal(err)
 		}
-		for _, id := range ids {
-			if d := r.await(t, id); d.Status != types.StatusStringFinished {
-				t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
-			}
+		ids = append(ids, *out.Id)
+	}
+	for _, id := range ids {
+		if d := r.await(t, id); d.Status != types.StatusStringFinished {
+			t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
 		}
-		if got := fmt.Sprint(r.rows(t, "SELECT COUNT(*), COUNT(DISTINCT order_id) FROM fact_orders")); got != "[[50 50]]" {
-			t.Errorf("orders %s, want 50 and each once", got)
-		}
-		if got := fmt.Sprint(r.rows(t, "SELECT SUM(order_count) FROM agg_orders_minute")); got != "[[50]]" {
-			t.Errorf("rollups count %s", got)
-		}
-	})
+	}
+	if got := fmt.Sprint(r.rows(t, "SELECT COUNT(*), COUNT(DISTINCT order_id) FROM fact_orders")); got != "[[50 50]]" {
+		t.Errorf("orders %s, want 50 and each once", got)
+	}
+	if got := fmt.Sprint(r.rows(t, "SELECT SUM(order_count) FROM agg_orders_minute")); got != "[[50]]" {
+		t.Errorf("rollups count %s", got)
+	}
 }
 
 // BenchmarkInsertLoad is a load of 20,000 orders by multi-row INSERT.

@@ -9,98 +9,90 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
 )
 
-// TestWritersWait: whoever writes a table second waits for the first, and both
+// checkWritersWait: whoever writes a table second waits for the first, and both
 // take effect.
-func TestWritersWait(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE c (n INTEGER)", "INSERT INTO c VALUES (0)")
-		const writers = 20
-		var ids []string
-		for range writers {
-			ids = append(ids, r.submit(t, "UPDATE c SET n = n + 1"))
+func checkWritersWait(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE c (n INTEGER)", "INSERT INTO c VALUES (0)")
+	const writers = 20
+	var ids []string
+	for range writers {
+		ids = append(ids, r.submit(t, "UPDATE c SET n = n + 1"))
+	}
+	for _, id := range ids {
+		if d := r.await(t, id); d.Status != types.StatusStringFinished {
+			t.Errorf("a writer ended %s: %s", d.Status, aws.ToString(d.Error))
 		}
-		for _, id := range ids {
-			if d := r.await(t, id); d.Status != types.StatusStringFinished {
-				t.Errorf("a writer ended %s: %s", d.Status, aws.ToString(d.Error))
-			}
-		}
-		if got := r.rows(t, "SELECT n FROM c"); got[0][0] != fmt.Sprint(writers) {
-			t.Errorf("%s updates took effect, want %d", got[0][0], writers)
-		}
-	})
+	}
+	if got := r.rows(t, "SELECT n FROM c"); got[0][0] != fmt.Sprint(writers) {
+		t.Errorf("%s updates took effect, want %d", got[0][0], writers)
+	}
 }
 
-// TestDeadlock: of two transactions that wait for each other one fails, in
+// checkDeadlock: of two transactions that wait for each other one fails, in
 // Redshift's words, and the other goes on.
-func TestDeadlock(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE a (n INTEGER)", "CREATE TABLE b (n INTEGER)")
-		one, _ := r.openSession(t, "BEGIN", 60)
-		two, _ := r.openSession(t, "BEGIN", 60)
-		r.in(t, one, "LOCK a")
-		r.in(t, two, "LOCK b")
-		in := execute("LOCK b")
-		in.SessionId = &one
-		waiting, err := r.ExecuteStatement(t.Context(), in)
+func checkDeadlock(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE a (n INTEGER)", "CREATE TABLE b (n INTEGER)")
+	one, _ := r.openSession(t, "BEGIN", 60)
+	two, _ := r.openSession(t, "BEGIN", 60)
+	r.in(t, one, "LOCK a")
+	r.in(t, two, "LOCK b")
+	in := execute("LOCK b")
+	in.SessionId = &one
+	waiting, err := r.ExecuteStatement(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, *waiting.Id, types.StatusStringStarted)
+	// Either may be chosen: PostgreSQL fails the one whose timer fires first.
+	second := r.in(t, two, "LOCK a")
+	r.in(t, two, "ROLLBACK")
+	first := r.await(t, *waiting.Id)
+	victim, other := second, first
+	if first.Status == types.StatusStringFailed {
+		victim, other = first, second
+	}
+	if victim.Status != types.StatusStringFailed || !strings.HasPrefix(aws.ToString(victim.Error), "ERROR: deadlock detected") {
+		t.Errorf("the victim is %s: %s", victim.Status, aws.ToString(victim.Error))
+	}
+	if other.Status != types.StatusStringFinished {
+		t.Errorf("the other is %s: %s", other.Status, aws.ToString(other.Error))
+	}
+	r.in(t, one, "ROLLBACK")
+}
+
+// checkConflict: a transaction whose snapshot is older than another's change of
+// the same row fails as Redshift's do.
+func checkConflict(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE c (n INTEGER)", "INSERT INTO c VALUES (0)")
+	id, _ := r.openSession(t, "BEGIN", 60)
+	r.in(t, id, "SELECT n FROM c") // takes the snapshot
+	r.must(t, "UPDATE c SET n = 1")
+	d := r.in(t, id, "UPDATE c SET n = 2")
+	if d.Status == types.StatusStringFinished {
+		d = r.in(t, id, "COMMIT")
+	}
+	if d.Status != types.StatusStringFailed || !strings.HasPrefix(aws.ToString(d.Error), "ERROR: 1023") {
+		t.Errorf("the older transaction is %s: %s", d.Status, aws.ToString(d.Error))
+	}
+	r.in(t, id, "ROLLBACK")
+	if got := fmt.Sprint(r.rows(t, "SELECT n FROM c")); got != "[[1]]" {
+		t.Errorf("the row is %s", got)
+	}
+}
+
+// checkDefineAtOnce: many that start together may all create what is missing.
+func checkDefineAtOnce(t *testing.T, r *rig) {
+	var ids []string
+	for range 8 {
+		out, err := r.BatchExecuteStatement(t.Context(), batch("CREATE TABLE IF NOT EXISTS a (n INTEGER)", "CREATE TABLE IF NOT EXISTS b (n INTEGER) SORTKEY(n)"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		r.await(t, *waiting.Id, types.StatusStringStarted)
-		// Either may be chosen: PostgreSQL fails the one whose timer fires first.
-		second := r.in(t, two, "LOCK a")
-		r.in(t, two, "ROLLBACK")
-		first := r.await(t, *waiting.Id)
-		victim, other := second, first
-		if first.Status == types.StatusStringFailed {
-			victim, other = first, second
+		ids = append(ids, *out.Id)
+	}
+	for _, id := range ids {
+		if d := r.await(t, id); d.Status != types.StatusStringFinished {
+			t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
 		}
-		if victim.Status != types.StatusStringFailed || !strings.HasPrefix(aws.ToString(victim.Error), "ERROR: deadlock detected") {
-			t.Errorf("the victim is %s: %s", victim.Status, aws.ToString(victim.Error))
-		}
-		if other.Status != types.StatusStringFinished {
-			t.Errorf("the other is %s: %s", other.Status, aws.ToString(other.Error))
-		}
-		r.in(t, one, "ROLLBACK")
-	})
-}
-
-// TestConflict: a transaction whose snapshot is older than another's change of
-// the same row fails as Redshift's do.
-func TestConflict(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE c (n INTEGER)", "INSERT INTO c VALUES (0)")
-		id, _ := r.openSession(t, "BEGIN", 60)
-		r.in(t, id, "SELECT n FROM c") // takes the snapshot
-		r.must(t, "UPDATE c SET n = 1")
-		d := r.in(t, id, "UPDATE c SET n = 2")
-		if d.Status == types.StatusStringFinished {
-			d = r.in(t, id, "COMMIT")
-		}
-		if d.Status != types.StatusStringFailed || !strings.HasPrefix(aws.ToString(d.Error), "ERROR: 1023") {
-			t.Errorf("the older transaction is %s: %s", d.Status, aws.ToString(d.Error))
-		}
-		r.in(t, id, "ROLLBACK")
-		if got := fmt.Sprint(r.rows(t, "SELECT n FROM c")); got != "[[1]]" {
-			t.Errorf("the row is %s", got)
-		}
-	})
-}
-
-// TestDefineAtOnce: many that start together may all create what is missing.
-func TestDefineAtOnce(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		var ids []string
-		for range 8 {
-			out, err := r.BatchExecuteStatement(t.Context(), batch("CREATE TABLE IF NOT EXISTS a (n INTEGER)", "CREATE TABLE IF NOT EXISTS b (n INTEGER) SORTKEY(n)"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			ids = append(ids, *out.Id)
-		}
-		for _, id := range ids {
-			if d := r.await(t, id); d.Status != types.StatusStringFinished {
-				t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
-			}
-		}
-	})
+	}
 }

@@ -34,50 +34,48 @@ func (r *rig) openSession(t *testing.T, sql string, keepAlive int32) (string, *r
 	return aws.ToString(out.SessionId), r.await(t, *out.Id)
 }
 
-// TestSession: temporary tables and an open transaction live in the session.
-func TestSession(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE kept (n INTEGER)")
-		id, first := r.openSession(t, "CREATE TEMP TABLE mine (n INTEGER)", 60)
-		if id == "" || aws.ToString(first.SessionId) != id {
-			t.Fatalf("session %q, described as %q", id, aws.ToString(first.SessionId))
+// checkSession: temporary tables and an open transaction live in the session.
+func checkSession(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE kept (n INTEGER)")
+	id, first := r.openSession(t, "CREATE TEMP TABLE mine (n INTEGER)", 60)
+	if id == "" || aws.ToString(first.SessionId) != id {
+		t.Fatalf("session %q, described as %q", id, aws.ToString(first.SessionId))
+	}
+	for _, step := range []struct {
+		sql    string
+		status types.StatusString
+		result string
+	}{
+		{"INSERT INTO mine VALUES (1)", "FINISHED", ""},
+		{"BEGIN", "FINISHED", ""},
+		{"INSERT INTO kept SELECT n FROM mine", "FINISHED", ""},
+		{"SELECT n FROM kept", "FINISHED", "[[1]]"},
+		{"ROLLBACK", "FINISHED", ""},
+		{"SELECT COUNT(*) FROM kept", "FINISHED", "[[0]]"},
+		{"BEGIN", "FINISHED", ""},
+		{"SELECT * FROM nix", "FAILED", ""},
+		{"INSERT INTO kept VALUES (2)", "FAILED", ""}, // the transaction is aborted
+		{"COMMIT", "FINISHED", ""},                    // which ends it
+		{"INSERT INTO kept VALUES (3)", "FINISHED", ""},
+		{"SELECT n FROM kept", "FINISHED", "[[3]]"},
+		{"SELECT n FROM mine", "FINISHED", "[[1]]"},
+	} {
+		d := r.in(t, id, step.sql)
+		if d.Status != step.status {
+			t.Fatalf("%s: %s %s", step.sql, d.Status, aws.ToString(d.Error))
 		}
-		for _, step := range []struct {
-			sql    string
-			status types.StatusString
-			result string
-		}{
-			{"INSERT INTO mine VALUES (1)", "FINISHED", ""},
-			{"BEGIN", "FINISHED", ""},
-			{"INSERT INTO kept SELECT n FROM mine", "FINISHED", ""},
-			{"SELECT n FROM kept", "FINISHED", "[[1]]"},
-			{"ROLLBACK", "FINISHED", ""},
-			{"SELECT COUNT(*) FROM kept", "FINISHED", "[[0]]"},
-			{"BEGIN", "FINISHED", ""},
-			{"SELECT * FROM nix", "FAILED", ""},
-			{"INSERT INTO kept VALUES (2)", "FAILED", ""}, // the transaction is aborted
-			{"COMMIT", "FINISHED", ""},                    // which ends it
-			{"INSERT INTO kept VALUES (3)", "FINISHED", ""},
-			{"SELECT n FROM kept", "FINISHED", "[[3]]"},
-			{"SELECT n FROM mine", "FINISHED", "[[1]]"},
-		} {
-			d := r.in(t, id, step.sql)
-			if d.Status != step.status {
-				t.Fatalf("%s: %s %s", step.sql, d.Status, aws.ToString(d.Error))
-			}
-			if step.result != "" {
-				if got := fmt.Sprint(r.result(t, *d.Id)); got != step.result {
-					t.Errorf("%s: %s, want %s", step.sql, got, step.result)
-				}
-			}
-			if d.RedshiftPid != first.RedshiftPid {
-				t.Errorf("%s ran in process %d, the session's is %d", step.sql, d.RedshiftPid, first.RedshiftPid)
+		if step.result != "" {
+			if got := fmt.Sprint(r.result(t, *d.Id)); got != step.result {
+				t.Errorf("%s: %s, want %s", step.sql, got, step.result)
 			}
 		}
-		if got := r.rows(t, "SELECT n FROM kept"); fmt.Sprint(got) != "[[3]]" {
-			t.Errorf("outside the session: %v", got)
+		if d.RedshiftPid != first.RedshiftPid {
+			t.Errorf("%s ran in process %d, the session's is %d", step.sql, d.RedshiftPid, first.RedshiftPid)
 		}
-	})
+	}
+	if got := r.rows(t, "SELECT n FROM kept"); fmt.Sprint(got) != "[[3]]" {
+		t.Errorf("outside the session: %v", got)
+	}
 }
 
 // TestSessionEnds: a session that is gone, never was, or is busy.
@@ -112,25 +110,23 @@ func TestSessionEnds(t *testing.T) {
 	}
 }
 
-// TestSessionHoldsLocks: a lock lasts until the session's transaction ends.
-func TestSessionHoldsLocks(t *testing.T) {
-	onBoth(t, func(t *testing.T, r *rig) {
-		r.must(t, "CREATE TABLE l (n INTEGER)")
-		id, _ := r.openSession(t, "BEGIN", 60)
-		if d := r.in(t, id, "LOCK l"); d.Status != types.StatusStringFinished {
-			t.Fatal(*d.Error)
-		}
-		waiting := r.submit(t, "INSERT INTO l VALUES (1)")
-		r.await(t, waiting, types.StatusStringStarted)
-		if d := r.in(t, id, "INSERT INTO l VALUES (0)"); d.Status != types.StatusStringFinished {
-			t.Fatal(*d.Error)
-		}
-		if d := r.await(t, waiting, types.StatusStringStarted, types.StatusStringFinished); d.Status != types.StatusStringStarted {
-			t.Error("a writer did not wait for LOCK")
-		}
-		r.in(t, id, "COMMIT")
-		if d := r.await(t, waiting); d.Status != types.StatusStringFinished {
-			t.Errorf("the writer that waited: %s", aws.ToString(d.Error))
-		}
-	})
+// checkSessionHoldsLocks: a lock lasts until the session's transaction ends.
+func checkSessionHoldsLocks(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE l (n INTEGER)")
+	id, _ := r.openSession(t, "BEGIN", 60)
+	if d := r.in(t, id, "LOCK l"); d.Status != types.StatusStringFinished {
+		t.Fatal(*d.Error)
+	}
+	waiting := r.submit(t, "INSERT INTO l VALUES (1)")
+	r.await(t, waiting, types.StatusStringStarted)
+	if d := r.in(t, id, "INSERT INTO l VALUES (0)"); d.Status != types.StatusStringFinished {
+		t.Fatal(*d.Error)
+	}
+	if d := r.await(t, waiting, types.StatusStringStarted, types.StatusStringFinished); d.Status != types.StatusStringStarted {
+		t.Error("a writer did not wait for LOCK")
+	}
+	r.in(t, id, "COMMIT")
+	if d := r.await(t, waiting); d.Status != types.StatusStringFinished {
+		t.Errorf("the writer that waited: %s", aws.ToString(d.Error))
+	}
 }

@@ -258,7 +258,8 @@ var (
 	unavailableText = regexp.MustCompile(`(?i)^\s*fatal:|connection|could not connect|unable to connect|paused|maintenance` +
 		`|shut(ting)? ?down|resiz|read-only mode|starting up|recovery mode|restart|out of memory|insufficient memory` +
 		`|disk full|no space left|cancel|time(d)? ?out`)
-	deniedText = regexp.MustCompile(`(?i)permission denied|must be owner|not authorized|password authentication failed`)
+	deniedText  = regexp.MustCompile(`(?i)permission denied|must be owner|not authorized|password authentication failed`)
+	noTableText = regexp.MustCompile(`(?i)\brelation "" does not exist`)
 )
 
 // statementKind tells what the text of a failed statement means, or nil where
@@ -270,6 +271,8 @@ func statementKind(message string) error {
 		return warehouse.ErrConflict
 	case deniedText.MatchString(plain):
 		return warehouse.ErrDenied
+	case noTableText.MatchString(plain):
+		return warehouse.ErrNoTable
 	case unavailableText.MatchString(plain):
 		return warehouse.ErrUnavailable
 	}

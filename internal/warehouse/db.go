@@ -20,6 +20,8 @@ var (
 	ErrUnavailable = errors.New("warehouse: unavailable")
 	// ErrDenied: the caller may not do this; see the wrapped error.
 	ErrDenied = errors.New("warehouse: access denied")
+	// ErrNoTable: a table that the statement names is not there.
+	ErrNoTable = errors.New("warehouse: no such table")
 )
 
 // DB runs SQL in the warehouse.
@@ -57,10 +59,14 @@ type StatementError struct {
 }
 
 func (e *StatementError) Error() string {
+	text := e.Message
 	if e.Index >= 0 {
-		return fmt.Sprintf("statement %d: %s", e.Index+1, e.Message)
+		text = fmt.Sprintf("statement %d: %s", e.Index+1, text)
 	}
-	return e.Message
+	if errors.Is(e.Kind, ErrNoTable) {
+		text += "; create the tables with: analytics-worker schema --apply"
+	}
+	return text
 }
 
 // Unwrap gives the kind, so that errors.Is(err, ErrConflict) works.

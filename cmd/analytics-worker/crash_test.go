@@ -1,0 +1,155 @@
+package main
+
+import (
+	"math/rand/v2"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+)
+
+const (
+	crashOrders = 5000
+	crashKills  = 10
+	drainLimit  = 30 * time.Second // promised to whoever stops the service
+)
+
+// Orders flow while the worker is killed ten times, each time at another moment
+// of its life: while it starts, claims, reads, stores letters, loads.
+func TestG1_G2_KilledAtRandomMoments(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "4", "--count", "0", "--file", "/dev/null")
+	flow := start(t, m.env, "analytics-worker", "publish", "--count", strconv.Itoa(crashOrders), "--rate", "900", "--bad", "0.03", "--seed", "11")
+	rng := rand.New(rand.NewPCG(2026, 11))
+	for range crashKills {
+		w := m.worker("BATCH_SIZE=50")
+		w.await(`"msg":"starting"`)
+		moment := time.NewTimer(time.Duration(rng.Int64N(int64(900 * time.Millisecond))))
+		select {
+		case <-moment.C:
+		case <-w.done:
+			t.Fatalf("the worker ended by itself: %s", w.output())
+		}
+		w.kill()
+	}
+	if status := flow.exit(patience); status != 0 {
+		t.Fatalf("publish ended with status %d: %s", status, flow.output())
+	}
+	before := m.verify()
+	if !before.OK {
+		t.Fatalf("after the kills the warehouse differs from the stream: %+v", before)
+	}
+	w := m.worker("BATCH_SIZE=1000")
+	r := m.settled(crashOrders)
+	w.signal(syscall.SIGTERM)
+	if status := w.exit(drainLimit); status != 0 {
+		t.Errorf("status %d after SIGTERM", status)
+	}
+	if r.Rejected == 0 || r.Letters != r.Rejected {
+		t.Errorf("%d records were rejected and %d dead letters are there; there must be some, and as many", r.Rejected, r.Letters)
+	}
+	t.Logf("settled under fire: %d of %d records", before.Records, crashOrders)
+	if before.Records == 0 || before.Records == crashOrders {
+		t.Errorf("%d records were settled by the workers that were killed: this run proves little", before.Records)
+	}
+}
+
+// Everything that the worker had read when SIGTERM came is in the warehouse when
+// it has ended. Nothing is loaded before that: the batch and the wait are too large.
+func TestG1_SIGTERMDrains(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "4", "--count", "2000", "--bad", "0.05", "--seed", "12")
+	addr := freeAddr(t)
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", "HTTP_ADDR="+addr)
+	m.await("all is read", func() (bool, error) {
+		s, err := m.status(addr)
+		return err == nil && s.Read == 2000, nil // until it listens, asking fails
+	})
+	if r := m.verify(); r.Records != 0 {
+		t.Fatalf("%d records are settled before the end: the test shows nothing", r.Records)
+	}
+	w.signal(syscall.SIGTERM)
+	if status := w.exit(drainLimit); status != 0 {
+		t.Errorf("status %d, want 0", status)
+	}
+	if r := m.verify(); !r.OK || r.Records != 2000 {
+		t.Errorf("after the drain %+v, want all of 2000 records settled", r)
+	}
+}
+
+// A drain that cannot go on is cut short by the second signal, and costs nothing
+// but the work: a restart loads it.
+func TestG1_SecondSignalExitsAtOnce(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "2", "--count", "300", "--seed", "13")
+	addr := freeAddr(t)
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", "HTTP_ADDR="+addr)
+	m.await("all is read", func() (bool, error) {
+		s, err := m.status(addr)
+		return err == nil && s.Read == 300, nil
+	})
+	m.faults(paused)
+	w.signal(syscall.SIGTERM)
+	w.await("stopping: loading what was read")
+	asked := time.Now()
+	w.signal(syscall.SIGINT)
+	if status := w.exit(drainLimit); status != exitError {
+		t.Errorf("status %d, want %d", status, exitError)
+	}
+	if took := time.Since(asked); took > 5*time.Second {
+		t.Errorf("the second signal took %v", took)
+	}
+	w.await("second signal: exiting at once")
+	m.faults(`[]`)
+	again := m.worker()
+	m.settled(300)
+	again.signal(syscall.SIGTERM)
+	if status := again.exit(drainLimit); status != 0 {
+		t.Errorf("status %d after the restart", status)
+	}
+}
+
+// A warehouse that is paused at the start is waited for.
+func TestG9_StartsWhileTheWarehouseIsPaused(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "2", "--count", "300", "--seed", "14")
+	m.faults(paused)
+	addr := freeAddr(t)
+	w := m.worker("HTTP_ADDR=" + addr)
+	m.await("the worker lives", func() (bool, error) {
+		_, err := m.status(addr)
+		return err == nil, nil
+	})
+	w.await(`"msg":"lease taken"`)
+	m.faults(`[]`)
+	m.settled(300)
+	w.signal(syscall.SIGTERM)
+	if status := w.exit(drainLimit); status != 0 {
+		t.Errorf("status %d, want 0", status)
+	}
+}
+
+// A worker that comes before its stream and its tables says what to do, and goes
+// on by itself once it is done.
+func TestStartsBeforeStreamAndTables(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	w := m.worker()
+	w.await("order-events", "check KINESIS_STREAM_NAME and AWS_REGION")
+	m.must("publish", "--create", "2", "--count", "200", "--seed", "15")
+	w.await(`relation \"`, "analytics-worker schema --apply")
+	m.must("schema", "--apply")
+	m.settled(200)
+	w.signal(syscall.SIGTERM)
+	if status := w.exit(drainLimit); status != 0 {
+		t.Errorf("status %d, want 0", status)
+	}
+}

@@ -1,0 +1,279 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/admin"
+	"github.com/cloudcafe/analytics-worker/internal/simulation"
+	"github.com/cloudcafe/analytics-worker/internal/verify"
+)
+
+// machine is a local AWS in a process of its own, and what is needed to run
+// programs of ours against it.
+type machine struct {
+	t    *testing.T
+	url  string
+	env  []string
+	http *http.Client
+}
+
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	local := start(t, nil, "localaws")
+	m := &machine{t: t, http: &http.Client{Timeout: patience}}
+	m.url = local.await("http://")
+	m.env = sessionEnvironment(m.url, filepath.Join(t.TempDir(), "dead-letters"))
+	// With a lease table, a restart after kill -9 waits until the dead worker's
+	// leases have run out. That is tested where leases are.
+	m.env = append(m.env, "LEASE_TABLE=none")
+	t.Cleanup(m.http.CloseIdleConnections)
+	return m
+}
+
+// run runs the program to its end and returns what it printed.
+func (m *machine) run(args ...string) (stdout string, status int) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "analytics-worker", args...)
+	cmd.Env = append(os.Environ(), m.env...)
+	var out, errs bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	err := cmd.Run()
+	if err != nil && !errors.As(err, new(*exec.ExitError)) {
+		m.t.Fatal(err)
+	}
+	if errs.Len() > 0 {
+		m.t.Logf("analytics-worker %s: %s", strings.Join(args, " "), errs.String())
+	}
+	return out.String(), cmd.ProcessState.ExitCode()
+}
+
+// must runs the program and wants status 0.
+func (m *machine) must(args ...string) string {
+	m.t.Helper()
+	out, status := m.run(args...)
+	if status != 0 {
+		m.t.Fatalf("analytics-worker %s: status %d: %s", strings.Join(args, " "), status, out)
+	}
+	return out
+}
+
+// worker starts a worker with settings beside the machine's.
+func (m *machine) worker(settings ...string) *process {
+	m.t.Helper()
+	return start(m.t, append(m.env, settings...), "analytics-worker")
+}
+
+// faults sets the faults of the local AWS in place of those before.
+func (m *machine) faults(text string) {
+	m.t.Helper()
+	request, err := http.NewRequest(http.MethodPut, m.url+"/_localaws/faults", strings.NewReader(text))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	response, err := m.http.Do(request)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if body, _ := io.ReadAll(response.Body); response.StatusCode/100 != 2 {
+		m.t.Fatalf("faults: %s: %s", response.Status, body)
+	}
+}
+
+const paused = `[{"service":"redshift-data","fault":"paused"}]`
+
+// verify asks the program whether stream and warehouse agree.
+func (m *machine) verify() verify.Report {
+	m.t.Helper()
+	out, _ := m.run("verify", "--format", "json")
+	var r verify.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		m.t.Fatalf("verify: %v: %s", err, out)
+	}
+	return r
+}
+
+// settled waits until as many records are loaded or rejected, and wants stream
+// and warehouse to agree then.
+func (m *machine) settled(records int64) verify.Report {
+	m.t.Helper()
+	var r verify.Report
+	m.await(fmt.Sprintf("%d records are settled", records), func() (bool, error) {
+		r = m.verify()
+		return r.Records == records, nil
+	})
+	if !r.OK {
+		m.t.Fatalf("the warehouse differs from the stream: %+v", r)
+	}
+	return r
+}
+
+func (m *machine) await(what string, done func() (bool, error)) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := simulation.Await(ctx, what, done); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
+// status reads a worker's own page.
+func (m *machine) status(addr string) (s admin.Status, err error) {
+	response, err := m.http.Get("http://" + addr + "/status")
+	if err != nil {
+		return s, err
+	}
+	defer response.Body.Close()
+	return s, json.NewDecoder(response.Body).Decode(&s)
+}
+
+// freeAddr is an address that nothing listens on now.
+func freeAddr(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+// process is a process under way. Its output is kept; it is killed at the end of
+// the test at the latest.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	done chan struct{} // closed once it has ended and all output is in
+	err  error         // of Wait
+
+	mu    sync.Mutex // guards lines and grown
+	lines []string
+	grown chan struct{} // closed at the next line
+}
+
+func start(t *testing.T, env []string, name string, args ...string) *process {
+	t.Helper()
+	p := &process{t: t, cmd: exec.Command(name, args...), done: make(chan struct{}), grown: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), env...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+	go func() {
+		defer close(p.done)
+		lines := bufio.NewScanner(r)
+		lines.Buffer(nil, 1<<20)
+		for lines.Scan() {
+			p.add(lines.Text())
+		}
+		_ = r.Close()
+		p.err = p.cmd.Wait()
+	}()
+	t.Cleanup(func() {
+		p.kill()
+		if t.Failed() {
+			t.Logf("%s %d said:\n%s", name, p.cmd.Process.Pid, p.output())
+		}
+	})
+	return p
+}
+
+func (p *process) add(line string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lines = append(p.lines, line)
+	close(p.grown)
+	p.grown = make(chan struct{})
+}
+
+func (p *process) output() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return strings.Join(p.lines, "\n")
+}
+
+// await waits for a line that holds all of the texts, and returns it.
+func (p *process) await(texts ...string) string {
+	p.t.Helper()
+	timeout := time.NewTimer(patience)
+	defer timeout.Stop()
+	for seen := 0; ; {
+		p.mu.Lock()
+		lines, grown := p.lines[seen:], p.grown
+		p.mu.Unlock()
+		for _, line := range lines {
+			if holdsAll(line, texts) {
+				return line
+			}
+		}
+		seen += len(lines)
+		select {
+		case <-grown:
+		case <-p.done:
+			p.t.Fatalf("the process ended before it said %q", texts)
+		case <-timeout.C:
+			p.t.Fatalf("waited in vain for a line that says %q", texts)
+		}
+	}
+}
+
+func holdsAll(line string, texts []string) bool {
+	for _, text := range texts {
+		if !strings.Contains(line, text) {
+			return false
+		}
+	}
+	return true
+}
+
+func (p *process) signal(s os.Signal) {
+	p.t.Helper()
+	if err := p.cmd.Process.Signal(s); err != nil {
+		p.t.Fatalf("signal %v: %v", s, err)
+	}
+}
+
+// kill is kill -9. A process that has ended stays ended.
+func (p *process) kill() {
+	_ = p.cmd.Process.Kill()
+	<-p.done
+}
+
+// exit waits for the process's own end, within the limit, and returns its status.
+func (p *process) exit(limit time.Duration) int {
+	p.t.Helper()
+	timeout := time.NewTimer(limit)
+	defer timeout.Stop()
+	select {
+	case <-p.done:
+	case <-timeout.C:
+		p.t.Fatalf("the process did not end within %v", limit)
+	}
+	if status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
+		p.t.Fatalf("the process ended by %v", status.Signal())
+	}
+	return p.cmd.ProcessState.ExitCode()
+}

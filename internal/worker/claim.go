@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -51,7 +52,11 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 	for i, r := range requests {
 		claims[i] = r.claim
 	}
+	w.writes.began(time.Now())
 	claimed, err := w.cfg.Warehouse.Claim(ctx, w.cfg.Stream, claims)
+	if ctx.Err() == nil {
+		w.writes.ended(err)
+	}
 	if err != nil {
 		w.cfg.Metrics.WriteErrors.Add(1)
 		w.errs.tell("claiming shards in the warehouse failed; it is tried again", err, "shards", len(claims))

@@ -207,7 +207,6 @@ func (w *Worker) load(ctx context.Context, l *load) {
 		if ctx.Err() != nil {
 			break
 		}
-		w.cfg.Metrics.WriteErrors.Add(1)
 		if w.dataAtFault(err) && attempt >= refusalsBeforeSplit {
 			w.split(ctx, l, err)
 			return
@@ -228,14 +227,20 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 	for s, letters := range l.letters {
 		from, _ := w.queue.position(s)
 		if err := w.cfg.Letters.Put(ctx, from, letters); err != nil {
+			w.cfg.Metrics.WorkerErrors.Add(1)
 			return fmt.Errorf("store %d rejected records of shard %s: %w", len(letters), s.term.Shard.ID, err)
 		}
 	}
 	started := time.Now()
+	w.writes.began(started)
 	stopWaiting := w.watch(ctx, started, len(l.batch.Rows))
 	outcomes, err := w.cfg.Warehouse.Load(ctx, l.batch)
 	stopWaiting()
+	if ctx.Err() == nil {
+		w.writes.ended(err)
+	}
 	if err != nil {
+		w.cfg.Metrics.WriteErrors.Add(1)
 		return err
 	}
 	w.pace.succeeded()
@@ -312,6 +317,9 @@ func (w *Worker) count(l *load, outcomes []warehouse.Outcome, moved map[*shard]m
 	for s, letters := range l.letters {
 		if _, in := moved[s]; in {
 			rejected += len(letters)
+			for _, l := range letters {
+				m.RejectedBy.Add(l.Reason, 1)
+			}
 		}
 	}
 	written := records - rejected

@@ -84,7 +84,7 @@ func (q *queue) add(c *chunk, behind time.Duration, caughtUp time.Time) {
 	if s.gone {
 		return
 	}
-	s.behind = behind
+	s.behind, s.readAt = behind, time.Now()
 	s.caughtUp = caughtUp
 	if len(c.records) == 0 && !c.ends {
 		return

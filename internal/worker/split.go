@@ -63,7 +63,6 @@ func (w *Worker) judge(ctx context.Context, l *load, cause error) {
 		if err == nil || ctx.Err() != nil {
 			return
 		}
-		w.cfg.Metrics.WriteErrors.Add(1)
 		if !w.dataAtFault(err) {
 			w.again(ctx, l)
 			return

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
@@ -17,6 +18,14 @@ type Status struct {
 	HeldBytes  int64         // memory that they take
 	LimitBytes int64
 	Behind     time.Duration // of the shard that is furthest behind
+	Writes     WriteStatus
+}
+
+// WriteStatus is how the warehouse took the worker's loads and claims.
+type WriteStatus struct {
+	Waiting     time.Time // since when it is waited for; zero = nothing is under way
+	LastSuccess time.Time // zero = none yet
+	Failing     error     // of the last one; nil = it succeeded, or there was none
 }
 
 // ShardStatus is one owned shard.
@@ -25,7 +34,7 @@ type ShardStatus struct {
 	Term         int64
 	Position     stream.Position // committed
 	ArrivedUntil time.Time       // all records that arrived before it are queryable; zero = not known
-	Behind       time.Duration   // of the last read
+	Behind       time.Duration   // as last read; it grows with the clock once the next read is overdue
 	Waiting      int             // records read and not yet loaded
 	Ended        bool            // read to its end
 }
@@ -35,17 +44,61 @@ func (w *Worker) Status() Status {
 	shards := w.owned()
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()
-	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit}
+	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Writes: w.writes.status()}
+	now := time.Now()
 	for _, s := range shards {
 		out.Shards = append(out.Shards, ShardStatus{
 			ID: s.term.Shard.ID, Term: s.term.N, Position: s.committed, ArrivedUntil: s.arrivedUntil,
-			Behind: s.behind, Waiting: s.waiting, Ended: s.ended,
+			Behind: w.behind(s, now), Waiting: s.waiting, Ended: s.ended,
 		})
 		out.Waiting += s.waiting
-		out.Behind = max(out.Behind, s.behind)
+		out.Behind = max(out.Behind, w.behind(s, now))
 	}
 	slices.SortFunc(out.Shards, func(a, b ShardStatus) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+// overdue is by how much a read may be late before it counts as missing: a turn
+// of the shards that share the memory for reads, and a try or two.
+const overdue = 10 * time.Second
+
+// behind is how far the shard's reading is behind: what the last read said and,
+// when reads fail or wait for the warehouse, the time since then. Without it a
+// worker that reads nothing would for ever be as far behind as it last was. The
+// caller holds queue.mu.
+func (w *Worker) behind(s *shard, now time.Time) time.Duration {
+	since := now.Sub(s.readAt)
+	if s.ended || since <= w.cfg.PollInterval+overdue {
+		return s.behind
+	}
+	return s.behind + since
+}
+
+// writes notes how loads and claims end, for Status.
+type writes struct {
+	mu  sync.Mutex // guards now
+	now WriteStatus
+}
+
+func (w *writes) began(at time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now.Waiting = at
+}
+
+func (w *writes) ended(err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now.Waiting, w.now.Failing = time.Time{}, err
+	if err == nil {
+		w.now.LastSuccess = time.Now()
+	}
+}
+
+func (w *writes) status() WriteStatus {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.now
 }
 
 // progress logs now and then how loading goes.

@@ -76,6 +76,7 @@ type Worker struct {
 	pace   pace
 	done   chan struct{} // closed when Run has returned
 	errs   *errorLog
+	writes writes
 
 	mu     sync.Mutex // guards shards
 	shards map[string]*shard
@@ -109,6 +110,7 @@ type shard struct {
 	arrivedUntil time.Time // as committed
 	caughtUp     time.Time // all that arrived before it has been read and queued; zero = not known
 	behind       time.Duration
+	readAt       time.Time // of the read that said so, or when reading began
 	waiting      int  // records queued or being loaded
 	ended        bool // the end of the shard is queued
 	gone         bool // Own has returned: nothing of the shard may be loaded any more
@@ -137,7 +139,7 @@ func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 	if claimed.Position.Sequence == stream.ShardEnd {
 		return lease.ErrEnded
 	}
-	s := &shard{term: term, stop: stop, committed: claimed.Position, arrivedUntil: claimed.ArrivedUntil}
+	s := &shard{term: term, stop: stop, committed: claimed.Position, arrivedUntil: claimed.ArrivedUntil, readAt: time.Now()}
 	w.register(s)
 	defer w.retire(s)
 	w.log.Info("reading shard", "shard", term.Shard.ID, "term", term.N, "position", claimed.Position.String())

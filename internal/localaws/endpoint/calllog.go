@@ -17,8 +17,8 @@ type Call struct {
 	Time       time.Time  `json:"time"`
 	Service    string     `json:"service"`
 	Operation  string     `json:"operation"`
-	Status     int        `json:"status"` // 0: the connection was reset instead
-	DurationMS float64    `json:"duration_ms"`
+	Status     int        `json:"status"`          // 0: the connection was reset instead
+	DurationMS float64    `json:"duration_ms"`     // until the answer began
 	Fault      fault.Kind `json:"fault,omitempty"` // that struck it
 	Error      string     `json:"error,omitempty"` // the start of an error reply
 	Summary    string     `json:"summary,omitempty"`

@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -108,31 +109,57 @@ func (e *Endpoint) Serve(ctx context.Context, listener net.Listener) error {
 
 // call answers one call of an AWS service.
 func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
-	start := time.Now()
 	id := newRequestID()
 	w.Header().Set("X-Amzn-Requestid", id)
+	entry := Call{Time: time.Now().UTC(), RequestID: id, Service: "unknown"}
+	r = wire.WithNote(r, &entry.Summary)
 	body, bad := readBody(w, r)
 	to := &reply{ResponseWriter: w, ctx: r.Context()}
 	if len(body) > 0 {
 		to.notBefore = time.Now().Add(settle)
 	}
-	var note string
-	r = wire.WithNote(r, &note)
-	entry := Call{Time: start.UTC(), RequestID: id}
+	logged := false
+	to.starts = func() { // once, before the client sees anything of the answer
+		if logged {
+			return
+		}
+		logged = true
+		entry.Status, entry.Error = to.status, string(to.head)
+		entry.DurationMS = float64(time.Since(entry.Time).Microseconds()) / 1000
+		e.calls.add(entry)
+		e.log.Debug("call", "service", entry.Service, "operation", entry.Operation, "status", entry.Status,
+			"ms", entry.DurationMS, "fault", entry.Fault, "summary", entry.Summary)
+	}
+	defer to.starts() // for an answer without a body
 	if bad != nil {
-		entry.Service, entry.Operation = "unknown", ""
 		refuseUnknown(to, r, bad)
 	} else {
-		e.dispatch(to, r, body, &entry)
+		e.survive(to, r, func() { e.dispatch(to, r, body, &entry) })
 	}
-	entry.Status, entry.Error, entry.Summary = to.status, string(to.head), note
-	entry.DurationMS = float64(time.Since(start).Microseconds()) / 1000
-	e.calls.add(entry)
-	e.log.Debug("call", "service", entry.Service, "operation", entry.Operation, "status", entry.Status,
-		"ms", entry.DurationMS, "fault", entry.Fault, "summary", note)
 	if to.hangUp {
+		to.starts()
 		hangUp(w)
 	}
+}
+
+// survive makes an internal error of a panic: a mistake of ours in one call
+// must not take the connection, or the reason, with it.
+func (e *Endpoint) survive(w *reply, r *http.Request, serve func()) {
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		if p == http.ErrAbortHandler {
+			panic(http.ErrAbortHandler)
+		}
+		e.log.Error("a call failed inside the local AWS; please report it", "path", r.URL.Path,
+			"target", r.Header.Get("X-Amz-Target"), "panic", p, "stack", string(debug.Stack()))
+		if w.status == 0 {
+			refuseUnknown(w, r, wire.Internal("The local AWS failed; its log says where."))
+		}
+	}()
+	serve()
 }
 
 // dispatch finds the service of the call and lets it answer, unless a fault
@@ -140,7 +167,7 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
 func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call) {
 	service, operation := e.match(r, body)
 	if service == nil {
-		entry.Service, entry.Operation = "unknown", r.Header.Get("X-Amz-Target")
+		entry.Operation = r.Header.Get("X-Amz-Target")
 		refuseUnknown(w, r, wire.Errorf("UnknownOperationException", "The local AWS serves no operation like this one; GET %s lists what it serves.", adminPath))
 		return
 	}
@@ -279,6 +306,7 @@ type reply struct {
 	http.ResponseWriter
 	ctx       context.Context
 	notBefore time.Time // when the answer may start; see settle
+	starts    func()    // is called before anything of the answer leaves
 	status    int
 	head      []byte // the start of an error's body
 	hangUp    bool   // reset the connection instead of answering
@@ -287,7 +315,8 @@ type reply struct {
 // Unwrap serves http.ResponseController.
 func (w *reply) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-// WriteHeader starts the answer.
+// WriteHeader takes the status. It leaves with the first byte of the body, or at
+// the end: the log of calls shows how the body of an error begins.
 func (w *reply) WriteHeader(status int) {
 	if status < http.StatusOK { // "100 Continue" and the like
 		w.ResponseWriter.WriteHeader(status)
@@ -300,7 +329,7 @@ func (w *reply) WriteHeader(status int) {
 	if d := time.Until(w.notBefore); d > 0 && !w.hangUp {
 		wait(w.ctx, d)
 	}
-	w.ResponseWriter.WriteHeader(status)
+	w.ResponseWriter.WriteHeader(status) // net/http keeps it back until the first Write
 }
 
 const headBytes = 300
@@ -310,9 +339,10 @@ func (w *reply) Write(b []byte) (int, error) {
 	if w.status == 0 {
 		w.WriteHeader(http.StatusOK)
 	}
-	if w.status >= http.StatusBadRequest && len(w.head) < headBytes {
-		w.head = append(w.head, b[:min(len(b), headBytes-len(w.head))]...)
+	if w.status >= http.StatusBadRequest && len(w.head) == 0 {
+		w.head = append(w.head, b[:min(len(b), headBytes)]...)
 	}
+	w.starts()
 	return w.ResponseWriter.Write(b)
 }
 

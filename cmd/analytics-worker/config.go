@@ -37,6 +37,7 @@ type config struct {
 	MemoryLimit     int64 // bytes
 	MetricsInterval time.Duration
 	HTTPAddr        string
+	HTTPAddrSet     bool // not left at its default
 }
 
 // setting is one environment variable: its name, what it is when unset, what it
@@ -64,7 +65,7 @@ func settings() []setting {
 		{"STAGING_URL", "", "s3://bucket/prefix for COPY, the way for volume; empty = load by INSERT", parseStaging},
 		{"COPY_IAM_ROLE", "", "ARN of the role that Redshift reads STAGING_URL with; empty = the cluster's default role", parseRole},
 		{"DEAD_LETTER_URL", "file://dead-letters", "s3://bucket/prefix or file:///folder for rejected records", parseDeadLetters},
-		{"LEASE_TABLE", "analytics-worker", "DynamoDB table that the workers of a stream share (KCL's layout); \"none\" = this is the only worker", required(func(c *config) *string { return &c.LeaseTable })},
+		{"LEASE_TABLE", "", "DynamoDB table that the workers of a stream share (KCL's layout), made if it is not there; empty = analytics-worker- and the stream's name; \"none\" = this is the only worker", parseLeaseTable},
 		{"MEMORY_LIMIT", "256MiB", "memory of the process that it keeps to, 64MiB and up", parseMemory},
 		{"METRICS_INTERVAL", "60", "seconds between publications of metrics; 0 = none", duration(func(c *config) *time.Duration { return &c.MetricsInterval }, 0, time.Hour)},
 		{"HTTP_ADDR", "127.0.0.1:8080", "address of health checks, metrics and the dashboard; empty = off", parseHTTPAddr},
@@ -85,6 +86,7 @@ func loadConfig(lookup func(string) (string, bool)) (config, error) {
 			wrong = append(wrong, fmt.Errorf("%s=%s: %w", s.name, strconv.Quote(value), err))
 		}
 	}
+	_, c.HTTPAddrSet = lookup("HTTP_ADDR")
 	if c.Redshift.Workgroup != "" {
 		if _, both := lookup("REDSHIFT_CLUSTER_ID"); both && c.Redshift.ClusterID != "" {
 			wrong = append(wrong, errors.New("REDSHIFT_CLUSTER_ID and REDSHIFT_WORKGROUP are both set: keep the one that is the warehouse"))
@@ -219,6 +221,17 @@ func checkURL(s string, schemes ...string) error {
 // worker was started.
 func filePath(fileURL string) string {
 	return filepath.FromSlash(strings.TrimPrefix(fileURL, "file://"))
+}
+
+// tableName is DynamoDB's own rule: 3 to 255 of these characters.
+var tableName = regexp.MustCompile(`^[a-zA-Z0-9_.-]{3,255}$`)
+
+func parseLeaseTable(c *config, s string) error {
+	if s != "" && !tableName.MatchString(s) {
+		return errors.New("not a table name: 3 to 255 letters, digits, '_', '-', '.'")
+	}
+	c.LeaseTable = s
+	return nil
 }
 
 func parseRole(c *config, s string) error {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -43,7 +42,7 @@ func (a *app) serve(ctx context.Context) error {
 		return err
 	}
 	log.Info("starting", "version", buildVersion(), "stream", c.Stream, "worker", s.name,
-		"warehouse", c.warehouseName(), "fill", c.fillName(), "dead_letters", c.DeadLetterURL, "memory_limit", c.MemoryLimit)
+		"warehouse", c.warehouseName(), "fill", c.fillName(), "dead_letters", c.DeadLetterURL, "http", s.address(), "memory_limit", c.MemoryLimit)
 	return s.run(ctx, log)
 }
 
@@ -121,9 +120,13 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 	if err != nil {
 		return nil, err
 	}
-	name := workerName()
-	s := &service{name: name, metrics: new(metrics.Metrics)}
+	who := newIdentity(c)
+	s := &service{name: who.name, metrics: new(metrics.Metrics)}
 	db := warehouse.New(account.Redshift(c.Redshift), fill)
+	table, err := c.leaseTable(ctx, account, db)
+	if err != nil {
+		return nil, err
+	}
 	s.worker = worker.New(worker.Config{
 		Stream:    source.Name(),
 		Open:      func(sh stream.Shard, at stream.Position) worker.Reader { return source.Reader(sh, at) },
@@ -143,12 +146,13 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 	})
 	started := time.Now()
 	s.holder, err = lease.New(lease.Config{
-		Table:   lease.NewMemory(),
-		Shards:  source.Shards,
-		Self:    name,
-		Initial: func(sh stream.Shard) stream.Position { return c.Initial.of(sh, started) },
-		Own:     s.worker.Own,
-		Log:     log,
+		Table:       table,
+		Shards:      source.Shards,
+		Self:        who.name,
+		Predecessor: who.predecessor,
+		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, started) },
+		Own:         s.worker.Own,
+		Log:         log,
 	})
 	if err != nil {
 		return nil, err
@@ -156,11 +160,23 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 	return s, s.openHTTP(c)
 }
 
+// address is where the pages are served.
+func (s *service) address() string {
+	if s.listen == nil {
+		return "off"
+	}
+	return s.listen.Addr().String()
+}
+
 func (s *service) openHTTP(c config) (err error) {
 	if c.HTTPAddr == "" {
 		return nil
 	}
-	if s.listen, err = net.Listen("tcp", c.HTTPAddr); err != nil {
+	s.listen, err = net.Listen("tcp", c.HTTPAddr)
+	if err != nil && !c.HTTPAddrSet { // a second worker on the machine is no mistake
+		s.listen, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
 		return fmt.Errorf("HTTP_ADDR: %w; choose another address, or set it empty to do without", err)
 	}
 	s.pages = admin.Handler(admin.Config{
@@ -209,13 +225,4 @@ func (c config) fillName() string {
 		return "INSERT"
 	}
 	return "COPY from " + c.StagingURL
-}
-
-// workerName tells workers apart, also those that share a host, over restarts.
-func workerName() string {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown-host"
-	}
-	return fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])
 }

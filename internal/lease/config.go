@@ -46,9 +46,13 @@ type Config struct {
 	// Self names this process, and must be used by no other one, not even by an
 	// earlier one on the same machine: a row that carries it is taken for ours.
 	Self string
-	TTL  time.Duration // an owner that has not renewed for so long has lost the lease; default 10 s, the same for all workers
-	Scan time.Duration // how often the table is read; default TTL/10, at most 1 s
-	Sync time.Duration // how often the shards are listed; default 30 s
+	// Predecessor is the Self of a process that is known to have ended, such as
+	// the one that this one replaces on its machine; may be empty. Its leases are
+	// free at once.
+	Predecessor string
+	TTL         time.Duration // an owner that has not renewed for so long has lost the lease; default 10 s, the same for all workers
+	Scan        time.Duration // how often the table is read; default TTL/10, at most 1 s
+	Sync        time.Duration // how often the shards are listed; default 30 s
 	// Initial is the position at which a shard starts that has no past in the
 	// table. The zero Position stands for its oldest record.
 	Initial func(stream.Shard) stream.Position

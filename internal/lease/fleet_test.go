@@ -27,6 +27,8 @@ type fleet struct {
 	latency time.Duration // of a call to the table
 	linger  time.Duration // how long an Own takes to return
 
+	predecessor string // of the workers that are started next
+
 	mu     sync.Mutex // guards what follows
 	shards []stream.Shard
 	full   map[string]bool // shards that Own reads to their end
@@ -110,7 +112,7 @@ func (f *fleet) start(name string) *worker { return f.startWith(name, nil) }
 func (f *fleet) startWith(name string, hook lease.Hook) *worker {
 	w := &worker{f: f, name: name, done: make(chan struct{}), hook: hook, reasons: map[string]string{}}
 	h, err := lease.New(lease.Config{
-		Table: lease.Via(f.table, w.call), Shards: f.list, Self: name, TTL: ttl,
+		Table: lease.Via(f.table, w.call), Shards: f.list, Self: name, Predecessor: f.predecessor, TTL: ttl,
 		Initial: func(stream.Shard) stream.Position { return f.initial },
 		Own:     w.own, Log: slog.New(w),
 	})

@@ -45,7 +45,7 @@ func New(c Config) (*Holder, error) {
 		renewing: make(chan struct{}, maxRenewing),
 		again:    make(chan struct{}, 1),
 		held:     make(map[string]*held),
-		view:     View{TTL: c.TTL},
+		view:     View{TTL: c.TTL, Ended: c.Predecessor},
 	}, nil
 }
 

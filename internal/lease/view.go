@@ -17,6 +17,7 @@ type View struct {
 	Shards []stream.Shard   // as last listed
 	Synced bool             // Shards was listed just before the table was read
 	Held   map[string]int64 // the terms of the leases that this worker holds, by shard
+	Ended  string           // an owner whose process is known to have ended; see Config.Predecessor
 }
 
 // Seen is a row and what this worker has watched it do, by its own monotonic
@@ -26,11 +27,12 @@ type Seen struct {
 	Changed time.Time // when this worker first saw the row's present counter and owner
 	Free    time.Time // since when this worker could have taken it; zero while it cannot
 	first   time.Time // when this worker first saw a row of the shard
+	left    bool      // the owner's process is known to have ended
 }
 
 // Live reports whether the row's owner still counts as alive.
 func (s Seen) Live(now time.Time, ttl time.Duration) bool {
-	return s.Owner != "" && now.Sub(s.Changed) <= ttl
+	return s.Owner != "" && !s.left && now.Sub(s.Changed) <= ttl
 }
 
 // observe makes the view that follows v once rows were read. now must be taken
@@ -44,7 +46,7 @@ func (v View) observe(rows []Row, self string, now time.Time) View {
 	v.At = now
 	v.Rows = make([]Seen, 0, len(rows))
 	for _, r := range rows {
-		s := Seen{Row: r, Changed: now, first: now}
+		s := Seen{Row: r, Changed: now, first: now, left: r.Owner != "" && r.Owner == v.Ended}
 		if b, ok := before[r.Shard]; ok {
 			s.first, s.Free = b.first, b.Free
 			if b.Counter == r.Counter && b.Owner == r.Owner {

@@ -53,7 +53,9 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 		claims[i] = r.claim
 	}
 	w.writes.began(time.Now())
+	stopWaiting := w.watch(ctx, time.Now(), "claim of shards")
 	claimed, err := w.cfg.Warehouse.Claim(ctx, w.cfg.Stream, claims)
+	stopWaiting()
 	if ctx.Err() == nil {
 		w.writes.ended(err)
 	}

@@ -233,7 +233,7 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 	}
 	started := time.Now()
 	w.writes.began(started)
-	stopWaiting := w.watch(ctx, started, len(l.batch.Rows))
+	stopWaiting := w.watch(ctx, started, "load")
 	outcomes, err := w.cfg.Warehouse.Load(ctx, l.batch)
 	stopWaiting()
 	if ctx.Err() == nil {
@@ -250,7 +250,7 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 
 // watch says so when the warehouse takes its time, until the returned function
 // is called.
-func (w *Worker) watch(ctx context.Context, started time.Time, rows int) (stop func()) {
+func (w *Worker) watch(ctx context.Context, started time.Time, what string) (stop func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	finished := make(chan struct{})
 	go func() {
@@ -260,8 +260,8 @@ func (w *Worker) watch(ctx context.Context, started time.Time, rows int) (stop f
 		for {
 			select {
 			case <-tick.C:
-				w.log.Warn("the warehouse has not finished a load; reading goes on up to the memory bound",
-					"waiting", time.Since(started).Round(time.Second), "rows", rows,
+				w.log.Warn("the warehouse has not answered yet; reading goes on up to the memory bound",
+					"what", what, "waiting", time.Since(started).Round(time.Second).String(),
 					"hint", "is the cluster paused, resizing or overloaded?")
 			case <-ctx.Done():
 				return
@@ -330,7 +330,7 @@ func (w *Worker) count(l *load, outcomes []warehouse.Outcome, moved map[*shard]m
 		m.DuplicateEvents.Add(written - int(changed))
 	}
 	w.log.Debug("loaded", "records", records, "rejected", rejected, "changed", changed,
-		"took", now.Sub(started).Round(time.Millisecond))
+		"took", now.Sub(started).Round(time.Millisecond).String())
 }
 
 // countLatency observes runs of records that arrived in the same instant together.

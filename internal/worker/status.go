@@ -124,7 +124,7 @@ func (p *progress) tell(s Status) {
 	}
 	total := p.metrics.RecordsProcessed.Value()
 	p.log.Info("progress", "records", total, "rate", int64(float64(total-p.loaded)/since.Seconds()),
-		"rejected", p.metrics.RecordsRejected.Value(), "behind", s.Behind.Round(time.Millisecond), "waiting", s.Waiting,
-		"shards", len(s.Shards), "load_p99", p.metrics.WriteDuration.Quantile(0.99).Round(time.Millisecond))
+		"rejected", p.metrics.RecordsRejected.Value(), "behind", s.Behind.Round(time.Millisecond).String(), "waiting", s.Waiting,
+		"shards", len(s.Shards), "load_p99", p.metrics.WriteDuration.Quantile(0.99).Round(time.Millisecond).String())
 	p.last, p.loaded = now, total
 }

@@ -44,6 +44,8 @@ type Warehouse interface {
 // Letters keeps rejected records; see the deadletter package.
 type Letters interface {
 	Put(ctx context.Context, from stream.Position, letters []deadletter.Letter) error
+	// Forget drops what is remembered of a shard: others may have written since.
+	Forget(shard string)
 }
 
 // Config is what a Worker needs. All of it is required but Note.
@@ -136,6 +138,7 @@ func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 		return &lease.TermBehindError{Warehouse: claimed.Term}
 	}
 	w.cfg.Note(term.Shard.ID, claimed.Position)
+	w.cfg.Letters.Forget(term.Shard.ID)
 	if claimed.Position.Sequence == stream.ShardEnd {
 		return lease.ErrEnded
 	}

@@ -38,10 +38,8 @@ func newMachine(t *testing.T) *machine {
 	local := start(t, nil, "localaws")
 	m := &machine{t: t, http: &http.Client{Timeout: patience}}
 	m.url = local.await("http://")
-	m.env = sessionEnvironment(m.url, filepath.Join(t.TempDir(), "dead-letters"))
-	// With a lease table, a restart after kill -9 waits until the dead worker's
-	// leases have run out. That is tested where leases are.
-	m.env = append(m.env, "LEASE_TABLE=none")
+	dir := t.TempDir()
+	m.env = append(sessionEnvironment(m.url, filepath.Join(dir, "dead-letters")), "TMPDIR="+dir)
 	t.Cleanup(m.http.CloseIdleConnections)
 	return m
 }

@@ -2,40 +2,32 @@ package main
 
 import (
 	"context"
-	"encoding/csv"
-	"encoding/json"
+	"errors"
 	"fmt"
-	"io"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// report is one named query.
-type report struct {
-	name, about string
-	sql         func(limit int) string
-}
+// reportOptions are the flags of report.
+type reportOptions struct {
+	format string
+	limit  int
+	since  string
+	store  string
+	plot   bool
 
-func reports() []report {
-	return []report{
-		{"top-stores", "stores by revenue", func(limit int) string {
-			return fmt.Sprintf(`SELECT store_id, COUNT(*) AS order_count, SUM(total_amount) AS revenue
-FROM fact_orders GROUP BY store_id ORDER BY revenue DESC, store_id LIMIT %d`, limit)
-		}},
-		{"orders-over-time", "orders and revenue by the hour, newest first", func(limit int) string {
-			return fmt.Sprintf(`SELECT DATE_TRUNC('hour', event_timestamp) AS hour, COUNT(*) AS order_count, SUM(total_amount) AS revenue
-FROM fact_orders GROUP BY 1 ORDER BY hour DESC LIMIT %d`, limit)
-		}},
-	}
+	from    time.Time // of since; zero = all
+	storeID int64     // of store
 }
 
 func (a *app) reportCommand() *cobra.Command {
-	format, limit := "table", 20
+	o := reportOptions{format: "table", limit: 20}
 	var names []string
 	var about strings.Builder
 	for _, r := range reports() {
@@ -43,113 +35,93 @@ func (a *app) reportCommand() *cobra.Command {
 		fmt.Fprintf(&about, "  %-18s %s\n", r.name, r.about)
 	}
 	cmd := &cobra.Command{
-		Use:       "report NAME",
-		Short:     "Ask the warehouse: " + strings.Join(names, ", "),
-		Long:      "report runs one of these queries in the warehouse and prints the answer:\n\n" + about.String(),
-		Example:   "  analytics-worker report top-stores --limit 5\n  analytics-worker report orders-over-time --format csv > hours.csv",
+		Use:   "report NAME",
+		Short: "Ask the warehouse: " + strings.Join(names, ", "),
+		Long:  "report runs one of these queries in the warehouse and prints the answer. Times are UTC.\n\n" + about.String(),
+		Example: `  analytics-worker report top-stores --since 24h --limit 5
+  analytics-worker report orders-over-time --format csv > hours.csv
+  analytics-worker report minutes --since 2026-11-20T08:00:00Z --store 7`,
 		ValidArgs: names,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 || !slices.Contains(names, args[0]) {
 				return usagef("report takes one name: %s", strings.Join(names, ", "))
 			}
-			if limit < 1 || limit > 100_000 {
-				return usagef("--limit %d: must be from 1 to 100000", limit)
+			r := reports()[slices.Index(names, args[0])]
+			if err := o.check(r, time.Now()); err != nil {
+				return err
 			}
-			if !slices.Contains(formats, format) {
-				return usagef("--format %s: must be one of %s", format, strings.Join(formats, ", "))
+			if !cmd.Flags().Changed("plot") {
+				o.plot = isTerminal(a.stdout)
 			}
-			return a.report(cmd.Context(), reports()[slices.Index(names, args[0])], limit, format)
+			return a.report(cmd.Context(), r, o)
 		},
 	}
-	cmd.Flags().StringVar(&format, "format", format, "table, csv or json")
-	cmd.Flags().IntVar(&limit, "limit", limit, "rows at most")
+	f := cmd.Flags()
+	f.StringVar(&o.format, "format", o.format, "table, csv or json")
+	f.IntVar(&o.limit, "limit", o.limit, "rows at most")
+	f.StringVar(&o.since, "since", "", "only what happened since then: a time, or how long ago (90m, 24h, 7d)")
+	f.StringVar(&o.store, "store", "", "only this store_id")
+	f.BoolVar(&o.plot, "plot", false, "draw a bar beside each row of a table (default: on a terminal)")
 	return cmd
 }
 
-func (a *app) report(ctx context.Context, r report, limit int, format string) error {
+func (o *reportOptions) check(r report, now time.Time) (err error) {
+	switch {
+	case o.limit < 1 || o.limit > 100_000:
+		return usagef("--limit %d: must be from 1 to 100000", o.limit)
+	case !slices.Contains(formats, o.format):
+		return usagef("--format %s: must be one of %s", o.format, strings.Join(formats, ", "))
+	case o.since != "" && r.timeColumn == "":
+		return usagef("report %s does not take --since", r.name)
+	case o.store != "" && !r.byStore:
+		return usagef("report %s does not take --store", r.name)
+	}
+	if o.since != "" {
+		if o.from, err = parseSince(o.since, now); err != nil {
+			return usagef("--since %s: %w", o.since, err)
+		}
+	}
+	if o.store != "" {
+		if o.storeID, err = strconv.ParseInt(o.store, 10, 32); err != nil {
+			return usagef("--store %s: must be a whole number", o.store)
+		}
+	}
+	return nil
+}
+
+// parseSince reads an instant, or a duration before now. Days are 24 hours.
+func parseSince(s string, now time.Time) (time.Time, error) {
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
+			return now.Add(-time.Duration(n) * 24 * time.Hour), nil
+		}
+	}
+	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
+		return now.Add(-d), nil
+	}
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"} {
+		if t, err := time.Parse(layout, s); err == nil {
+			return t, nil
+		}
+	}
+	return time.Time{}, errors.New(`not a time like "2026-11-20T08:00:00Z" and not a duration like "90m" or "7d"`)
+}
+
+func (a *app) report(ctx context.Context, r report, o reportOptions) error {
 	_, db, err := a.openWarehouse(ctx)
 	if err != nil {
 		return err
 	}
-	results, err := db.Run(ctx, warehouse.Token(), []string{r.sql(limit)})
+	results, err := db.Run(ctx, warehouse.Token(), []string{r.query(o)})
 	if err != nil {
 		return fmt.Errorf("report %s: %w", r.name, err)
 	}
-	return writeRows(a.stdout, format, results[0])
-}
-
-var formats = []string{"table", "csv", "json"}
-
-// writeRows prints a result. JSON is an array of objects whose values are
-// strings as the warehouse writes them, or null: no digit of an amount is lost.
-func writeRows(w io.Writer, format string, r warehouse.Result) error {
-	switch format {
-	case "csv":
-		return writeCSV(w, r)
-	case "json":
-		return writeJSON(w, r)
-	default:
-		return writeTable(w, r)
+	result := results[0]
+	if r.finish != nil {
+		result = r.finish(result)
 	}
-}
-
-func writeTable(w io.Writer, r warehouse.Result) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, strings.Join(r.Columns, "\t")+"\t")
-	for _, row := range r.Rows {
-		for _, v := range row {
-			if v.Null {
-				fmt.Fprint(tw, "-\t")
-				continue
-			}
-			fmt.Fprint(tw, printable(v.Text)+"\t")
-		}
-		fmt.Fprintln(tw)
+	if o.plot && o.format == "table" && r.plot != "" {
+		result = withBars(result, r.plot)
 	}
-	return tw.Flush()
-}
-
-// printable keeps text from the stream from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '\ufffd'
-		}
-		return r
-	}, s)
-}
-
-func writeCSV(w io.Writer, r warehouse.Result) error {
-	cw := csv.NewWriter(w)
-	if err := cw.Write(r.Columns); err != nil {
-		return err
-	}
-	for _, row := range r.Rows {
-		fields := make([]string, len(row))
-		for i, v := range row {
-			fields[i] = v.Text
-		}
-		if err := cw.Write(fields); err != nil {
-			return err
-		}
-	}
-	cw.Flush()
-	return cw.Error()
-}
-
-func writeJSON(w io.Writer, r warehouse.Result) error {
-	rows := make([]map[string]*string, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		o := make(map[string]*string, len(row))
-		for i, v := range row {
-			o[r.Columns[i]] = nil
-			if !v.Null {
-				o[r.Columns[i]] = &v.Text
-			}
-		}
-		rows = append(rows, o)
-	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(rows)
+	return writeRows(a.stdout, o.format, result)
 }

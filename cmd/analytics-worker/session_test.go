@@ -28,6 +28,7 @@ const patience = 60 * time.Second
 //	status N CMD ...   runs the command and checks its exit status
 //	settled N          waits until N records of the stream are loaded or rejected
 //	record KEY DATA    puts one record on the stream
+//	now VAR            sets the variable to the present time, later than all that was put
 //	sql STATEMENT      runs the statement in the warehouse; stdout is its rows
 func TestSessions(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -36,7 +37,7 @@ func TestSessions(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setUpSession,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "record": scriptRecord,
+			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "record": scriptRecord, "now": scriptNow,
 		},
 	})
 }
@@ -139,4 +140,14 @@ func scriptRecord(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ts.Check(world(ts).Put(ctx, []aws.Entry{{PartitionKey: args[0], Data: []byte(args[1])}}))
+}
+
+func scriptNow(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: now VAR")
+	}
+	// Arrival times and positions are in whole milliseconds.
+	now := time.Now().Add(2 * time.Millisecond)
+	<-time.After(time.Until(now.Add(2 * time.Millisecond)))
+	ts.Setenv(args[0], now.UTC().Format(time.RFC3339Nano))
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"text/tabwriter"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -16,42 +17,64 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	format := "table"
+	format, since := "table", ""
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare the stream with the warehouse, record by record",
 		Long: `verify reads the stream from its oldest record to the checkpoints and compares it with the warehouse: orders
 that are missing, surplus or not their newest event, rejected records that are not in the dead letters,
 rollups that are not what the facts add up to. It changes nothing, and may run while workers load. It shares
-the stream's read limit with them (2 MiB/s for each shard). Status 1 means that something differs.`,
-		Example: "  analytics-worker verify\n  analytics-worker verify --format json | jq .ok",
-		Args:    noArgs,
+the stream's read limit with them (2 MiB/s for each shard). Status 1 means that something differs.
+
+Records from before INITIAL_POSITION may be loaded and need not be. LATEST is the time of the first start,
+which nothing has noted down: give it with --since.`,
+		Example: `  analytics-worker verify
+  analytics-worker verify --format json | jq .ok
+  INITIAL_POSITION=LATEST analytics-worker verify --since 2026-11-20T08:00:00Z`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if !slices.Contains([]string{"table", "json"}, format) {
 				return usagef("--format %s: must be table or json", format)
 			}
-			report, err := a.verify(cmd.Context())
-			if err != nil {
-				return err
-			}
-			if err := writeVerify(a.stdout, format, report); err != nil {
-				return err
-			}
-			if !report.OK {
-				return errSilent
-			}
-			return nil
+			return a.verify(cmd.Context(), format, since)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", format, "table or json")
+	cmd.Flags().StringVar(&since, "since", "", "records that arrived earlier need not be loaded: a time, or how long ago (default INITIAL_POSITION)")
 	return cmd
 }
 
-func (a *app) verify(ctx context.Context) (*verify.Report, error) {
+func (a *app) verify(ctx context.Context, format, since string) error {
 	c, err := loadConfig(a.lookup)
 	if err != nil {
-		return nil, err
+		return err
 	}
+	if since != "" {
+		at, err := parseSince(since, time.Now())
+		if err != nil {
+			return usagef("--since %s: %w", since, err)
+		}
+		c.Initial = initialPosition{all: stream.AtTime(at)}
+	}
+	report, err := a.compare(ctx, c)
+	if err != nil {
+		return err
+	}
+	if err := writeVerify(a.stdout, format, report); err != nil {
+		return err
+	}
+	if report.OK {
+		return nil
+	}
+	if c.Initial.latest {
+		fmt.Fprintln(a.stderr, "analytics-worker: INITIAL_POSITION is LATEST, and records from before the worker's first start were never "+
+			"to be loaded; if they are what differs, say when that was: verify --since TIME")
+	}
+	return errSilent
+}
+
+// compare reads everything and compares it.
+func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: a.logger()})
 	if err != nil {
 		return nil, err
@@ -70,6 +93,7 @@ func (a *app) verify(ctx context.Context) (*verify.Report, error) {
 		DB:      account.Redshift(c.Redshift),
 		Letters: letters.All(ctx),
 		Tell:    progress.say,
+		Start:   func(s stream.Shard) stream.Position { return c.Initial.of(s, time.Time{}) },
 	})
 }
 
@@ -84,6 +108,7 @@ func writeVerify(w io.Writer, format string, r *verify.Report) error {
 		what string
 		n    int64
 	}{
+		{"records from before the start", r.Early},
 		{"records up to the checkpoints", r.Records},
 		{"  rejected", r.Rejected},
 		{"  loaded", r.Records - r.Rejected},

@@ -10,6 +10,7 @@ type Report struct {
 	OK     bool   `json:"ok"` // nothing differs
 	Stream string `json:"stream"`
 
+	Early    int64 `json:"early"`    // on the stream from before the start: they need not be loaded, and count nowhere else
 	Records  int64 `json:"records"`  // on the stream, up to the checkpoints
 	Rejected int64 `json:"rejected"` // of them, those that are no order
 	Orders   int64 `json:"orders"`   // distinct orders among the others

@@ -37,6 +37,11 @@ type Config struct {
 	Letters iter.Seq2[deadletter.Letter, error] // nil = rejected records are counted but not looked up
 	Dir     string                              // for temporary files; empty = the system's
 	Tell    func(doing string)                  // progress; may be nil
+
+	// Start is where loading of a shard once began. What lies before it may be in
+	// the warehouse and need not be: a child shard, for one, begins at its oldest
+	// record whatever its parents began at. nil = everything was to be loaded.
+	Start func(stream.Shard) stream.Position
 }
 
 // Run compares and reports. An error means that the comparison could not be
@@ -208,6 +213,10 @@ func (v *verifier) readShard(ctx context.Context, number int, s stream.Shard) er
 		return nil
 	}
 	sr.Checkpoint = after.String()
+	var start stream.Position
+	if v.Start != nil {
+		start = v.Start(s)
+	}
 	reader := v.Open(s, stream.Position{Sequence: stream.TrimHorizon})
 	for {
 		page, err := nextPage(ctx, reader)
@@ -222,7 +231,8 @@ func (v *verifier) readShard(ctx context.Context, number int, s stream.Shard) er
 				v.horizon = r.ArrivedAt
 			}
 			sr.Records++
-			if err := v.addRecord(number, s.ID, r, before.Covers(r)); err != nil {
+			w := when{early: precedes(r, start), settled: before.Covers(r)}
+			if err := v.addRecord(number, s.ID, r, w); err != nil {
 				return err
 			}
 		}
@@ -234,6 +244,14 @@ func (v *verifier) readShard(ctx context.Context, number int, s stream.Shard) er
 			return nil
 		}
 	}
+}
+
+// precedes reports whether r lies before the position.
+func precedes(r stream.Record, p stream.Position) bool {
+	if p.Sequence == stream.AtTimestamp {
+		return r.ArrivedAt.Before(p.Time())
+	}
+	return p.IsSequence() && p.Covers(r)
 }
 
 // nextPage reads one page, waiting out throttles: other consumers share the
@@ -256,17 +274,27 @@ func nextPage(ctx context.Context, r Reader) (stream.Page, error) {
 
 const readTries = 20
 
-func (v *verifier) addRecord(shard int, id string, r stream.Record, settled bool) error {
-	v.report.Records++
-	e := entry{kind: kindEvent, shard: uint32(shard), settled: settled}
+// when is where a record lies between the start and the checkpoints.
+type when struct {
+	early   bool // before the start
+	settled bool // before the earlier checkpoint
+}
+
+func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) error {
+	e := entry{kind: kindEvent, shard: uint32(shard), settled: w.settled && !w.early}
 	p := placeOf(id, stream.Position{Sequence: r.SequenceNumber, Sub: r.SubSequence})
-	if rejection := event.Decode(r.Data, r.ArrivedAt, &e.order); rejection != nil {
+	rejected := event.Decode(r.Data, r.ArrivedAt, &e.order) != nil || v.refused[p]
+	switch {
+	case w.early:
+		v.report.Early++
+	case rejected:
 		v.report.Rejected++
-		return v.spool.add(p, entry{kind: kindRejected, place: p, settled: settled})
+		v.report.Records++
+	default:
+		v.report.Records++
 	}
-	if v.refused[p] {
-		v.report.Rejected++
-		return v.spool.add(p, entry{kind: kindRejected, place: p, settled: settled})
+	if rejected {
+		return v.spool.add(p, entry{kind: kindRejected, place: p, settled: e.settled})
 	}
 	return v.spool.add(e.order.OrderID, e)
 }

@@ -1,0 +1,131 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// report is one named query. Its SQL runs on Redshift, PostgreSQL and DuckDB
+// alike: no DATEDIFF (PostgreSQL has none), no CURRENT_TIMESTAMP (Redshift
+// refuses it beside a table).
+type report struct {
+	name, about string
+	columns     string // with the FROM
+	groupBy     string // what follows WHERE; may be empty
+	timeColumn  string // that --since is about; empty = not taken
+	byStore     bool   // whether --store is taken
+	plot        string // column whose values make good bars; empty = none
+	finish      func(warehouse.Result) warehouse.Result
+}
+
+func reports() []report {
+	return []report{
+		{
+			name: "top-stores", about: "stores by revenue",
+			columns:    "store_id, COUNT(*) AS order_count, SUM(total_amount) AS revenue FROM fact_orders",
+			groupBy:    "GROUP BY store_id ORDER BY revenue DESC, store_id",
+			timeColumn: "event_timestamp", byStore: true, plot: "revenue",
+		},
+		{
+			name: "orders-over-time", about: "orders and revenue by the hour, newest first",
+			columns:    "DATE_TRUNC('hour', event_timestamp) AS hour, COUNT(*) AS order_count, SUM(total_amount) AS revenue FROM fact_orders",
+			groupBy:    "GROUP BY 1 ORDER BY hour DESC",
+			timeColumn: "event_timestamp", byStore: true, plot: "order_count",
+		},
+		{
+			name: "event-types", about: "orders by the type of their newest event",
+			columns: `event_type, COUNT(*) AS order_count, SUM(total_amount) AS revenue,
+ MIN(event_timestamp) AS oldest, MAX(event_timestamp) AS newest FROM fact_orders`,
+			groupBy:    "GROUP BY event_type ORDER BY order_count DESC, event_type",
+			timeColumn: "event_timestamp", byStore: true, plot: "order_count",
+		},
+		{
+			name: "minutes", about: "the one-minute rollups, newest first",
+			columns: `minute, SUM(order_count) AS order_count, SUM(item_count) AS item_count, SUM(revenue) AS revenue
+FROM agg_orders_minute`,
+			groupBy:    "GROUP BY minute ORDER BY minute DESC",
+			timeColumn: "minute", byStore: true, plot: "order_count",
+		},
+		{
+			name: "freshness", about: "how far each shard is loaded, the oldest first",
+			columns: "stream_name, shard_id, sequence_number, arrived_until, updated_at, GETDATE() AS asked_at FROM worker_checkpoints",
+			groupBy: "ORDER BY arrived_until, stream_name, shard_id",
+			finish:  withAge,
+		},
+		{
+			name: "load-errors", about: "rows that COPY refused in the last 7 days, newest first (Redshift's SYS_LOAD_ERROR_DETAIL)",
+			columns: `start_time, TRIM(file_name) AS file_name, line_number, TRIM(column_name) AS column_name,
+ TRIM(error_message) AS error_message FROM sys_load_error_detail`,
+			groupBy:    "ORDER BY start_time DESC, line_number",
+			timeColumn: "start_time",
+		},
+	}
+}
+
+func (r report) query(o reportOptions) string {
+	var where []string
+	if !o.from.IsZero() {
+		where = append(where, r.timeColumn+" >= '"+o.from.UTC().Format("2006-01-02 15:04:05.000000")+"'")
+	}
+	if o.store != "" {
+		where = append(where, "store_id = "+strconv.FormatInt(o.storeID, 10))
+	}
+	sql := "SELECT " + r.columns
+	if len(where) > 0 {
+		sql += "\nWHERE " + strings.Join(where, " AND ")
+	}
+	return fmt.Sprintf("%s\n%s LIMIT %d", sql, r.groupBy, o.limit)
+}
+
+// withAge replaces the time of asking, by the warehouse's clock, by how many
+// seconds each shard is behind it.
+func withAge(in warehouse.Result) warehouse.Result {
+	const arrived, asked = 3, 5
+	out := warehouse.Result{Columns: append(in.Columns[:asked:asked], "age_seconds")}
+	for _, row := range in.Rows {
+		age := warehouse.Value{Null: true}
+		from, err := warehouse.ParseTimestamp(row[arrived].Text)
+		to, err2 := warehouse.ParseTimestamp(row[asked].Text)
+		if err == nil && err2 == nil {
+			age = warehouse.Value{Text: strconv.FormatFloat(to.Sub(from).Round(time.Millisecond).Seconds(), 'f', -1, 64)}
+		}
+		out.Rows = append(out.Rows, append(row[:asked:asked], age))
+	}
+	return out
+}
+
+// barWidth is the longest bar of a plot, in characters.
+const barWidth = 30
+
+// withBars adds a column of bars, as long as the named column says.
+func withBars(in warehouse.Result, column string) warehouse.Result {
+	at := -1
+	for i, c := range in.Columns {
+		if c == column {
+			at = i
+		}
+	}
+	values, most := make([]float64, len(in.Rows)), 0.0
+	for i, row := range in.Rows {
+		if at >= 0 && !row[at].Null {
+			values[i], _ = strconv.ParseFloat(row[at].Text, 64) // what is no number has no bar
+		}
+		most = max(most, values[i])
+	}
+	out := warehouse.Result{Columns: append(in.Columns[:len(in.Columns):len(in.Columns)], column)}
+	for i, row := range in.Rows {
+		n := 0
+		if most > 0 {
+			n = max(0, int(values[i]/most*barWidth*2))
+		}
+		// Half a character is the finest that every terminal font draws.
+		text := strings.Repeat("█", n/2) + strings.Repeat("▌", n%2)
+		text += strings.Repeat(" ", barWidth-n/2-n%2) // cells are aligned to the right
+		out.Rows = append(out.Rows, append(row[:len(row):len(row)], warehouse.Value{Text: text}))
+	}
+	return out
+}

@@ -141,9 +141,10 @@ func writeCSV(out *bytes.Buffer, rows []Row) error {
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
+	var c clock
 	b := make([]byte, 0, csvChunk+1024)
 	for i, r := range rows {
-		b = appendRowCSV(b, i, r)
+		b = appendRowCSV(b, &c, i, r)
 		if len(b) >= csvChunk {
 			if _, err := zip.Write(b); err != nil {
 				return fmt.Errorf("compress: %w", err)
@@ -160,7 +161,7 @@ func writeCSV(out *bytes.Buffer, rows []Row) error {
 	return nil
 }
 
-func appendRowCSV(b []byte, ordinal int, r Row) []byte {
+func appendRowCSV(b []byte, c *clock, ordinal int, r Row) []byte {
 	o := r.Order
 	b = strconv.AppendInt(b, int64(r.Move), 10)
 	b = append(b, ',')
@@ -178,7 +179,7 @@ func appendRowCSV(b []byte, ordinal int, r Row) []byte {
 	b = append(b, ',')
 	b = appendCSV(b, o.EventType)
 	b = append(b, ',')
-	b = appendTimestamp(b, o.EventTime)
+	b = c.append(b, o.EventTime)
 	return append(b, '\n')
 }
 

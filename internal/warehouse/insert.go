@@ -48,6 +48,7 @@ func quotedSize(s string) int {
 // Prepare writes the rows as INSERT statements.
 func (Insert) Prepare(_ context.Context, rows []Row) ([]string, func(), error) {
 	var out []string
+	var c clock
 	b := make([]byte, 0, maxStatementBytes)
 	for i, r := range rows {
 		if len(b) > 0 && len(b)+literalSize(r.Order) > maxStatementBytes {
@@ -59,7 +60,7 @@ func (Insert) Prepare(_ context.Context, rows []Row) ([]string, func(), error) {
 		} else {
 			b = append(b, ',')
 		}
-		b = appendRowLiteral(b, i, r)
+		b = appendRowLiteral(b, &c, i, r)
 	}
 	if len(b) > 0 {
 		out = append(out, string(b))
@@ -70,7 +71,7 @@ func (Insert) Prepare(_ context.Context, rows []Row) ([]string, func(), error) {
 	return out, func() {}, nil
 }
 
-func appendRowLiteral(b []byte, ordinal int, r Row) []byte {
+func appendRowLiteral(b []byte, c *clock, ordinal int, r Row) []byte {
 	o := r.Order
 	b = append(b, '(')
 	b = strconv.AppendInt(b, int64(r.Move), 10)
@@ -89,6 +90,6 @@ func appendRowLiteral(b []byte, ordinal int, r Row) []byte {
 	b = append(b, ',')
 	b = appendQuoted(b, o.EventType)
 	b = append(b, ',', '\'')
-	b = appendTimestamp(b, o.EventTime)
+	b = c.append(b, o.EventTime)
 	return append(b, '\'', ')')
 }

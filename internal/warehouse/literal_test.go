@@ -76,11 +76,12 @@ func TestAmountsAndTimes(t *testing.T) {
 		}
 	}
 	rng := rand.New(rand.NewPCG(3, 4))
+	var c clock
 	for range 20_000 {
 		micros := time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro() + rng.Int64N(60*365*24*3600*1_000_000)
 		want := time.UnixMicro(micros).UTC().Format("2006-01-02 15:04:05.000000")
-		if got := string(appendTimestamp(nil, micros)); got != want {
-			t.Fatalf("appendTimestamp(%d) = %s, want %s", micros, got, want)
+		if got := string(c.append(nil, micros)); got != want {
+			t.Fatalf("clock.append(%d) = %s, want %s", micros, got, want)
 		}
 		back, err := ParseTimestamp(want)
 		if err != nil || back.UnixMicro() != micros {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
-	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -32,12 +30,13 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	log := a.logger()
+	recent := admin.NewRecent()
+	log := slog.New(recent.Wrap(a.logger().Handler()))
 	// The collector works harder rather than let the heap pass the limit; the
 	// part left out is for what the runtime does not count (stacks of the kernel,
 	// the binary itself).
 	debug.SetMemoryLimit(c.MemoryLimit / 10 * 9)
-	s, err := a.assemble(ctx, c, log)
+	s, err := a.assemble(ctx, c, log, recent)
 	if err != nil {
 		return err
 	}
@@ -48,12 +47,15 @@ func (a *app) serve(ctx context.Context) error {
 
 // service is a worker and its leases, ready to run.
 type service struct {
-	name    string
-	worker  *worker.Worker
-	holder  *lease.Holder
-	metrics *metrics.Metrics
-	listen  net.Listener // nil = no HTTP
-	pages   http.Handler
+	name      string
+	source    *aws.Stream
+	worker    *worker.Worker
+	holder    *lease.Holder
+	metrics   *metrics.Metrics
+	publisher *metrics.Publisher // nil = metrics are not sent
+	retention retention
+	listen    net.Listener // nil = no HTTP
+	pages     *admin.Site
 }
 
 // run works until ctx ends: then reading stops, what was read is loaded, the
@@ -74,7 +76,8 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 		}
 	})
 	defer stopTimer()
-	defer s.serveHTTP(log)()
+	defer s.startMetrics(ctx, log)() // ends last: what draining counts is published too
+	defer s.serveHTTP(ctx, log)()
 	err := s.holder.Run(ctx)
 	kill(nil)
 	if lerr := <-loading; err == nil {
@@ -89,24 +92,8 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 	return err
 }
 
-// serveHTTP serves the pages until the returned function is called.
-func (s *service) serveHTTP(log *slog.Logger) (stop func()) {
-	if s.listen == nil {
-		return func() {}
-	}
-	server := &http.Server{Handler: s.pages, ReadHeaderTimeout: 5 * time.Second, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug)}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := server.Serve(s.listen); !errors.Is(err, http.ErrServerClosed) {
-			log.Error("the HTTP pages ended; loading goes on", "error", err)
-		}
-	}()
-	return func() { _ = server.Close(); <-ended }
-}
-
 // assemble makes the service from its settings.
-func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*service, error) {
+func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *admin.Recent) (*service, error) {
 	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: log})
 	if err != nil {
 		return nil, err
@@ -121,8 +108,9 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 		return nil, err
 	}
 	who := newIdentity(c)
-	s := &service{name: who.name, metrics: new(metrics.Metrics)}
-	db := warehouse.New(account.Redshift(c.Redshift), fill)
+	s := &service{name: who.name, source: source, metrics: new(metrics.Metrics)}
+	sql := account.Redshift(c.Redshift)
+	db := warehouse.New(sql, fill)
 	table, err := c.leaseTable(ctx, account, db)
 	if err != nil {
 		return nil, err
@@ -157,32 +145,10 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger) (*servic
 	if err != nil {
 		return nil, err
 	}
-	return s, s.openHTTP(c)
-}
-
-// address is where the pages are served.
-func (s *service) address() string {
-	if s.listen == nil {
-		return "off"
+	if err := s.openMetrics(c, account, log); err != nil {
+		return nil, err
 	}
-	return s.listen.Addr().String()
-}
-
-func (s *service) openHTTP(c config) (err error) {
-	if c.HTTPAddr == "" {
-		return nil
-	}
-	s.listen, err = net.Listen("tcp", c.HTTPAddr)
-	if err != nil && !c.HTTPAddrSet { // a second worker on the machine is no mistake
-		s.listen, err = net.Listen("tcp", "127.0.0.1:0")
-	}
-	if err != nil {
-		return fmt.Errorf("HTTP_ADDR: %w; choose another address, or set it empty to do without", err)
-	}
-	s.pages = admin.Handler(admin.Config{
-		Version: buildVersion(), Worker: s.name, Stream: c.Stream, Status: s.worker.Status, Metrics: s.metrics,
-	})
-	return nil
+	return s, s.openHTTP(c, sql, recent, log)
 }
 
 // fill is how rows come into the warehouse: COPY where there is a bucket for it.

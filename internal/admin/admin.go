@@ -1,85 +1,214 @@
 // Package admin serves what a worker is doing over HTTP: for health checks, for
-// scripts, for people.
+// scrapers and scripts, and for people, as a dashboard.
 package admin
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
 	"net/http"
+	"net/netip"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
-// Config is what the pages show.
+// Config is what the pages show. What is optional may be nil or empty: the pages
+// then do without.
 type Config struct {
-	Version string
-	Worker  string // name of this worker
-	Stream  string
-	Status  func() worker.Status
-	Metrics *metrics.Metrics
+	Version     string
+	Worker      string // name of this worker
+	Stream      string
+	Environment string // optional
+	MemoryLimit int64  // bytes that the process keeps to; optional
+	Status      func() worker.Status
+	Metrics     *metrics.Metrics
+	Leases      func() Leases                            // all shards of the stream; optional
+	Sales       func(ctx context.Context) (Sales, error) // asks the warehouse; optional
+	Recent      *Recent                                  // problems that were logged; optional
+	Gatherer    prometheus.Gatherer                      // what /metrics shows; optional
+	Log         *slog.Logger
 }
 
-// Status is the document under /status.
-type Status struct {
-	Version       string        `json:"version"`
-	Worker        string        `json:"worker"`
-	Stream        string        `json:"stream"`
-	Read          int64         `json:"records_read"`
-	Processed     int64         `json:"records_processed"` // loaded or dead-lettered, committed
-	Rejected      int64         `json:"records_rejected"`
-	Written       int64         `json:"events_written"`
-	Duplicates    int64         `json:"duplicate_events"`
-	Waiting       int           `json:"records_waiting"`
-	BehindMillis  int64         `json:"millis_behind_latest"`
-	HeldBytes     int64         `json:"held_bytes"`
-	LoadP50Millis int64         `json:"load_p50_millis"`
-	LoadP99Millis int64         `json:"load_p99_millis"`
-	DelayP50      int64         `json:"end_to_end_p50_millis"`
-	DelayP99      int64         `json:"end_to_end_p99_millis"`
-	Shards        []ShardStatus `json:"shards"`
+// Leases is who has which shard of the stream, as this worker last saw it.
+type Leases struct {
+	Seen   time.Time // when the lease table was last read; zero = never
+	Shards []Lease
 }
 
-// ShardStatus is one owned shard.
-type ShardStatus struct {
-	ID           string     `json:"id"`
-	Term         int64      `json:"term"`
-	Position     string     `json:"position"`
-	ArrivedUntil *time.Time `json:"arrived_until"` // null = not known
-	BehindMillis int64      `json:"millis_behind_latest"`
-	Waiting      int        `json:"records_waiting"`
+// Lease is one shard of the stream.
+type Lease struct {
+	Shard    string
+	Owner    string // name of a worker; empty = nobody
+	Term     int64
+	Position string
+	Ended    bool // read to its end
+}
+
+// Site is the pages of one worker.
+type Site struct {
+	c    Config
+	page page
+	feed feed
+	past past
+}
+
+// New returns the pages. They show something once Serve runs.
+func New(c Config) (*Site, error) {
+	p, err := newPage()
+	if err != nil {
+		return nil, err
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Recent == nil {
+		c.Recent = NewRecent()
+	}
+	s := &Site{c: c, page: p, feed: feed{viewers: make(map[*viewer]struct{})}}
+	s.past.sample(time.Now(), c)
+	return s, nil
+}
+
+// Limits on a client. None of them knows what we serve, so they are the least
+// that a slow network needs.
+const (
+	headerTime     = 5 * time.Second
+	writeTime      = 15 * time.Second // of a whole reply, and of one event of a stream of them
+	idleTime       = time.Minute
+	maxHeader      = 16 << 10
+	scrapesAtOnce  = 4
+	scrapeTime     = 10 * time.Second
+	leasesStaleFor = time.Minute // after which they say nothing about now
+)
+
+// Serve answers on the listener until ctx ends. It closes the listener.
+func (s *Site) Serve(ctx context.Context, l net.Listener) error {
+	handler := s.Handler()
+	if onLoopback(l.Addr().String()) {
+		handler = namedLocally(handler)
+	}
+	server := &http.Server{
+		Handler: handler, ReadHeaderTimeout: headerTime, ReadTimeout: headerTime, WriteTimeout: writeTime, IdleTimeout: idleTime,
+		MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelDebug),
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		s.run(ctx)
+	}()
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	err := server.Serve(l)
+	stopping := ctx.Err() != nil
+	cancel()
+	<-ended
+	if stopping || errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve the HTTP pages on %s: %w", l.Addr(), err)
 }
 
 // Handler serves the pages.
-func Handler(c Config) http.Handler {
+func (s *Site) Handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if why := s.notReady(time.Now()); why != "" {
+			answer(w, http.StatusServiceUnavailable, "not ready: "+why)
+			return
+		}
+		answer(w, http.StatusOK, "ready")
+	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		_ = e.Encode(c.status())
+		_ = e.Encode(s.status(time.Now()))
 	})
-	return mux
+	mux.HandleFunc("GET /events", s.events)
+	mux.HandleFunc("GET /{$}", s.page.serve)
+	if s.c.Gatherer != nil {
+		mux.Handle("GET /metrics", promhttp.HandlerFor(s.c.Gatherer, promhttp.HandlerOpts{
+			ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
+			MaxRequestsInFlight: scrapesAtOnce, Timeout: scrapeTime,
+		}))
+	}
+	return guarded(mux)
 }
 
-func (c Config) status() Status {
-	s, m := c.Status(), c.Metrics
-	out := Status{
-		Version: c.Version, Worker: c.Worker, Stream: c.Stream,
-		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(),
-		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
-		Waiting: s.Waiting, BehindMillis: s.Behind.Milliseconds(), HeldBytes: s.HeldBytes,
-		LoadP50Millis: m.WriteDuration.Quantile(0.5).Milliseconds(), LoadP99Millis: m.WriteDuration.Quantile(0.99).Milliseconds(),
-		DelayP50: m.EndToEnd.Quantile(0.5).Milliseconds(), DelayP99: m.EndToEnd.Quantile(0.99).Milliseconds(),
-		Shards: []ShardStatus{},
-	}
-	for _, sh := range s.Shards {
-		st := ShardStatus{ID: sh.ID, Term: sh.Term, Position: sh.Position.String(), BehindMillis: sh.Behind.Milliseconds(), Waiting: sh.Waiting}
-		if !sh.ArrivedUntil.IsZero() {
-			st.ArrivedUntil = &sh.ArrivedUntil
+func answer(w http.ResponseWriter, status int, text string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write([]byte(text + "\n"))
+}
+
+// guarded sets the headers of every answer. Nothing is for other sites, so there
+// is no CORS, and nothing may be framed.
+func guarded(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'")
+		h.Set("Cache-Control", "no-store")
+		next.ServeHTTP(w, r)
+	})
+}
+
+func onLoopback(addr string) bool {
+	a, err := netip.ParseAddrPort(addr)
+	return err == nil && a.Addr().Unmap().IsLoopback()
+}
+
+// namedLocally refuses requests for a host that is not this machine: a page
+// anywhere on the web can point a name of its own at 127.0.0.1 (DNS rebinding)
+// and would otherwise read ours with the browser of whoever looks at it.
+func namedLocally(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, err := net.SplitHostPort(r.Host)
+		if err != nil {
+			host = r.Host
 		}
-		out.Shards = append(out.Shards, st)
+		if a, err := netip.ParseAddr(host); host == "localhost" || err == nil && a.Unmap().IsLoopback() {
+			next.ServeHTTP(w, r)
+			return
+		}
+		answer(w, http.StatusMisdirectedRequest, "this server answers for 127.0.0.1 and localhost alone; set HTTP_ADDR to serve others")
+	})
+}
+
+// warehouseWaitTime is after how long an answer of the warehouse counts as
+// missing: a paused cluster takes statements and does not start them.
+const warehouseWaitTime = time.Minute
+
+// notReady says why the worker does not do its work, or nothing. A worker that
+// owns no shard is ready if it can see that there is none to have.
+func (s *Site) notReady(now time.Time) string {
+	st := s.c.Status()
+	switch {
+	case st.Writes.Failing != nil:
+		return "the warehouse refuses or cannot be reached: " + st.Writes.Failing.Error()
+	case !st.Writes.Waiting.IsZero() && now.Sub(st.Writes.Waiting) > warehouseWaitTime:
+		return fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded?", now.Sub(st.Writes.Waiting).Round(time.Second))
+	case len(st.Shards) > 0 || s.c.Leases == nil:
+		return ""
 	}
-	return out
+	switch seen := s.c.Leases().Seen; {
+	case seen.IsZero():
+		return "the leases were not read yet"
+	case now.Sub(seen) > leasesStaleFor:
+		return fmt.Sprintf("the leases could not be read for %v; see the log", now.Sub(seen).Round(time.Second))
+	}
+	return ""
 }

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/admin"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// openHTTP listens for the pages, so that an address in use ends the start.
+func (s *service) openHTTP(c config, db warehouse.DB, recent *admin.Recent, log *slog.Logger) error {
+	if c.HTTPAddr == "" {
+		return nil
+	}
+	shown, err := registry(s.metrics)
+	if err != nil {
+		return err
+	}
+	s.pages, err = admin.New(admin.Config{
+		Version: buildVersion(), Worker: s.name, Stream: s.source.Name(), Environment: c.Environment, MemoryLimit: c.MemoryLimit,
+		Status: s.worker.Status, Metrics: s.metrics, Leases: s.leases, Recent: recent, Gatherer: shown, Log: log,
+		Sales: func(ctx context.Context) (admin.Sales, error) { return sales(ctx, db, s.source.Name(), time.Now()) },
+	})
+	if err != nil {
+		return err
+	}
+	s.listen, err = net.Listen("tcp", c.HTTPAddr)
+	if err != nil && !c.HTTPAddrSet { // a second worker on the machine is no mistake
+		s.listen, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		return fmt.Errorf("HTTP_ADDR: %w; choose another address, or set it empty to do without", err)
+	}
+	return nil
+}
+
+// address is where the pages are served.
+func (s *service) address() string {
+	if s.listen == nil {
+		return "off"
+	}
+	return s.listen.Addr().String()
+}
+
+// serveHTTP serves the pages until the returned function is called.
+func (s *service) serveHTTP(ctx context.Context, log *slog.Logger) (stop func()) {
+	if s.listen == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // draining can be watched
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := s.pages.Serve(ctx, s.listen); err != nil {
+			s.metrics.WorkerErrors.Add(1)
+			log.Error("the HTTP pages ended; loading goes on", "error", err)
+		}
+	}()
+	return func() { cancel(); <-ended }
+}
+
+// leases is who has which shard, for the pages.
+func (s *service) leases() admin.Leases {
+	v := s.holder.View()
+	out := admin.Leases{Seen: v.At}
+	now := time.Now()
+	for _, r := range v.Rows {
+		l := admin.Lease{Shard: r.Shard, Term: r.Term, Position: r.Checkpoint.String(), Ended: r.Ended()}
+		if r.Live(now, v.TTL) {
+			l.Owner = r.Owner
+		}
+		out.Shards = append(out.Shards, l)
+	}
+	return out
+}
+
+const (
+	salesSpan = time.Hour
+	topStores = 8
+)
+
+// salesQuery is one statement for all that the dashboard asks of the warehouse:
+// minutes, top stores and the watermark, told apart by their first column. It
+// reads an hour of rollups, which are sorted by minute, and the checkpoints.
+func salesQuery(streamName string, from time.Time) string {
+	hour := "FROM agg_orders_minute WHERE minute >= TIMESTAMP '" + from.UTC().Format("2006-01-02 15:04:05") + "'"
+	return `SELECT 'minute' AS kind, CAST(minute AS VARCHAR(40)) AS name, CAST(SUM(order_count) AS VARCHAR(40)) AS orders,
+ CAST(SUM(revenue) AS VARCHAR(40)) AS revenue ` + hour + ` GROUP BY minute
+UNION ALL SELECT 'store', CAST(store_id AS VARCHAR(40)), CAST(orders AS VARCHAR(40)), CAST(revenue AS VARCHAR(40))
+ FROM (SELECT store_id, SUM(order_count) AS orders, SUM(revenue) AS revenue ` + hour + `
+ GROUP BY store_id ORDER BY 3 DESC, 1 LIMIT ` + strconv.Itoa(topStores) + `) top
+UNION ALL SELECT 'watermark', CAST(MIN(arrived_until) AS VARCHAR(40)), CAST(COUNT(*) - COUNT(arrived_until) AS VARCHAR(40)), NULL
+ FROM worker_checkpoints WHERE stream_name = ` + warehouse.Quote(streamName) + ` AND sequence_number <> 'SHARD_END'
+ORDER BY 1, 2`
+}
+
+// sales asks the warehouse about the last hour.
+func sales(ctx context.Context, db warehouse.DB, streamName string, now time.Time) (admin.Sales, error) {
+	from := now.Truncate(time.Minute).Add(time.Minute - salesSpan)
+	results, err := db.Run(ctx, warehouse.Token(), []string{salesQuery(streamName, from)})
+	if err != nil {
+		return admin.Sales{}, fmt.Errorf("ask the warehouse for the rollups: %w", err)
+	}
+	out := admin.Sales{At: now.UTC(), Minutes: []admin.Minute{}, Stores: []admin.Store{}}
+	for _, row := range results[0].Rows {
+		if len(row) != 4 {
+			return out, fmt.Errorf("ask the warehouse for the rollups: %d columns instead of 4", len(row))
+		}
+		if err := addSales(&out, row); err != nil {
+			return out, fmt.Errorf("ask the warehouse for the rollups: a %s: %w", row[0].Text, err)
+		}
+	}
+	slices.SortFunc(out.Stores, func(a, b admin.Store) int { return cmp.Compare(b.Revenue, a.Revenue) })
+	return out, nil
+}
+
+func addSales(s *admin.Sales, row []warehouse.Value) error {
+	if row[0].Text == "watermark" {
+		if row[1].Null || row[2].Text != "0" { // a shard that nobody knows of yet has none
+			return nil
+		}
+		at, err := warehouse.ParseTimestamp(row[1].Text)
+		s.ArrivedUntil = &at
+		return err
+	}
+	orders, err := strconv.ParseInt(row[2].Text, 10, 64)
+	if err != nil {
+		return err
+	}
+	revenue, err := strconv.ParseFloat(row[3].Text, 64) // for plots; amounts of an hour fit well within its digits
+	if err != nil {
+		return err
+	}
+	if row[0].Text == "store" {
+		s.Stores = append(s.Stores, admin.Store{ID: row[1].Text, Orders: orders, Revenue: revenue})
+		return nil
+	}
+	at, err := warehouse.ParseTimestamp(row[1].Text)
+	s.Minutes = append(s.Minutes, admin.Minute{At: at, Orders: orders, Revenue: revenue})
+	return err
+}

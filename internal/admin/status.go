@@ -1,0 +1,153 @@
+package admin
+
+import (
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/worker"
+)
+
+// Status is the document under /status. Fields may be added, never renamed.
+type Status struct {
+	At            time.Time `json:"at"`
+	Version       string    `json:"version"`
+	Worker        string    `json:"worker"`
+	Stream        string    `json:"stream"`
+	Environment   string    `json:"environment,omitempty"`
+	Read          int64     `json:"records_read"`
+	Processed     int64     `json:"records_processed"` // loaded or dead-lettered, committed
+	Rejected      int64     `json:"records_rejected"`
+	Written       int64     `json:"events_written"`
+	Duplicates    int64     `json:"duplicate_events"`
+	Waiting       int       `json:"records_waiting"`
+	BehindMillis  int64     `json:"millis_behind_latest"`
+	HeldBytes     int64     `json:"held_bytes"`
+	LoadP50Millis int64     `json:"load_p50_millis"` // since the start; see recent_loads
+	LoadP99Millis int64     `json:"load_p99_millis"`
+	DelayP50      int64     `json:"end_to_end_p50_millis"`
+	DelayP99      int64     `json:"end_to_end_p99_millis"`
+
+	Shards []ShardStatus `json:"shards"` // those that this worker owns
+	// Fleet is all shards of the stream that are not read to their ends, with
+	// the names of their owners.
+	Fleet []ShardOwner `json:"fleet"`
+	// ArrivedUntil is the completeness watermark over the owned shards: every
+	// order that arrived on them before it is queryable. Null = not known.
+	ArrivedUntil      *time.Time       `json:"arrived_until"`
+	RetentionHeadroom *float64         `json:"retention_headroom_seconds"` // null = not known
+	RejectedByReason  map[string]int64 `json:"rejected_by_reason"`
+	RecentLoads       Percentiles      `json:"recent_loads"`
+	RecentDelay       Percentiles      `json:"recent_end_to_end"`
+	Errors            ErrorCounts      `json:"errors"`
+	Warehouse         WarehouseStatus  `json:"warehouse"`
+	Process           Process          `json:"process"`
+	Problems          []Problem        `json:"problems"` // newest first
+	NotReady          string           `json:"not_ready,omitempty"`
+}
+
+// ShardStatus is one owned shard.
+type ShardStatus struct {
+	ID           string     `json:"id"`
+	Term         int64      `json:"term"`
+	Position     string     `json:"position"`
+	ArrivedUntil *time.Time `json:"arrived_until"` // null = not known
+	BehindMillis int64      `json:"millis_behind_latest"`
+	Waiting      int        `json:"records_waiting"`
+}
+
+// ShardOwner is one shard of the stream, whoever owns it.
+type ShardOwner struct {
+	ID       string `json:"id"`
+	Owner    string `json:"owner"` // empty = nobody
+	Term     int64  `json:"term"`
+	Position string `json:"position"` // as the lease table has it, which follows the warehouse
+}
+
+// Percentiles are of the last minutes.
+type Percentiles struct {
+	Count  int64    `json:"count"`
+	Millis [3]int64 `json:"millis"` // p50, p90, p99
+}
+
+// ErrorCounts count since the start.
+type ErrorCounts struct {
+	Shard  int64 `json:"shard"`
+	Write  int64 `json:"write"`
+	Worker int64 `json:"worker"`
+}
+
+// WarehouseStatus is how the warehouse took the last load or claim.
+type WarehouseStatus struct {
+	LastSuccess   *time.Time `json:"last_success"`
+	WaitingMillis int64      `json:"waiting_millis"` // for the answer to the one under way
+	Error         string     `json:"error,omitempty"`
+}
+
+func (s *Site) status(now time.Time) Status {
+	c := s.c
+	st, m := c.Status(), c.Metrics
+	out := Status{
+		At: now.UTC(), Version: c.Version, Worker: c.Worker, Stream: c.Stream, Environment: c.Environment,
+		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(),
+		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
+		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), HeldBytes: st.HeldBytes,
+		LoadP50Millis: m.WriteDuration.Quantile(0.5).Milliseconds(), LoadP99Millis: m.WriteDuration.Quantile(0.99).Milliseconds(),
+		DelayP50: m.EndToEnd.Quantile(0.5).Milliseconds(), DelayP99: m.EndToEnd.Quantile(0.99).Milliseconds(),
+		Shards: []ShardStatus{}, Fleet: []ShardOwner{},
+		RejectedByReason: m.RejectedBy.Values(),
+		Errors:           ErrorCounts{m.ShardErrors.Value(), m.WriteErrors.Value(), m.WorkerErrors.Value()},
+		Problems:         c.Recent.Problems(),
+		NotReady:         s.notReady(now),
+	}
+	out.RecentLoads, out.RecentDelay, out.Process = s.past.recent(c)
+	out.Process.MemoryLimit = c.MemoryLimit
+	if v, ok := m.RetentionHeadroom.Value(); ok {
+		out.RetentionHeadroom = &v
+	}
+	out.addShards(st)
+	out.Warehouse = warehouseStatus(st.Writes, now)
+	if c.Leases != nil {
+		for _, l := range c.Leases().Shards {
+			if !l.Ended {
+				out.Fleet = append(out.Fleet, ShardOwner{l.Shard, l.Owner, l.Term, l.Position})
+			}
+		}
+	}
+	return out
+}
+
+func (s *Status) addShards(st worker.Status) {
+	known := true
+	for _, sh := range st.Shards {
+		one := ShardStatus{
+			ID: sh.ID, Term: sh.Term, Position: sh.Position.String(), BehindMillis: sh.Behind.Milliseconds(), Waiting: sh.Waiting,
+		}
+		if sh.ArrivedUntil.IsZero() {
+			known = false
+		} else {
+			at := sh.ArrivedUntil.UTC()
+			one.ArrivedUntil = &at
+			if s.ArrivedUntil == nil || at.Before(*s.ArrivedUntil) {
+				s.ArrivedUntil = &at
+			}
+		}
+		s.Shards = append(s.Shards, one)
+	}
+	if !known {
+		s.ArrivedUntil = nil
+	}
+}
+
+func warehouseStatus(w worker.WriteStatus, now time.Time) WarehouseStatus {
+	var out WarehouseStatus
+	if !w.LastSuccess.IsZero() {
+		at := w.LastSuccess.UTC()
+		out.LastSuccess = &at
+	}
+	if !w.Waiting.IsZero() {
+		out.WaitingMillis = now.Sub(w.Waiting).Milliseconds()
+	}
+	if w.Failing != nil {
+		out.Error = clip(w.Failing.Error())
+	}
+	return out
+}

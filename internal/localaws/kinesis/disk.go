@@ -1,6 +1,7 @@
 package kinesis
 
 import (
+	"bufio"
 	"encoding/binary"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -65,37 +67,93 @@ func (l *shardLog) flush() error {
 // replay reads the log into the journal, leaving out what arrived at or before
 // horizon. It ends at the first frame that is not whole: a torn tail.
 func (l *shardLog) replay(j *journal, horizon int64) (last int64, err error) {
-	text, err := io.ReadAll(l.file)
-	if err != nil {
-		return 0, fmt.Errorf("read %s: %w", l.file.Name(), err)
-	}
-	for rest := text; len(rest) >= frameHead+frameFixed; {
-		n := int(binary.BigEndian.Uint32(rest))
-		if n < frameFixed || n > maxFrameBytes || n > len(rest)-frameHead {
-			break
-		}
-		frame := rest[frameHead : frameHead+n]
-		key := int(binary.BigEndian.Uint16(frame[16:]))
-		if crc32.Checksum(frame, castagnoli) != binary.BigEndian.Uint32(rest[4:]) || frameFixed+key > n {
+	reader := bufio.NewReaderSize(l.file, 1<<20)
+	var frame []byte
+	dropped := int64(0)
+	for {
+		if frame, err = readFrame(reader, frame); err != nil {
 			break
 		}
 		at, ordinal := int64(binary.BigEndian.Uint64(frame)), binary.BigEndian.Uint64(frame[8:])
-		if at > horizon {
-			if len(j.chunks) == 0 {
-				j.first, j.next = ordinal, ordinal
-			}
-			j.append(at, frame[frameFixed:frameFixed+key], frame[frameFixed+key:])
-		} else {
-			j.first, j.next = ordinal+1, ordinal+1
-		}
+		key := int(binary.BigEndian.Uint16(frame[16:]))
+		l.size += int64(frameHead + len(frame))
 		last = at
-		l.size += int64(frameHead + n)
-		rest = rest[frameHead+n:]
+		if at <= horizon {
+			dropped = l.size
+			j.first, j.next = ordinal+1, ordinal+1
+			continue
+		}
+		if len(j.chunks) == 0 {
+			j.first, j.next = ordinal, ordinal
+		}
+		j.append(at, frame[frameFixed:frameFixed+key], frame[frameFixed+key:])
+	}
+	if !errors.Is(err, errTorn) && !errors.Is(err, io.EOF) {
+		return 0, fmt.Errorf("read %s: %w", l.file.Name(), err)
 	}
 	if err := l.file.Truncate(l.size); err != nil {
 		return 0, fmt.Errorf("cut the torn tail of %s: %w", l.file.Name(), err)
 	}
+	if dropped > compactBytes && dropped > l.size/2 && dropped < l.size {
+		return last, l.dropHead(dropped)
+	}
 	return last, nil
+}
+
+// errTorn is the end of a log whose last frame is not whole.
+var errTorn = errors.New("torn frame")
+
+// readFrame reads the rest of the next frame, after its head, into buffer.
+func readFrame(r io.Reader, buffer []byte) ([]byte, error) {
+	var head [frameHead]byte
+	if _, err := io.ReadFull(r, head[:]); err != nil {
+		return buffer, torn(err)
+	}
+	n := int(binary.BigEndian.Uint32(head[:]))
+	if n < frameFixed || n > maxFrameBytes {
+		return buffer, errTorn
+	}
+	buffer = slices.Grow(buffer[:0], n)[:n]
+	if _, err := io.ReadFull(r, buffer); err != nil {
+		return buffer, torn(err)
+	}
+	key := int(binary.BigEndian.Uint16(buffer[16:]))
+	if crc32.Checksum(buffer, castagnoli) != binary.BigEndian.Uint32(head[4:]) || frameFixed+key > n {
+		return buffer, errTorn
+	}
+	return buffer, nil
+}
+
+// torn tells a frame that ends early from a disk that fails.
+func torn(err error) error {
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		return errTorn
+	}
+	return err
+}
+
+// compactBytes is how much of a log must be past the retention before a start
+// writes the log anew without it.
+const compactBytes = 16 << 20
+
+// dropHead replaces the log by a copy without its first n bytes. At least one
+// frame must remain: it says which ordinal comes next.
+func (l *shardLog) dropHead(n int64) error {
+	path := l.file.Name()
+	kept, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	if err != nil {
+		return fmt.Errorf("shorten %s: %w", path, err)
+	}
+	_, err = io.Copy(kept, io.NewSectionReader(l.file, n, l.size-n))
+	if err == nil {
+		err = os.Rename(path+".new", path)
+	}
+	if err != nil {
+		return errors.Join(fmt.Errorf("shorten %s: %w", path, err), kept.Close())
+	}
+	err = l.file.Close() // the old file, which has no name any more
+	l.file, l.size = kept, l.size-n
+	return err
 }
 
 // streamFile is what stream.json holds.

@@ -293,3 +293,38 @@ func TestDataOutlivesTheProcess(t *testing.T) {
 	_, err = c.DescribeStreamSummary(t.Context(), &sdk.DescribeStreamSummaryInput{StreamName: aws.String("gone")})
 	wantError(t, err, "ResourceNotFoundException")
 }
+
+// TestLogsAreShortened puts more than a log keeps past its retention, and
+// opens it twice: written anew, it must still say where the shard goes on.
+func TestLogsAreShortened(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		c := open(t, kinesis.Options{DataDir: dir})
+		c.create("s", 1)
+		for range 40 {
+			_, err := c.PutRecords(t.Context(), &sdk.PutRecordsInput{StreamName: aws.String("s"), Records: entries(1, 512<<10)})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(25 * time.Hour)
+		young := c.put("s", "k", "young")
+		for range 2 {
+			c.stop()
+			c = open(t, kinesis.Options{DataDir: dir})
+			if data, _ := c.drain("s", shard0); !slices.Equal(data, []string{"young"}) {
+				t.Fatalf("the shard holds %q", data)
+			}
+		}
+		if next := c.put("s", "k", "next"); *next.SequenceNumber <= *young.SequenceNumber {
+			t.Errorf("the sequence went back from %s to %s", *young.SequenceNumber, *next.SequenceNumber)
+		}
+		logs, err := filepath.Glob(filepath.Join(dir, "kinesis", "s@*", "*.log"))
+		if err != nil || len(logs) != 1 {
+			t.Fatal(logs, err)
+		}
+		if info, err := os.Stat(logs[0]); err != nil || info.Size() > 1<<10 {
+			t.Errorf("the log has %d bytes: %v", info.Size(), err)
+		}
+	})
+}

@@ -1,0 +1,299 @@
+package style
+
+import (
+	"go/ast"
+	"maps"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+)
+
+const (
+	operations   = "docs/OPERATIONS.md"
+	architecture = "docs/ARCHITECTURE.md"
+)
+
+// section is the part of a document below a heading, up to the next one of the
+// same depth.
+func section(document, heading string) string {
+	_, after, found := strings.Cut("\n"+document, "\n"+heading+"\n")
+	if !found {
+		return ""
+	}
+	depth, _, _ := strings.Cut(heading, " ")
+	part, _, _ := strings.Cut(after, "\n"+depth+" ")
+	return part
+}
+
+var (
+	ticked = regexp.MustCompile("`([^`]+)`")
+	rule   = regexp.MustCompile(`^[\s|:-]+$`)
+)
+
+// rows is the cells of the tables in a text, their heads left out.
+func rows(text string) [][]string {
+	var out [][]string
+	for line := range strings.SplitSeq(text, "\n") {
+		switch {
+		case !strings.HasPrefix(line, "|"):
+		case rule.MatchString(line): // the line before was a head
+			out = out[:max(0, len(out)-1)]
+		default:
+			cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+			for i := range cells {
+				cells[i] = strings.TrimSpace(cells[i])
+			}
+			out = append(out, cells)
+		}
+	}
+	return out
+}
+
+// declaredMetrics is "CloudWatch Unit Prometheus" of each metric, from the tags
+// of the fields of the struct Metrics; a dash where there is none.
+func declaredMetrics(files []*file) []string {
+	var out []string
+	for _, f := range files {
+		if f.dir() != "internal/metrics" || f.isTest() {
+			continue
+		}
+		ast.Inspect(f.ast, func(n ast.Node) bool {
+			field, ok := n.(*ast.Field)
+			if !ok || field.Tag == nil {
+				return true
+			}
+			text, err := strconv.Unquote(field.Tag.Value)
+			tag := reflect.StructTag(text)
+			if err != nil || tag.Get("help") == "" {
+				return true
+			}
+			name, unit, shown := tag.Get("cloudwatch"), tag.Get("unit"), tag.Get("prometheus")
+			if kind, ok := field.Type.(*ast.Ident); ok && kind.Name == "Counter" {
+				unit = "Count"
+			}
+			if name == "" {
+				name, unit = "–", ""
+			}
+			if shown = "analytics_worker_" + shown; shown == "analytics_worker_" {
+				shown = "–"
+			}
+			out = append(out, strings.Join([]string{name, unit, shown}, " "))
+			return true
+		})
+	}
+	return out
+}
+
+// checkMetrics compares the metrics of the code and of the document, both ways.
+func checkMetrics(code []string, document string) []problem {
+	made := map[string]bool{}
+	for _, cells := range rows(section(document, "## Metrics")) {
+		if len(cells) > 3 {
+			made[strings.ReplaceAll(strings.Join(cells[:3], " "), "`", "")] = true
+		}
+	}
+	var out []problem
+	for _, m := range code {
+		if !made[m] {
+			out = append(out, problem{operations, "metric", "no row for " + m})
+		}
+		delete(made, m)
+	}
+	for _, m := range slices.Sorted(maps.Keys(made)) {
+		out = append(out, problem{operations, "metric", m + " is not declared so in internal/metrics"})
+	}
+	return out
+}
+
+func TestEveryMetricIsInTheOperations(t *testing.T) {
+	code := declaredMetrics(repository(t))
+	if len(code) < 10 {
+		t.Fatalf("only %q found in internal/metrics: they are declared in another form now", code)
+	}
+	report(t, checkMetrics(code, read(t, operations)), nil)
+}
+
+func TestEveryMetricCanFail(t *testing.T) {
+	const document = "## Metrics\n\n| CloudWatch | Unit | Prometheus | |\n|---|---|---|---|\n" +
+		"| `A` | Count | `analytics_worker_a` | |\n| `B` | Count | `analytics_worker_b` | |\n\n## Next\n| `D` | Count | `d` | |\n"
+	got := checkMetrics([]string{"A Count analytics_worker_a", "B Seconds analytics_worker_b", "C Count –"}, document)
+	if len(got) != 3 || !strings.Contains(got[0].text, "B Seconds") || !strings.Contains(got[1].text, "C Count") || !strings.Contains(got[2].text, "B Count") {
+		t.Errorf("problems %v, want B of another unit (both ways), and C missing", got)
+	}
+}
+
+// checkMessages looks up in the code's texts what the operations say of log
+// messages: a message that was reworded must be found there under its new words.
+func checkMessages(files []*file, document string) []problem {
+	var out []problem
+	for _, cells := range rows(section(document, "## Log messages")) {
+		for _, m := range ticked.FindAllStringSubmatch(cells[0], -1) {
+			if !slices.ContainsFunc(files, func(f *file) bool {
+				return !f.isTest() && strings.Contains(f.text, `"`+m[1]+`"`)
+			}) {
+				out = append(out, problem{operations, "log-message", "nothing logs " + m[1]})
+			}
+		}
+	}
+	return out
+}
+
+func TestLogMessagesOfTheOperations(t *testing.T) {
+	document := read(t, operations)
+	if n := len(rows(section(document, "## Log messages"))); n < 10 {
+		t.Errorf("only %d rows of log messages found in %s: the table has another form now", n, operations)
+	}
+	report(t, checkMessages(repository(t), document), nil)
+}
+
+func TestLogMessagesCanFail(t *testing.T) {
+	f, err := parse("internal/a/a.go", "package a\nvar s = \"load failed\"\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const head = "## Log messages\n| Message | |\n|---|---|\n"
+	if got := checkMessages([]*file{f}, head+"| `load failed` | wait |\n"); len(got) != 0 {
+		t.Errorf("problems %v of a message that is logged", got)
+	}
+	if got := checkMessages([]*file{f}, head+"| `load failed`, `load` | wait |\n"); len(got) != 1 {
+		t.Errorf("problems %v, want one: nothing logs a part of a message", got)
+	}
+}
+
+// checkPackages compares the table of packages with mayImport.
+func checkPackages(document string, allowed map[string][]string) []problem {
+	var out []problem
+	made := map[string]bool{}
+	for _, cells := range rows(section(document, "## Packages")) {
+		if len(cells) != 3 {
+			continue
+		}
+		name := strings.Trim(cells[0], "`")
+		made[name] = true
+		may, known := allowed[name]
+		want := "nothing"
+		switch {
+		case slices.Equal(may, []string{"internal"}):
+			want = "everything"
+		case len(may) > 0:
+			want = strings.ReplaceAll(strings.Join(may, ", "), "internal/", "")
+		}
+		if got, _, _ := strings.Cut(cells[2], " but "); !known || got != want {
+			out = append(out, problem{architecture, "packages", name + " may import " + cells[2] + "; mayImport says " + want})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(allowed)) {
+		if !made[name] {
+			out = append(out, problem{architecture, "packages", "no row for " + name})
+		}
+	}
+	return out
+}
+
+func TestPackagesOfTheArchitecture(t *testing.T) {
+	report(t, checkPackages(read(t, architecture), mayImport), nil)
+}
+
+func TestPackagesCanFail(t *testing.T) {
+	const document = "## Packages\n| P | W | I |\n|---|---|---|\n| `internal/a` | | nothing |\n| `internal/b` | | a |\n| `internal/x` | | nothing |\n"
+	got := checkPackages(document, map[string][]string{"internal/a": nil, "internal/b": {"internal/a", "internal/c"}, "internal/c": nil})
+	if len(got) != 3 {
+		t.Errorf("problems %v, want b with other imports, x unknown, c missing", got)
+	}
+}
+
+var (
+	fence   = regexp.MustCompile("(?ms)^```.*?^```")
+	code    = regexp.MustCompile("`[^`\n]*`")
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ +(.+)$`)
+)
+
+// prose is a document without its code.
+func prose(document string) string {
+	return code.ReplaceAllString(fence.ReplaceAllString(document, ""), "")
+}
+
+// anchors is the names of a document's headings, as the usual viewers make them.
+func anchors(document string) map[string]bool {
+	out := map[string]bool{}
+	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(document, ""), -1) {
+		out[strings.Map(func(r rune) rune {
+			switch {
+			case r == ' ':
+				return '-'
+			case unicode.IsLetter(r) || unicode.IsDigit(r) || r == '-' || r == '_':
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, m[1])] = true
+	}
+	return out
+}
+
+// checkLinks follows the links from one document of the repository to others.
+// open gives the text of a file, or false where there is none.
+func checkLinks(name, document string, open func(string) (string, bool)) []problem {
+	var out []problem
+	for _, m := range link.FindAllStringSubmatch(prose(document), -1) {
+		if strings.Contains(m[1], "://") {
+			continue
+		}
+		to, anchor, _ := strings.Cut(m[1], "#")
+		text, there := document, true
+		if to != "" {
+			text, there = open(path.Join(path.Dir(name), to))
+		}
+		if !there || anchor != "" && !anchors(text)[anchor] {
+			out = append(out, problem{name, "link", m[1] + " leads nowhere"})
+		}
+	}
+	return out
+}
+
+// documents is the texts for people, by their paths from the root.
+func documents(t *testing.T) map[string]string {
+	t.Helper()
+	out := map[string]string{}
+	for _, pattern := range []string{"*.md", "docs/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range found {
+			name := filepath.ToSlash(strings.TrimPrefix(f, filepath.FromSlash(root)+string(filepath.Separator)))
+			out[name] = read(t, name)
+		}
+	}
+	if len(out) < 5 {
+		t.Fatalf("only %d documents found", len(out))
+	}
+	return out
+}
+
+func TestLinks(t *testing.T) {
+	open := func(name string) (string, bool) {
+		text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+		return string(text), err == nil
+	}
+	docs := documents(t)
+	for _, name := range slices.Sorted(maps.Keys(docs)) {
+		report(t, checkLinks(name, docs[name], open), nil)
+	}
+}
+
+func TestLinksCanFail(t *testing.T) {
+	open := func(name string) (string, bool) { return "# A `b`, c\n", name == "docs/there.md" }
+	const document = "# Own part\n[a](there.md) [b](there.md#a-b-c) [c](#own-part) [d](https://example.org/x)\n```\n[e](none.md)\n```\n" +
+		"[f](none.md) [g](there.md#none) [h](#none) `[i](none.md)`\n"
+	if got := checkLinks("docs/a.md", document, open); len(got) != 3 {
+		t.Errorf("problems %v, want f, g and h", got)
+	}
+}

@@ -108,7 +108,8 @@ Settings come from the environment:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.verifyCommand(), a.versionCommand())
+	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.verifyCommand(),
+		a.redriveCommand(), a.versionCommand())
 	return root
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os/exec"
@@ -14,6 +15,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
@@ -28,6 +30,7 @@ const patience = 60 * time.Second
 //	status N CMD ...   runs the command and checks its exit status
 //	settled N          waits until N records of the stream are loaded or rejected
 //	record KEY DATA    puts one record on the stream
+//	fault JSON         sets the faults of the local AWS
 //	now VAR            sets the variable to the present time, later than all that was put
 //	sql STATEMENT      runs the statement in the warehouse; stdout is its rows
 func TestSessions(t *testing.T) {
@@ -37,7 +40,7 @@ func TestSessions(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setUpSession,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "record": scriptRecord, "now": scriptNow,
+			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "record": scriptRecord, "now": scriptNow, "fault": scriptFault,
 		},
 	})
 }
@@ -150,4 +153,15 @@ func scriptNow(ts *testscript.TestScript, neg bool, args []string) {
 	now := time.Now().Add(2 * time.Millisecond)
 	<-time.After(time.Until(now.Add(2 * time.Millisecond)))
 	ts.Setenv(args[0], now.UTC().Format(time.RFC3339Nano))
+}
+
+// scriptFault sets the faults of the session's local AWS, in place of those
+// before, as its admin API does.
+func scriptFault(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: fault JSON")
+	}
+	var faults []fault.Fault
+	ts.Check(json.Unmarshal([]byte(args[0]), &faults))
+	ts.Check(world(ts).Local.Faults().Put(faults))
 }

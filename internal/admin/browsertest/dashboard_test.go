@@ -1,0 +1,169 @@
+//go:build browser
+
+package browsertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/admin"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/worker"
+)
+
+// site is the pages of a worker whose status the test says.
+type site struct {
+	addr   string
+	log    *slog.Logger
+	m      *metrics.Metrics
+	status atomic.Pointer[worker.Status]
+	stop   func()
+}
+
+// serve serves on addr, or on a free port.
+func serve(t *testing.T, addr, name string) *site {
+	t.Helper()
+	recent := admin.NewRecent()
+	s := &site{m: new(metrics.Metrics), log: slog.New(recent.Wrap(slog.DiscardHandler))}
+	s.status.Store(&worker.Status{Shards: []worker.ShardStatus{
+		{ID: "shardId-000000000000", Term: 3, Position: stream.Position{Sequence: "49001795422024581001"}, ArrivedUntil: time.Now()},
+	}})
+	pages, err := admin.New(admin.Config{
+		Version: "v1", Worker: name, Stream: "order-events", Status: func() worker.Status { return *s.status.Load() }, Metrics: s.m, Recent: recent,
+		Sales: func(context.Context) (admin.Sales, error) {
+			now := time.Now().UTC()
+			return admin.Sales{
+				At: now, Minutes: []admin.Minute{{At: now.Truncate(time.Minute).Add(-time.Minute), Orders: 61, Revenue: 512.5}},
+				Stores: []admin.Store{{ID: "7", Orders: 61, Revenue: 512.5}},
+			}, nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.addr = l.Addr().String()
+	ctx, cancel := context.WithCancel(context.Background())
+	served := make(chan error, 1)
+	go func() { served <- pages.Serve(ctx, l) }()
+	s.stop = func() {
+		cancel()
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		served <- nil
+	}
+	t.Cleanup(s.stop)
+	return s
+}
+
+func quiet(t *testing.T, b *browser) {
+	t.Helper()
+	for _, c := range b.complaints() {
+		t.Errorf("the page complains: %s", c)
+	}
+}
+
+func TestDashboardIsDrawnWithinASecondAndUpdatesLive(t *testing.T) {
+	b, s := open(t), serve(t, "127.0.0.1:0", "one")
+	s.m.RecordsProcessed.Add(1234)
+	began := time.Now()
+	b.visit("http://" + s.addr + "/")
+	b.await("the first state is drawn", `document.body.innerText.includes("1,234 since the start")`)
+	if took := time.Since(began); took > 2*time.Second { // 1 s, and what driving a browser costs
+		t.Errorf("drawn after %v", took)
+	}
+	b.await("sales are drawn", `document.querySelector("#stores").innerText.includes("$512.50")`)
+	s.m.RecordsProcessed.Add(1)
+	b.await("a change shows by itself", `document.body.innerText.includes("1,235 since the start")`)
+	b.await("it is live", `document.querySelector("#link").innerText.includes("Live")`)
+	b.picture("test-live")
+	quiet(t, b)
+}
+
+func TestDashboardShowsAForcedErrorWithItsHintAsTextAlone(t *testing.T) {
+	b, s := open(t), serve(t, "127.0.0.1:0", "one")
+	b.visit("http://" + s.addr + "/")
+	b.await("all is well", `document.querySelector("#verdict").className === "good"`)
+	const bent = `<img src=x onerror="document.title='bent'">`
+	s.log.Error("load failed; it is tried again, nothing is lost", "error", errors.New(bent), "hint", "is the cluster paused?")
+	s.m.RejectedBy.Add(bent, 3)
+	st := *s.status.Load()
+	st.Writes = worker.WriteStatus{Failing: errors.New("warehouse: unavailable " + bent)}
+	s.status.Store(&st)
+	b.await("the error is shown", `document.querySelector("#problems").innerText.includes("load failed")`)
+	for place, want := range map[string]string{
+		"#problems": bent, "#letters": bent, "#verdict": "refuses or cannot be reached: ",
+	} {
+		got := b.eval(`document.querySelector("` + place + `").innerText`)
+		if place == "#verdict" {
+			want = "not loaded"
+		}
+		if !strings.Contains(got, want) {
+			t.Errorf("%s shows %q, want %q in it", place, got, want)
+		}
+	}
+	if !strings.Contains(b.eval(`document.querySelector("#problems").innerText`), "is the cluster paused?") {
+		t.Error("the hint is not shown")
+	}
+	if n := b.eval(`document.querySelectorAll("img").length + document.title`); n != "0✕ CloudCafe orders" {
+		t.Errorf("text from outside was read as HTML: %s", n)
+	}
+	b.picture("test-error")
+	quiet(t, b)
+}
+
+func TestDashboardSurvivesARestartAndSaysWhenItIsStale(t *testing.T) {
+	b, s := open(t), serve(t, "127.0.0.1:0", "one")
+	b.visit("http://" + s.addr + "/")
+	b.await("it is live", `document.querySelector("#link").innerText.includes("Live")`)
+	s.stop()
+	b.await("the loss is told", `document.querySelector("#link").innerText.includes("Connection lost")`)
+	b.await("what is shown is marked as old", `document.querySelector("main").classList.contains("old")`)
+	b.picture("test-lost")
+	serve(t, s.addr, "two")
+	b.await("it is live again, with the new worker", `document.querySelector("#link").innerText.includes("Live") && document.querySelector("#who").innerText.includes("two")`)
+	b.complaints() // the browser itself logs refused connections
+}
+
+func TestDashboardFitsAndIsReachedByKeyboard(t *testing.T) {
+	b, s := open(t), serve(t, "127.0.0.1:0", "one")
+	st := *s.status.Load()
+	for i := range 12 {
+		st.Shards = append(st.Shards, worker.ShardStatus{ID: fmt.Sprintf("shardId-%012d", i+1), Behind: time.Duration(i) * 20 * time.Second, Waiting: i * 1000})
+	}
+	st.Behind = 220 * time.Second
+	s.status.Store(&st)
+	b.visit("http://" + s.addr + "/")
+	b.await("the shards are drawn", `document.querySelectorAll("#shards tbody tr").length === 13`)
+	b.await("the sales are drawn", `document.querySelectorAll("#orders rect").length === 60`)
+	for _, width := range []int{320, 390, 768, 1280, 2560} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.look(width, 800, scheme)
+			if wide, err := strconv.Atoi(b.eval(`document.documentElement.scrollWidth`)); err != nil || wide > width {
+				t.Errorf("%d pixels wide on a screen of %d", wide, width)
+			}
+		}
+		if ink := b.eval(`getComputedStyle(document.body).color`); ink != "rgb(232, 237, 242)" {
+			t.Errorf("at night the text is %s", ink)
+		}
+	}
+	b.press("Tab", 9)
+	b.press("ArrowLeft", 37)
+	b.press("ArrowLeft", 37)
+	b.await("the keyboard reads the first plot", `document.querySelector("#orders .read").innerText.includes("61")`)
+	b.picture("test-keyboard")
+	quiet(t, b)
+}

@@ -135,5 +135,6 @@ func writeJSON(w http.ResponseWriter, status int, v any) {
 	w.WriteHeader(status)
 	encoder := json.NewEncoder(w)
 	encoder.SetIndent("", " ")
+	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(v) // the client may be gone
 }

@@ -58,6 +58,13 @@ func (q *queue) broadcast() {
 	q.changed = make(chan struct{})
 }
 
+// free reports whether the queue has room for another page.
+func (q *queue) free() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.held < q.limit
+}
+
 // room waits until the queue has room for another page.
 func (q *queue) room(ctx context.Context) error {
 	for {

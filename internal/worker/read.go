@@ -31,9 +31,6 @@ func (w *Worker) read(ctx context.Context, s *shard) error {
 	expect := int64(firstFetch)
 	retry := newBackoff()
 	for {
-		if err := w.queue.room(ctx); err != nil {
-			return err
-		}
 		started := time.Now()
 		page, err := w.fetchPage(ctx, s, reader, &expect)
 		switch {
@@ -68,8 +65,17 @@ func (w *Worker) read(ctx context.Context, s *shard) error {
 // pages and read side by side, shards far behind take turns.
 func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect *int64) (stream.Page, error) {
 	reserve := min(*expect, w.cfg.FetchBytes)
-	if err := w.fetch.Acquire(ctx, reserve); err != nil {
-		return stream.Page{}, err
+	for { // room is asked for at one's turn: while waiting for it, others filled the queue
+		if err := w.fetch.Acquire(ctx, reserve); err != nil {
+			return stream.Page{}, err
+		}
+		if w.queue.free() {
+			break
+		}
+		w.fetch.Release(reserve)
+		if err := w.queue.room(ctx); err != nil {
+			return stream.Page{}, err
+		}
 	}
 	defer w.fetch.Release(reserve)
 	asked := time.Now()

@@ -1,0 +1,309 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// statusOptions are the flags of status.
+type statusOptions struct {
+	format string
+	watch  bool
+	every  time.Duration
+	maxLag time.Duration
+}
+
+func (a *app) statusCommand() *cobra.Command {
+	o := statusOptions{format: "table"}
+	cmd := &cobra.Command{
+		Use:   "status",
+		Short: "Show shards, owners, lag and how far everything is loaded",
+		Long: `status asks the stream, the lease table and the warehouse, not the workers: it works from any machine with
+credentials, and with the workers down. It looks at each shard where its loading stands, which takes one of
+the five reads a second that a shard grants.
+
+complete until is the time before which every record that arrived is queryable. An owner counts as alive when
+it is seen to renew a lease, which takes up to 4 seconds to find out.
+
+Status 0 means that all is well; 1 that something was found that needs a look, or could not be asked.`,
+		Example: `  analytics-worker status
+  analytics-worker status --watch
+  analytics-worker status --format json --max-lag 5m | jq .lag_millis`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			switch {
+			case !slices.Contains([]string{"table", "json"}, o.format):
+				return usagef("--format %s: must be table or json", o.format)
+			case o.every < time.Second:
+				return usagef("--every %v: must be at least 1s", o.every)
+			case o.maxLag < 0:
+				return usagef("--max-lag %v: must not be negative", o.maxLag)
+			}
+			return a.status(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.format, "format", o.format, "table or json")
+	f.BoolVar(&o.watch, "watch", false, "show it again and again until Ctrl-C")
+	f.DurationVar(&o.every, "every", 5*time.Second, "how often with --watch")
+	f.DurationVar(&o.maxLag, "max-lag", 0, "a lag above this needs a look; 0 = no bound")
+	return cmd
+}
+
+func (a *app) status(ctx context.Context, o statusOptions) error {
+	c, err := loadConfig(a.lookup)
+	if err != nil {
+		return err
+	}
+	account, err := a.quietAccount(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer account.Close()
+	s := &survey{config: c, account: account, maxLag: o.maxLag}
+	for {
+		report := s.take(ctx)
+		if ctx.Err() != nil {
+			return nil // Ctrl-C is the way to end a watch
+		}
+		if o.watch && isTerminal(a.stdout) && o.format == "table" {
+			fmt.Fprint(a.stdout, "\033[H\033[2J")
+		}
+		if err := writeStatus(a.stdout, o.format, report); err != nil {
+			return err
+		}
+		if !o.watch && len(report.Problems) > 0 {
+			return errSilent
+		}
+		if !o.watch {
+			return nil
+		}
+		timer := time.NewTimer(o.every)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+	}
+}
+
+// quietAccount opens the account for a verb that reports failures itself: the
+// retries behind them are said with --verbose only.
+func (a *app) quietAccount(ctx context.Context, c config) (*aws.Account, error) {
+	log := slog.New(slog.DiscardHandler)
+	if a.verbose {
+		log = a.logger()
+	}
+	return aws.Open(ctx, aws.Options{Region: c.Region, Log: log})
+}
+
+// surveyTime bounds the asking: whatever does not answer within it is reported
+// as that.
+const surveyTime = 8 * time.Second
+
+// survey asks the stream, the lease table and the warehouse. What one of them
+// does not tell is left out of the report and said in its problems.
+type survey struct {
+	config  config
+	account *aws.Account
+	maxLag  time.Duration
+
+	mu          sync.Mutex // guards what follows
+	summary     aws.Summary
+	shards      []stream.Shard
+	checkpoints map[string]warehouse.Checkpoint
+	leases      map[string]lease.Row
+	alive       map[string]bool // owners that were seen to renew a lease
+	places      map[string]place
+	problems    []string
+}
+
+// place is what lies ahead of a shard's position.
+type place struct {
+	unread time.Time // arrival of the oldest record that is not loaded; zero = there is none
+	behind time.Duration
+	known  bool
+}
+
+func (s *survey) take(parent context.Context) statusReport {
+	s.problems, s.summary, s.shards, s.checkpoints, s.leases = nil, aws.Summary{}, nil, nil, nil
+	s.alive, s.places = make(map[string]bool), make(map[string]place)
+	ctx, cancel := context.WithTimeoutCause(parent, surveyTime, fmt.Errorf("no answer within %v", surveyTime))
+	defer cancel()
+	var asking, first sync.WaitGroup
+	first.Go(func() { s.problem(s.askStream(ctx)) })
+	first.Go(func() { s.problem(s.askWarehouse(ctx)) })
+	asking.Go(func() { s.problem(s.askLeases(ctx)) })
+	first.Wait()
+	s.problem(s.askPlaces(ctx)) // needs the shards and the positions
+	asking.Wait()
+	return s.report(time.Now())
+}
+
+func (s *survey) problem(err error) {
+	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.problems = append(s.problems, err.Error())
+	}
+}
+
+func (s *survey) askStream(ctx context.Context) error {
+	source := s.account.Stream(s.config.Stream)
+	summary, err := source.Summary(ctx)
+	if err != nil {
+		return err
+	}
+	shards, err := source.Shards(ctx)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.summary, s.shards = summary, shards
+	return err
+}
+
+func (s *survey) askWarehouse(ctx context.Context) error {
+	checkpoints, err := warehouse.Checkpoints(ctx, s.account.Redshift(s.config.Redshift), s.account.Stream(s.config.Stream).Name())
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.checkpoints = make(map[string]warehouse.Checkpoint)
+	for _, c := range checkpoints {
+		s.checkpoints[c.Shard] = c
+	}
+	return nil
+}
+
+// Owners renew each lease every third of the 10 s that it lasts.
+const (
+	renewalSeen = 4 * time.Second
+	renewalPoll = 500 * time.Millisecond
+)
+
+// askLeases reads the leases, and again until every owner was seen to renew one
+// or should have been: the table holds no time that would tell.
+func (s *survey) askLeases(ctx context.Context) error {
+	if s.config.LeaseTable == noLeaseTable {
+		return nil
+	}
+	table := s.account.LeaseTable(s.config.leaseTableName(s.account))
+	before, err := table.List(ctx)
+	if errors.Is(err, stream.ErrGone) {
+		return nil // no worker has come yet; report says so of each shard
+	}
+	if err != nil {
+		return err
+	}
+	owners := make(map[string]bool)
+	s.mu.Lock()
+	s.leases = make(map[string]lease.Row)
+	for _, r := range before {
+		s.leases[r.Shard] = r
+		if r.Owner != "" {
+			owners[r.Owner] = true
+		}
+	}
+	s.mu.Unlock()
+	deadline := time.NewTimer(renewalSeen)
+	defer deadline.Stop()
+	poll := time.NewTicker(renewalPoll)
+	defer poll.Stop()
+	for len(owners) > 0 {
+		select {
+		case <-poll.C:
+		case <-deadline.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		rows, err := table.List(ctx)
+		if err != nil {
+			return err
+		}
+		s.mu.Lock()
+		for _, r := range rows {
+			b, known := s.leases[r.Shard]
+			if r.Owner != "" && (!known || r.Counter != b.Counter || r.Owner != b.Owner) {
+				s.alive[r.Owner] = true
+				s.leases[r.Shard] = r
+			}
+			delete(owners, r.Owner) // once for all of its leases, if it was seen
+			if r.Owner != "" && !s.alive[r.Owner] {
+				owners[r.Owner] = true
+			}
+		}
+		s.mu.Unlock()
+	}
+	return nil
+}
+
+// askPlaces reads a little of each shard from where its loading stands.
+func (s *survey) askPlaces(ctx context.Context) error {
+	if s.checkpoints == nil {
+		return nil // that is a problem already
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	g.SetLimit(16)
+	for _, sh := range s.shards {
+		at, known := s.checkpoints[sh.ID]
+		if !known || at.Position.Sequence == stream.ShardEnd {
+			continue
+		}
+		g.Go(func() error {
+			p, err := s.askPlace(gctx, sh, at.Position)
+			if err != nil {
+				return err
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.places[sh.ID] = p
+			return nil
+		})
+	}
+	return g.Wait()
+}
+
+func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Position) (place, error) {
+	reader := s.account.Stream(s.config.Stream).Reader(sh, at)
+	// The record at the position itself comes first, and is left out.
+	reader.Limit = 2
+	for range 20 { // pages may be empty while records lie ahead
+		page, err := reader.Next(ctx)
+		if err != nil && !errors.Is(err, stream.ErrThrottled) {
+			return place{}, err
+		}
+		if err == nil && len(page.Records) > 0 {
+			return place{unread: page.Records[0].ArrivedAt, behind: time.Since(page.Records[0].ArrivedAt), known: true}, nil
+		}
+		if err == nil && (page.Behind == 0 || page.Ended) {
+			return place{known: true}, nil
+		}
+		timer := time.NewTimer(time.Until(reader.NotBefore()))
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return place{}, fmt.Errorf("read shard %s: %w", sh.ID, context.Cause(ctx))
+		}
+	}
+	return place{}, nil
+}
+
+// owner is who has the shard's lease, "" for nobody.
+func (s *survey) owner(shard string) string { return strings.TrimSpace(s.leases[shard].Owner) }

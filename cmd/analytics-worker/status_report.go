@@ -1,0 +1,215 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+// statusReport is what status prints. A null means that it is not known.
+type statusReport struct {
+	At             time.Time     `json:"at"`
+	Stream         string        `json:"stream"`
+	StreamStatus   string        `json:"stream_status"`
+	RetentionHours float64       `json:"retention_hours"`
+	Warehouse      string        `json:"warehouse"`
+	CompleteUntil  *time.Time    `json:"complete_until"` // every record that arrived before it is queryable
+	LagMillis      *int64        `json:"lag_millis"`     // age of the oldest record that is not loaded; 0 = there is none
+	HeadroomMillis *int64        `json:"headroom_millis"`
+	LastUpdate     *time.Time    `json:"last_update"` // of a checkpoint, by a load or a claim
+	Shards         []shardStatus `json:"shards"`
+	Problems       []string      `json:"problems"`
+}
+
+// shardStatus is one shard of the stream, or one that the warehouse remembers.
+type shardStatus struct {
+	ID            string     `json:"id"`
+	State         string     `json:"state"` // open, closed (being read to its end), loaded (to its end), waiting (for its parents), trimmed
+	Owner         string     `json:"owner"`
+	OwnerAlive    *bool      `json:"owner_alive"`
+	Term          int64      `json:"term"`
+	Position      string     `json:"position"`
+	CompleteUntil *time.Time `json:"complete_until"`
+	LagMillis     *int64     `json:"lag_millis"`
+	UpdatedAt     *time.Time `json:"updated_at"`
+}
+
+func (s *survey) report(now time.Time) statusReport {
+	r := statusReport{
+		At: now.UTC(), Stream: s.account.Stream(s.config.Stream).Name(), StreamStatus: s.summary.Status,
+		RetentionHours: s.summary.Retention.Hours(), Warehouse: s.config.warehouseName(), Shards: []shardStatus{},
+	}
+	unfinished := make(map[string]bool) // shards that are listed and not loaded to their end
+	for _, sh := range s.shards {
+		unfinished[sh.ID] = s.checkpoints[sh.ID].Position.Sequence != stream.ShardEnd
+	}
+	complete := len(s.shards) > 0
+	for _, sh := range s.shards {
+		st := s.shard(sh, unfinished, now)
+		r.Shards = append(r.Shards, st)
+		if c := s.checkpoints[sh.ID].UpdatedAt; !c.IsZero() && (r.LastUpdate == nil || c.After(*r.LastUpdate)) {
+			r.LastUpdate = &c
+		}
+		if st.State == "loaded" || st.State == "waiting" { // its parents hold the watermark back
+			continue
+		}
+		complete = complete && st.CompleteUntil != nil
+		if st.CompleteUntil != nil && (r.CompleteUntil == nil || st.CompleteUntil.Before(*r.CompleteUntil)) {
+			r.CompleteUntil = st.CompleteUntil
+		}
+		if st.LagMillis != nil && (r.LagMillis == nil || *st.LagMillis > *r.LagMillis) {
+			r.LagMillis = st.LagMillis
+		}
+	}
+	if !complete {
+		r.CompleteUntil, r.LagMillis = nil, nil
+	}
+	if r.LagMillis != nil && s.summary.Retention > 0 {
+		room := s.summary.Retention.Milliseconds() - *r.LagMillis
+		r.HeadroomMillis = &room
+	}
+	r.Problems = append(append([]string{}, s.problems...), s.findings(r)...)
+	return r
+}
+
+func (s *survey) shard(sh stream.Shard, unfinished map[string]bool, now time.Time) shardStatus {
+	st := shardStatus{ID: sh.ID, State: "open", Owner: s.owner(sh.ID), Term: s.leases[sh.ID].Term}
+	if st.Owner != "" {
+		alive := s.alive[st.Owner]
+		st.OwnerAlive = &alive
+	}
+	c, claimed := s.checkpoints[sh.ID]
+	if claimed {
+		st.Position, st.Term, st.UpdatedAt = c.Position.String(), c.Term, &c.UpdatedAt
+	}
+	p := s.places[sh.ID]
+	switch {
+	case c.Position.Sequence == stream.ShardEnd:
+		st.State = "loaded"
+		return st
+	case !claimed && slices.ContainsFunc(sh.Parents, func(id string) bool { return unfinished[id] }):
+		st.State = "waiting"
+		return st
+	case sh.Closed:
+		st.State = "closed"
+	}
+	if p.known {
+		until, lag := p.unread, p.behind.Milliseconds()
+		if until.IsZero() {
+			until = now
+		}
+		until = until.UTC()
+		st.CompleteUntil, st.LagMillis = &until, &lag
+	} else if !c.ArrivedUntil.IsZero() {
+		st.CompleteUntil = &c.ArrivedUntil
+	}
+	return st
+}
+
+// findings are what needs a look in what was answered.
+func (s *survey) findings(r statusReport) []string {
+	var out []string
+	dead, unowned, unclaimed := map[string]int{}, 0, 0
+	for _, sh := range r.Shards {
+		if sh.State == "loaded" || sh.State == "waiting" {
+			continue
+		}
+		switch {
+		case s.checkpoints != nil && sh.Position == "":
+			unclaimed++
+		case s.leases != nil && sh.Owner == "":
+			unowned++
+		case sh.OwnerAlive != nil && !*sh.OwnerAlive:
+			dead[sh.Owner]++
+		}
+	}
+	if unclaimed > 0 {
+		out = append(out, fmt.Sprintf("%d shards have never been worked on: is a worker running?", unclaimed))
+	}
+	if unowned > 0 {
+		out = append(out, fmt.Sprintf("%d shards have no owner: is a worker running?", unowned))
+	}
+	for owner, n := range dead {
+		out = append(out, fmt.Sprintf("the owner of %d shards, %s, was not seen to renew its leases: has it ended?", n, owner))
+	}
+	slices.Sort(out)
+	if r.LagMillis != nil && s.maxLag > 0 && *r.LagMillis > s.maxLag.Milliseconds() {
+		out = append(out, fmt.Sprintf("the lag of %s is above %v", millis(r.LagMillis), s.maxLag))
+	}
+	if r.HeadroomMillis != nil && *r.HeadroomMillis < s.summary.Retention.Milliseconds()/4 {
+		out = append(out, fmt.Sprintf("unread records are trimmed in %s: add workers, or lengthen the retention of the stream", millis(r.HeadroomMillis)))
+	}
+	return out
+}
+
+func writeStatus(w io.Writer, format string, r statusReport) error {
+	if format == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(tw, "stream\t%s %s, %d shards, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), len(r.Shards), r.RetentionHours)
+	fmt.Fprintf(tw, "warehouse\t%s, last update %s\n", r.Warehouse, moment(r.LastUpdate))
+	fmt.Fprintf(tw, "complete until\t%s\n", moment(r.CompleteUntil))
+	fmt.Fprintf(tw, "lag\t%s\n", millis(r.LagMillis))
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	if len(r.Shards) > 0 {
+		fmt.Fprintln(w)
+		fmt.Fprintln(tw, "SHARD\tSTATE\tLAG\tOWNER\tALIVE\tTERM\tPOSITION")
+		for _, s := range r.Shards {
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", printable(s.ID), s.State, millis(s.LagMillis), dash(printable(s.Owner)),
+				yesNo(s.OwnerAlive), s.Term, dash(s.Position))
+		}
+		if err := tw.Flush(); err != nil {
+			return err
+		}
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintln(w, "! "+printable(p))
+	}
+	return nil
+}
+
+func moment(t *time.Time) string {
+	if t == nil {
+		return "not known"
+	}
+	return t.UTC().Format("2006-01-02 15:04:05")
+}
+
+func millis(n *int64) string {
+	if n == nil {
+		return "-"
+	}
+	d := time.Duration(*n) * time.Millisecond
+	if d > 10*time.Second {
+		d = d.Round(time.Second)
+	}
+	return d.String()
+}
+
+func yesNo(b *bool) string {
+	switch {
+	case b == nil:
+		return "-"
+	case *b:
+		return "yes"
+	}
+	return "no"
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

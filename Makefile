@@ -41,6 +41,11 @@ test: ## Run every test with the race detector (PKG=./internal/... for some)
 	@scripts/need-postgres
 	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 6m $(PKG)
 
+# Apart from the others, as Chromium is large. The pictures are kept for CI.
+.PHONY: test-browser
+test-browser: ## Look at the dashboard with headless Chromium (pictures in .screenshots)
+	SCREENSHOTS='$(CURDIR)/.screenshots' $(GO) test -tags browser -count=1 ./internal/admin/browsertest
+
 # golangci-lint was tried and left out: it takes 200 modules and three minutes of
 # two cores to build, where staticcheck and gofumpt take 40 s. Its depguard and
 # forbidigo are internal/style, whose tests take a second.

@@ -72,7 +72,7 @@ func New(c Config) (*Site, error) {
 	if c.Recent == nil {
 		c.Recent = NewRecent()
 	}
-	s := &Site{c: c, page: p, feed: feed{viewers: make(map[*viewer]struct{})}}
+	s := &Site{c: c, page: p, feed: feed{patience: writeTime, viewers: make(map[*viewer]struct{})}}
 	s.past.sample(time.Now(), c)
 	return s, nil
 }

@@ -44,6 +44,8 @@ type Store struct {
 
 // feed passes the same state on to all viewers, encoded once.
 type feed struct {
+	patience time.Duration // with a client that does not take an event
+
 	mu      sync.Mutex // guards what follows
 	viewers map[*viewer]struct{}
 	sales   *Sales
@@ -176,7 +178,7 @@ func (f *feed) leave(v *viewer) {
 }
 
 // events streams the state, beginning with the past, until the client goes or
-// does not take an event within writeTime.
+// does not take an event in time.
 func (s *Site) events(w http.ResponseWriter, r *http.Request) {
 	v := s.feed.join()
 	if v == nil {
@@ -190,7 +192,7 @@ func (s *Site) events(w http.ResponseWriter, r *http.Request) {
 	control := http.NewResponseController(w)
 	_ = control.SetReadDeadline(time.Time{}) // the server's would end the stream
 	send := func(event []byte) bool {
-		if control.SetWriteDeadline(time.Now().Add(writeTime)) != nil {
+		if control.SetWriteDeadline(time.Now().Add(s.feed.patience)) != nil {
 			return false
 		}
 		_, err := w.Write(event)

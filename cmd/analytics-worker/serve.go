@@ -49,6 +49,7 @@ func (a *app) serve(ctx context.Context) error {
 type service struct {
 	name      string
 	source    *aws.Stream
+	instance  *aws.Instance
 	worker    *worker.Worker
 	holder    *lease.Holder
 	metrics   *metrics.Metrics
@@ -58,9 +59,11 @@ type service struct {
 	pages     *admin.Site
 }
 
-// run works until ctx ends: then reading stops, what was read is loaded, the
-// leases are handed over, and it returns.
+// run works until ctx ends or the instance is about to: then reading stops,
+// what was read is loaded, the leases are handed over, and it returns.
 func (s *service) run(ctx context.Context, log *slog.Logger) error {
+	ctx, drained := s.heedNotices(ctx, log)
+	defer drained()
 	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer kill(nil)
 	loading := make(chan error, 1)
@@ -108,7 +111,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		return nil, err
 	}
 	who := newIdentity(c)
-	s := &service{name: who.name, source: source, metrics: new(metrics.Metrics)}
+	s := &service{name: who.name, source: source, instance: account.Instance(), metrics: new(metrics.Metrics)}
 	sql := account.Redshift(c.Redshift)
 	db := warehouse.New(sql, fill)
 	table, err := c.leaseTable(ctx, account, db)

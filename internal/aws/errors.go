@@ -198,6 +198,8 @@ func iamAction(operation string) string {
 		return "cloudwatch:" + call
 	case "STS":
 		return "sts:" + call
+	case "Auto Scaling":
+		return "autoscaling:" + call
 	case "S3":
 		switch call {
 		case "ListObjectsV2", "HeadBucket":

@@ -23,7 +23,7 @@ func TestPicturesOfARunningWorker(t *testing.T) {
 		name, scheme  string
 		width, height int
 	}{
-		{"light", "light", 1440, 1000}, {"dark", "dark", 1440, 1000}, {"phone", "light", 390, 844}, {"wall", "dark", 2560, 1440},
+		{"light", "light", 1440, 900}, {"dark", "dark", 1440, 1000}, {"phone", "light", 390, 844}, {"wall", "dark", 2560, 1440},
 	} {
 		b.look(look.width, look.height, look.scheme)
 		time.Sleep(1500 * time.Millisecond)

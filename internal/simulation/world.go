@@ -17,6 +17,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/localaws"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/memnet"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
@@ -48,7 +49,9 @@ type Options struct {
 	Warehouse string // "" = DuckDB in memory, or postgres://...
 	Shards    int    // of the stream; default 4
 	Limits    bool   // the documented rates
-	Dir       string // for dead letters
+	Dir       string // for dead letters, unless Letters is set
+	Letters   string // s3://bucket/prefix for dead letters
+	InMemory  bool   // serve within the process, as a bubble of virtual time needs
 	Log       *slog.Logger
 }
 
@@ -64,6 +67,7 @@ type World struct {
 	Options Options
 
 	listener net.Listener
+	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	served   chan error
 	stop     context.CancelFunc
 }
@@ -80,17 +84,34 @@ func NewWorld(ctx context.Context, o Options) (*World, error) {
 	if err != nil {
 		return nil, err
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
+	w := &World{Local: local, Options: o, served: make(chan error, 1)}
+	if err := w.listen(); err != nil {
 		return nil, errors.Join(err, local.Close())
 	}
 	serving, stop := context.WithCancel(context.WithoutCancel(ctx))
-	w := &World{Local: local, Options: o, listener: listener, served: make(chan error, 1), stop: stop}
-	go func() { w.served <- local.Serve(serving, listener) }()
+	w.stop = stop
+	go func() { w.served <- local.Serve(serving, w.listener) }()
 	if err := w.prepare(ctx); err != nil {
 		return nil, errors.Join(err, w.Close())
 	}
 	return w, nil
+}
+
+// listen opens the door of the local AWS, in memory or on a loopback port.
+func (w *World) listen() (err error) {
+	if w.Options.InMemory {
+		l := memnet.Listen()
+		w.listener, w.dial = l, l.DialContext
+		return nil
+	}
+	if w.listener, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+		return err
+	}
+	dialer := &net.Dialer{Timeout: 5 * time.Second}
+	w.dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return dialer.DialContext(ctx, network, w.Addr())
+	}
+	return nil
 }
 
 func (w *World) prepare(ctx context.Context) (err error) {
@@ -132,11 +153,8 @@ func (w *World) Addr() string { return w.listener.Addr().String() }
 // Client is an HTTP client of this world's local AWS. wrap, if not nil, stands
 // between the SDK and the wire: it may lose calls and replies.
 func (w *World) Client(wrap func(http.RoundTripper) http.RoundTripper) *http.Client {
-	dialer := &net.Dialer{Timeout: 5 * time.Second}
 	var transport http.RoundTripper = &http.Transport{
-		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
-			return dialer.DialContext(ctx, network, w.Addr())
-		},
+		DialContext:         w.dial,
 		MaxIdleConnsPerHost: 64,
 		DisableCompression:  true,
 	}
@@ -155,8 +173,11 @@ func (w *World) Open(ctx context.Context, c *http.Client) (*aws.Account, error) 
 type Worker struct {
 	Client       *http.Client  // nil = the world's own
 	Table        lease.Table   // nil = the only worker
+	LeaseTable   string        // a table in DynamoDB, in place of Table; it must be there
 	Name         string        // default "worker"
 	TTL          time.Duration // of leases; default 2 s
+	Scan         time.Duration // between looks at the lease table; default as the holder's
+	Sync         time.Duration // between listings of the shards; default as the holder's
 	Staging      string        // s3://bucket for COPY; empty = INSERT
 	Initial      func(stream.Shard) stream.Position
 	BatchSize    int           // default 100
@@ -185,6 +206,12 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.LeaseTable != "" {
+		c.Table = account.LeaseTable(c.LeaseTable)
+	}
+	if c.Letters == nil {
+		c.Letters = w.letters(account)
+	}
 	source := account.Stream(StreamName)
 	var fill warehouse.Fill = warehouse.Insert{}
 	if c.Staging != "" {
@@ -204,7 +231,8 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 		QueueBytes: c.QueueBytes, FetchBytes: 16 << 20, Metrics: r.Metrics, Log: w.Options.Log,
 	})
 	r.Holder, err = lease.New(lease.Config{
-		Table: c.Table, Shards: source.Shards, Self: c.Name, TTL: c.TTL, Initial: c.Initial, Own: r.Worker.Own, Log: w.Options.Log,
+		Table: c.Table, Shards: source.Shards, Self: c.Name, TTL: c.TTL, Scan: c.Scan, Sync: c.Sync,
+		Initial: c.Initial, Own: r.Worker.Own, Log: w.Options.Log,
 	})
 	if err != nil {
 		return nil, err
@@ -246,14 +274,21 @@ func (c Worker) withDefaults(w *World) Worker {
 	if c.QueueBytes == 0 {
 		c.QueueBytes = 16 << 20
 	}
-	if c.Letters == nil {
-		c.Letters = w.Letters()
-	}
 	return c
 }
 
 // Letters is the world's dead-letter store.
-func (w *World) Letters() *deadletter.Store {
+func (w *World) Letters() *deadletter.Store { return w.letters(w.Account) }
+
+// letters is the dead-letter store as an account reaches it.
+func (w *World) letters(account *aws.Account) *deadletter.Store {
+	if w.Options.Letters != "" {
+		bucket, err := account.Bucket(w.Options.Letters)
+		if err != nil {
+			return deadletter.New(brokenBucket{err}, StreamName)
+		}
+		return deadletter.New(bucket, StreamName)
+	}
 	dir, err := deadletter.Dir(w.Options.Dir)
 	if err != nil {
 		return deadletter.New(brokenBucket{err}, StreamName)
@@ -278,9 +313,14 @@ func (r *Running) Drain() error {
 // Kill stops the worker as kill -9 does, as far as the world outside can tell:
 // whatever call is under way is abandoned, nothing is finished or handed over.
 func (r *Running) Kill() {
+	r.abandon()
+	<-r.done
+}
+
+// abandon is Kill without waiting for the end.
+func (r *Running) abandon() {
 	r.kill(errors.New("killed"))
 	r.drain()
-	<-r.done
 }
 
 // Await waits until done says so. It fails when ctx ends first.

@@ -1,0 +1,332 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+// The times of a simulated fleet. They are virtual, but each poll and renewal
+// of them is a real call, so they are as long as the tests of faults allow.
+const (
+	leaseTime = 3 * time.Second
+	scanTime  = 1500 * time.Millisecond
+	syncTime  = 12 * time.Second
+	pollTime  = 1500 * time.Millisecond
+	// patient is how long a fleet may take to settle once all faults have ended.
+	// The longest wait there is: a call of 30 s that the SDK gives up.
+	patient = 3 * time.Minute
+)
+
+const (
+	leaseTable  = "leases"
+	lettersURL  = "s3://letters/rejected"
+	stagingURL  = "s3://staging/orders"
+	mostWorkers = 4
+	mostOpen    = 4 // shards
+)
+
+// Fleet is some workers on one stream, and what they are to bring about. One
+// goroutine uses it at a time.
+type Fleet struct {
+	world   *World
+	live    []*member
+	ended   []*Running // whose goroutines may not have
+	born    int
+	shards  int // made so far
+	expect  expectation
+	pending []timed // what ends later
+	log     strings.Builder
+	began   time.Time
+	// spoil stands between the workers and the wire, for tests of the oracle.
+	spoil func(http.RoundTripper) http.RoundTripper
+}
+
+type member struct {
+	name string
+	link *link
+	run  *Running
+}
+
+// timed is something to do at a time.
+type timed struct {
+	at time.Time
+	do func(context.Context) error
+}
+
+// NewFleet starts a local AWS in memory, with a stream, a lease table and
+// buckets. The caller closes the Fleet.
+func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
+	w, err := NewWorld(ctx, Options{Shards: shards, InMemory: true, Letters: lettersURL})
+	if err != nil {
+		return nil, err
+	}
+	f := &Fleet{world: w, shards: shards, began: time.Now(), expect: expectation{orders: make(map[string]mark)}}
+	for _, url := range []string{lettersURL, stagingURL} {
+		b, err := w.Account.Bucket(url)
+		if err == nil {
+			err = b.EnsureBucket(ctx)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("make the bucket of %s: %w", url, f.fail(err))
+		}
+	}
+	if err := w.Account.LeaseTable(leaseTable).Ensure(ctx); err != nil {
+		return nil, f.fail(err)
+	}
+	return f, nil
+}
+
+func (f *Fleet) fail(err error) error {
+	_ = f.world.Close()
+	return err
+}
+
+// Close kills what runs and ends the local AWS.
+func (f *Fleet) Close() error {
+	for len(f.live) > 0 {
+		f.crash(0)
+	}
+	for _, r := range f.ended {
+		<-r.done
+	}
+	return f.world.Close()
+}
+
+// note writes a line of the story that a failure tells.
+func (f *Fleet) note(format string, args ...any) {
+	fmt.Fprintf(&f.log, "%8.3fs  %s\n", time.Since(f.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+// Run lets the schedule happen, ends all faults, and asks the oracle.
+func (f *Fleet) Run(ctx context.Context, s schedule, rng *rand.Rand) error {
+	for f.count() < 1+rng.IntN(3) {
+		if err := f.start(ctx, 1); err != nil {
+			return err
+		}
+	}
+	for _, st := range s {
+		if err := f.until(ctx, time.Now().Add(st.wait)); err != nil {
+			return err
+		}
+		f.note("%s", st)
+		if err := f.take(ctx, st, rng); err != nil {
+			return fmt.Errorf("%s: %w", st, err)
+		}
+	}
+	// What was begun with an end of its own is seen to its end, in half of the
+	// schedules; in the others the end comes sooner.
+	if rng.IntN(2) == 0 {
+		for len(f.pending) > 0 {
+			if err := f.until(ctx, f.pending[0].at); err != nil {
+				return err
+			}
+		}
+	}
+	return f.settle(ctx)
+}
+
+// until waits until t and does what falls due on the way.
+func (f *Fleet) until(ctx context.Context, t time.Time) error {
+	for {
+		at, due := t, false
+		if len(f.pending) > 0 && !f.pending[0].at.After(t) {
+			at, due = f.pending[0].at, true
+		}
+		if err := sleep(ctx, time.Until(at)); err != nil {
+			return err
+		}
+		if !due {
+			return nil
+		}
+		p := f.pending[0]
+		f.pending = f.pending[1:]
+		if err := p.do(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+func (f *Fleet) later(d time.Duration, do func(context.Context) error) {
+	f.pending = append(f.pending, timed{time.Now().Add(d), do})
+	slices.SortStableFunc(f.pending, func(a, b timed) int { return a.at.Compare(b.at) })
+}
+
+func sleep(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+func (f *Fleet) count() int { return len(f.live) }
+
+// take makes one step happen.
+func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
+	if len(f.live) == 0 && s.verb != doStart {
+		if err := f.start(ctx, 1); err != nil {
+			return err
+		}
+	}
+	switch s.verb {
+	case doPublish:
+		return f.publish(ctx, s.n, rng)
+	case doSplit, doMerge:
+		return f.reshard(ctx, s)
+	case doStart:
+		if f.count() < mostWorkers {
+			return f.start(ctx, s.pace)
+		}
+	case doDrain:
+		f.drain(s.n % f.count())
+	case doCrash:
+		f.crash(s.n % f.count())
+		f.later(s.lasts, func(ctx context.Context) error { return f.start(ctx, 1) })
+	case doFreeze:
+		m := f.live[s.n%f.count()]
+		m.link.freeze()
+		f.later(s.lasts, func(context.Context) error { m.link.thaw(); return nil })
+	case doCut:
+		m := f.live[s.n%f.count()]
+		m.link.cut(s.service, s.how)
+		f.later(s.lasts, func(context.Context) error { m.link.heal(s.service); return nil })
+	case doFault:
+		return f.world.Local.Faults().Put(append(f.world.Local.Faults().List(), s.fault))
+	case doVerify:
+		return f.glance(ctx)
+	}
+	return nil
+}
+
+// start starts a worker. A clock that runs at another pace than the others'
+// shows in every wait of the worker's; there is no other time of day that a
+// worker goes by.
+func (f *Fleet) start(ctx context.Context, pace float64) error {
+	f.born++
+	m := &member{name: fmt.Sprintf("worker-%d", f.born)}
+	client := f.world.Client(func(next http.RoundTripper) http.RoundTripper {
+		if f.spoil != nil {
+			next = f.spoil(next)
+		}
+		m.link = newLink(next)
+		return m.link
+	})
+	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }
+	c := Worker{
+		Client: client, Name: m.name, LeaseTable: leaseTable,
+		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 12,
+	}
+	if f.born%4 == 0 {
+		c.Staging = stagingURL
+	}
+	r, err := f.world.Start(context.WithoutCancel(ctx), c)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", m.name, err)
+	}
+	m.run = r
+	f.live = append(f.live, m)
+	f.note("%s starts", m.name)
+	return nil
+}
+
+// crash ends a worker's process as far as the world can tell; its goroutines
+// end once they notice.
+func (f *Fleet) crash(i int) {
+	m := f.live[i]
+	f.live = slices.Delete(f.live, i, i+1)
+	f.note("%s dies", m.name)
+	m.link.kill()
+	m.run.abandon()
+	f.ended = append(f.ended, m.run)
+}
+
+// drain stops a worker as SIGTERM does. A service unit that does not stop is
+// killed in the end.
+func (f *Fleet) drain(i int) {
+	m := f.live[i]
+	f.live = slices.Delete(f.live, i, i+1)
+	f.note("%s is told to stop", m.name)
+	m.run.drain()
+	f.ended = append(f.ended, m.run)
+	f.later(2*leaseTime, func(context.Context) error {
+		m.link.kill()
+		m.run.abandon()
+		return nil
+	})
+}
+
+// reshard splits or merges open shards that lie side by side.
+func (f *Fleet) reshard(ctx context.Context, s step) error {
+	open, err := f.openShards(ctx)
+	if err != nil {
+		return err
+	}
+	switch {
+	case s.verb == doSplit && len(open) < mostOpen:
+		f.shards += 2
+		return f.world.Stream.Split(ctx, open[s.n%len(open)])
+	case s.verb == doMerge && len(open) > 1:
+		i := s.n % (len(open) - 1)
+		f.shards++
+		return f.world.Stream.Merge(ctx, open[i], open[i+1])
+	}
+	return nil
+}
+
+// openShards lists the open shards by the keys that they hold.
+func (f *Fleet) openShards(ctx context.Context) ([]stream.Shard, error) {
+	// Faults of listing strike the fleet, not its surroundings.
+	var shards []stream.Shard
+	err := f.insist(ctx, func() (err error) {
+		shards, err = f.world.Stream.Shards(ctx)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	open := slices.DeleteFunc(shards, func(s stream.Shard) bool { return s.Closed })
+	slices.SortFunc(open, func(a, b stream.Shard) int { return stream.CompareSequence(a.HashStart, b.HashStart) })
+	return open, nil
+}
+
+// insist tries a few times.
+func (f *Fleet) insist(ctx context.Context, do func() error) (err error) {
+	for range 5 {
+		if err = do(); err == nil || ctx.Err() != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// heal ends every fault.
+func (f *Fleet) heal(ctx context.Context) error {
+	f.world.Local.Faults().Clear()
+	for _, m := range f.live {
+		m.link.restore()
+	}
+	pending := f.pending
+	f.pending = nil
+	for _, p := range pending {
+		if err := p.do(ctx); err != nil {
+			return err
+		}
+	}
+	if f.count() == 0 {
+		return f.start(ctx, 1)
+	}
+	for f.count() > mostWorkers-1 {
+		f.drain(0)
+	}
+	return nil
+}

@@ -81,6 +81,14 @@ func newIdentity(c config) identity {
 	return id
 }
 
+// leave gives the seat up. That it is called at the end also keeps the lock
+// while the worker runs: a file that nothing refers to any more is closed.
+func (id identity) leave() {
+	if id.lock != nil {
+		_ = id.lock.Close()
+	}
+}
+
 func (id *identity) sit(path string) error {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
 	if err != nil {

@@ -82,7 +82,13 @@ func (m *machine) worker(settings ...string) *process {
 // faults sets the faults of the local AWS in place of those before.
 func (m *machine) faults(text string) {
 	m.t.Helper()
-	request, err := http.NewRequest(http.MethodPut, m.url+"/_localaws/faults", strings.NewReader(text))
+	m.admin(http.MethodPut, "/_localaws/faults", text)
+}
+
+// admin calls the local AWS's own API.
+func (m *machine) admin(method, path, body string) []byte {
+	m.t.Helper()
+	request, err := http.NewRequest(method, m.url+path, strings.NewReader(body))
 	if err != nil {
 		m.t.Fatal(err)
 	}
@@ -91,9 +97,11 @@ func (m *machine) faults(text string) {
 		m.t.Fatal(err)
 	}
 	defer response.Body.Close()
-	if body, _ := io.ReadAll(response.Body); response.StatusCode/100 != 2 {
-		m.t.Fatalf("faults: %s: %s", response.Status, body)
+	answer, err := io.ReadAll(response.Body)
+	if err != nil || response.StatusCode/100 != 2 {
+		m.t.Fatalf("%s %s: %s: %s, %v", method, path, response.Status, answer, err)
 	}
+	return answer
 }
 
 const paused = `[{"service":"redshift-data","fault":"paused"}]`

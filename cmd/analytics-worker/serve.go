@@ -40,6 +40,7 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	defer s.seat.leave()
 	log.Info("starting", "version", buildVersion(), "stream", c.Stream, "worker", s.name,
 		"warehouse", c.warehouseName(), "fill", c.fillName(), "dead_letters", c.DeadLetterURL, "http", s.address(), "memory_limit", c.MemoryLimit)
 	return s.run(ctx, log)
@@ -48,6 +49,7 @@ func (a *app) serve(ctx context.Context) error {
 // service is a worker and its leases, ready to run.
 type service struct {
 	name      string
+	seat      identity
 	source    *aws.Stream
 	instance  *aws.Instance
 	worker    *worker.Worker
@@ -111,7 +113,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		return nil, err
 	}
 	who := newIdentity(c)
-	s := &service{name: who.name, source: source, instance: account.Instance(), metrics: new(metrics.Metrics)}
+	s := &service{name: who.name, seat: who, source: source, instance: account.Instance(), metrics: new(metrics.Metrics)}
 	sql := account.Redshift(c.Redshift)
 	db := warehouse.New(sql, fill)
 	table, err := c.leaseTable(ctx, account, db)

@@ -1,0 +1,282 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net"
+	"net/http"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+)
+
+const (
+	fleetShards = 8
+	leaseTime   = 10 * time.Second // of a worker as it is set by default
+
+	// What is promised of the time until others have the shards of a worker.
+	afterHandover = 2 * time.Second
+	afterCrash    = leaseTime * 3 / 2
+)
+
+// fleet is workers that share a stream, each a process.
+type fleet struct {
+	*machine
+	stream *aws.Stream
+}
+
+// member is one worker of a fleet.
+type member struct {
+	*process
+	fleet *fleet
+	addr  string
+}
+
+func newFleet(t *testing.T) *fleet {
+	t.Helper()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", strconv.Itoa(fleetShards), "--count", "0", "--file", "/dev/null")
+	// The SDK reads one environment for the whole test process, so the way to this
+	// machine is in the client.
+	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(m.url, "http://"))
+	}}
+	account, err := aws.Open(t.Context(), aws.Options{Region: "us-east-1", HTTPClient: &http.Client{Transport: transport}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(account.Close)
+	return &fleet{m, account.Stream("order-events")}
+}
+
+func (f *fleet) join(settings ...string) *member {
+	f.t.Helper()
+	addr := freeAddr(f.t)
+	return &member{f.worker(append(settings, "HTTP_ADDR="+addr)...), f, addr}
+}
+
+// onEC2 is what makes a worker see the instance's notices.
+func (f *fleet) onEC2() []string {
+	return []string{"AWS_EC2_METADATA_DISABLED=false", "AWS_EC2_METADATA_SERVICE_ENDPOINT=" + f.url}
+}
+
+// shards are those that the worker reads now, by its own account.
+func (m *member) shards() []string {
+	s, err := m.fleet.status(m.addr)
+	if err != nil { // it does not listen yet, or is stopped
+		return nil
+	}
+	var ids []string
+	for _, shard := range s.Shards {
+		ids = append(ids, shard.ID)
+	}
+	return ids
+}
+
+// open are the shards that take records.
+func (f *fleet) open() []stream.Shard {
+	f.t.Helper()
+	all, err := f.stream.Shards(f.t.Context())
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return slices.DeleteFunc(all, func(s stream.Shard) bool { return s.Closed })
+}
+
+// held waits until the members read all open shards between them, each shard
+// once, and within so many of each other.
+func (f *fleet) held(within int, members ...*member) {
+	f.t.Helper()
+	var want []string
+	for _, s := range f.open() {
+		want = append(want, s.ID)
+	}
+	var shares [][]string
+	f.await(fmt.Sprintf("%d workers hold %d shards within %d of each other", len(members), len(want), within), func() (bool, error) {
+		var all []string
+		shares = nil
+		least, most := len(want), 0
+		for _, m := range members {
+			mine := m.shards()
+			shares, all = append(shares, mine), append(all, mine...)
+			least, most = min(least, len(mine)), max(most, len(mine))
+		}
+		slices.Sort(all)
+		return slices.Equal(all, want) && most-least <= within, nil
+	})
+	f.t.Logf("shares: %q", shares)
+}
+
+// took fails the test if others had the shards too late. What counts is the log
+// of the last of them to begin, by the clock that all share.
+func (f *fleet) took(since time.Time, limit time.Duration, members ...*member) {
+	f.t.Helper()
+	last := time.Duration(-1 << 63)
+	for _, m := range members {
+		for _, line := range strings.Split(m.output(), "\n") {
+			var entry struct {
+				Time time.Time
+				Msg  string
+			}
+			if json.Unmarshal([]byte(line), &entry) == nil && entry.Msg == "lease taken" {
+				last = max(last, entry.Time.Sub(since))
+			}
+		}
+	}
+	f.t.Logf("the last shard was taken %v after the worker ended", last.Round(time.Millisecond))
+	if last > limit { // those of a clean end may be taken before the process is gone
+		f.t.Errorf("the last shard was taken after %v, want at most %v", last, limit)
+	}
+}
+
+// flow puts orders on the stream while the test goes on; the returned function
+// waits for the last of them.
+func (f *fleet) flow(count, rate int) (published func()) {
+	f.t.Helper()
+	p := start(f.t, f.env, "analytics-worker", "publish", "--count", strconv.Itoa(count), "--rate", strconv.Itoa(rate), "--bad", "0.01", "--seed", "31")
+	return func() {
+		f.t.Helper()
+		if status := p.exit(patience); status != 0 {
+			f.t.Fatalf("publish ended with status %d: %s", status, p.output())
+		}
+	}
+}
+
+// leave waits for the worker's own clean end.
+func (m *member) leave() time.Time {
+	m.t.Helper()
+	if status := m.exit(drainLimit); status != 0 {
+		m.t.Errorf("status %d, want 0", status)
+	}
+	return time.Now()
+}
+
+func (f *fleet) lifecycleCalls() (summaries []string) {
+	f.t.Helper()
+	var calls []struct{ Summary string }
+	if err := json.Unmarshal(f.admin(http.MethodGet, "/_localaws/calls?operation=CompleteLifecycleAction", ""), &calls); err != nil {
+		f.t.Fatal(err)
+	}
+	for _, c := range calls {
+		summaries = append(summaries, c.Summary)
+	}
+	return summaries
+}
+
+// Workers come and go in every clean way while orders flow and shards split and merge.
+func TestG1_G2_FleetHandsOver(t *testing.T) {
+	t.Parallel()
+	const orders = 4000
+	f := newFleet(t)
+	published := f.flow(orders, 250)
+	a, b, c := f.join(), f.join(), f.join(f.onEC2()...)
+	f.held(1, a, b, c)
+
+	a.signal(syscall.SIGTERM)
+	left := a.leave()
+	f.held(1, b, c)
+	f.took(left, afterHandover, b, c)
+
+	open := f.open()
+	if err := f.stream.Split(t.Context(), open[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.stream.WaitActive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.stream.Merge(t.Context(), open[3], open[4]); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.stream.WaitActive(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	f.held(1, b, c)
+
+	f.admin(http.MethodPut, "/_localaws/imds", `{"spot/instance-action":{"action":"terminate","time":"2026-11-23T08:00:00Z"}}`)
+	left = c.leave()
+	c.await("taking this Spot instance back")
+	f.held(0, b)
+	f.took(left, afterHandover, b)
+	if calls := f.lifecycleCalls(); len(calls) > 0 {
+		t.Errorf("a Spot interruption waits for nobody, yet: %q", calls)
+	}
+	f.admin(http.MethodDelete, "/_localaws/imds", "")
+
+	d := f.join(f.onEC2()...)
+	f.held(1, b, d)
+	f.admin(http.MethodPut, "/_localaws/imds", `{"autoscaling/target-lifecycle-state":"Terminated"}`)
+	left = d.leave()
+	f.held(0, b)
+	f.took(left, afterHandover, b)
+	if calls := f.lifecycleCalls(); len(calls) != 1 || !strings.Contains(calls[0], "i-0123456789abcdef0 CONTINUE") {
+		t.Errorf("lifecycle calls %q, want one", calls)
+	}
+
+	published()
+	f.settled(orders)
+	b.signal(syscall.SIGTERM)
+	b.leave()
+}
+
+// Workers end without a word, or stand still and come back.
+func TestG1_G2_G4_FleetCrashAndFreeze(t *testing.T) {
+	t.Parallel()
+	const orders, late = 2500, 400
+	f := newFleet(t)
+	published := f.flow(orders, 250)
+	a, b, c := f.join(), f.join(), f.join()
+	f.held(1, a, b, c)
+
+	killed := time.Now()
+	a.kill()
+	a = f.join() // on the same machine: it knows that its predecessor has ended
+	f.held(1, a, b, c)
+	f.took(killed, leaseTime/2, a, b, c)
+	published()
+	f.settled(orders)
+
+	// The next load reaches the warehouse late. Its worker freezes meanwhile, and
+	// another one ends without a word.
+	f.faults(`[{"service":"redshift-data","operation":"BatchExecuteStatement","fault":"delay","count":1,"delay":"18s"}]`)
+	f.must("publish", "--count", strconv.Itoa(late), "--seed", "32")
+	frozen, others := f.waiting(2*time.Second, a, b, c)
+	frozen.signal(syscall.SIGSTOP)
+	others[0].kill()
+	killed = time.Now()
+	f.held(0, others[1])
+	f.took(killed, afterCrash, others[1])
+	frozen.signal(syscall.SIGCONT)
+	frozen.await("lease lost")
+	frozen.await("the warehouse refused a shard's rows")
+	others[0] = f.join()
+	f.held(1, frozen, others[0], others[1]) // it works on
+	f.settled(orders + late)
+	for _, m := range append(others, frozen) {
+		m.signal(syscall.SIGTERM)
+		m.leave()
+	}
+}
+
+// waiting is the member that has waited for the warehouse for so long, and the others.
+func (f *fleet) waiting(long time.Duration, members ...*member) (one *member, others []*member) {
+	f.t.Helper()
+	f.await("a load is held up", func() (bool, error) {
+		for i, m := range members {
+			s, err := f.status(m.addr)
+			if err == nil && s.Warehouse.WaitingMillis > long.Milliseconds() {
+				one, others = m, slices.Delete(slices.Clone(members), i, i+1)
+				return true, nil
+			}
+		}
+		return false, nil
+	})
+	return one, others
+}

@@ -30,6 +30,7 @@ const patience = 60 * time.Second
 //	status N CMD ...   runs the command and checks its exit status
 //	settled N          waits until N records of the stream are loaded or rejected
 //	record KEY DATA    puts one record on the stream
+//	bucket NAME        makes a bucket
 //	fault JSON         sets the faults of the local AWS
 //	now VAR            sets the variable to the present time, later than all that was put
 //	sql STATEMENT      runs the statement in the warehouse; stdout is its rows
@@ -40,7 +41,7 @@ func TestSessions(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup:               setUpSession,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "record": scriptRecord, "now": scriptNow, "fault": scriptFault,
+			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "record": scriptRecord, "now": scriptNow, "fault": scriptFault, "bucket": scriptBucket,
 		},
 	})
 }
@@ -164,4 +165,15 @@ func scriptFault(ts *testscript.TestScript, neg bool, args []string) {
 	var faults []fault.Fault
 	ts.Check(json.Unmarshal([]byte(args[0]), &faults))
 	ts.Check(world(ts).Local.Faults().Put(faults))
+}
+
+func scriptBucket(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: bucket NAME")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	b, err := world(ts).Account.Bucket("s3://" + args[0])
+	ts.Check(err)
+	ts.Check(b.EnsureBucket(ctx))
 }

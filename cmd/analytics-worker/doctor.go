@@ -1,0 +1,179 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"text/tabwriter"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+)
+
+// level is how a check came out.
+type level string
+
+const (
+	levelOK   level = "OK"
+	levelWarn level = "WARN" // works, or could not be tried without changing something
+	levelFail level = "FAIL"
+)
+
+// finding is what one check found.
+type finding struct {
+	Check  string `json:"check"`
+	Level  level  `json:"level"`
+	Detail string `json:"detail"`         // what was found and what it means
+	Next   string `json:"next,omitempty"` // the one next step
+}
+
+func (a *app) doctorCommand() *cobra.Command {
+	format := "table"
+	cmd := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check everything that a worker needs, and say what to do",
+		Long: `doctor checks settings, credentials, clock, stream, shards, leases, warehouse, tables, staging, dead letters
+and metrics, side by side, and answers within 10 seconds whatever is down. Each line is OK, WARN or FAIL with
+what it means and the next step.
+
+It changes nothing. A permission to write that cannot be proved without writing is a WARN that says "not
+tried" and names the IAM action.
+
+Status 0 means that nothing failed, 1 that something did.`,
+		Example: "  analytics-worker doctor\n  analytics-worker doctor --format json | jq -r '.[] | select(.level == \"FAIL\") | .next'",
+		Args:    noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !slices.Contains([]string{"table", "json"}, format) {
+				return usagef("--format %s: must be table or json", format)
+			}
+			findings := a.examine(cmd.Context())
+			if err := writeFindings(a.stdout, format, findings); err != nil {
+				return err
+			}
+			if slices.ContainsFunc(findings, func(f finding) bool { return f.Level == levelFail }) {
+				return errSilent
+			}
+			return nil
+		},
+	}
+	cmd.Flags().StringVar(&format, "format", format, "table or json")
+	return cmd
+}
+
+// doctorTime bounds all of the checks together.
+const doctorTime = 8 * time.Second
+
+// examine runs every check. Without settings or credentials there is nothing
+// else to ask.
+func (a *app) examine(parent context.Context) []finding {
+	ctx, cancel := context.WithTimeoutCause(parent, doctorTime, fmt.Errorf("no answer within %v", doctorTime))
+	defer cancel()
+	c, err := loadConfig(a.lookup)
+	var bad *configError
+	if errors.As(err, &bad) {
+		var out []finding
+		for _, w := range bad.wrong {
+			out = append(out, finding{"settings", levelFail, w.Error(), "correct the environment variable; analytics-worker --help says what each takes"})
+		}
+		return out
+	}
+	out := []finding{{"settings", levelOK, fmt.Sprintf("%s into %s by %s, region %s", c.Stream, c.warehouseName(), c.fillName(), c.Region), ""}}
+	account, err := a.quietAccount(ctx, c)
+	if err != nil {
+		return append(out, finding{"credentials", levelFail, err.Error(), "give this machine credentials; nothing else can be checked without"})
+	}
+	defer account.Close()
+	p := &patient{config: c, account: account, survey: &survey{config: c, account: account, places: map[string]place{}}}
+	return append(out, p.examine(ctx)...)
+}
+
+// patient is what is examined.
+type patient struct {
+	config  config
+	account *aws.Account
+	survey  *survey
+}
+
+// examine runs the checks side by side and returns what they found in the order
+// of the list.
+func (p *patient) examine(ctx context.Context) []finding {
+	checks := []func(context.Context) []finding{
+		p.checkCaller, p.checkStream, p.checkLeases, p.checkWarehouse, p.checkTables, p.checkStaging, p.checkCopyRole,
+		p.checkLetters, p.checkMetrics,
+	}
+	found := make([][]finding, len(checks))
+	var all sync.WaitGroup
+	for i, check := range checks {
+		all.Go(func() { found[i] = check(ctx) })
+	}
+	all.Wait()
+	return slices.Concat(found...)
+}
+
+// Signatures are refused beyond five minutes.
+const (
+	skewWarn = time.Minute
+	skewFail = 5 * time.Minute
+)
+
+func (p *patient) checkCaller(ctx context.Context) []finding {
+	asked := time.Now()
+	caller, err := p.account.Caller(ctx)
+	took := time.Since(asked)
+	out := []finding{{"credentials", levelOK, "taken for " + caller.ARN, ""}}
+	if err != nil {
+		out[0] = finding{
+			"credentials", levelFail, err.Error(),
+			"check the credentials, the network path to STS, and AWS_ENDPOINT_URL if it is set",
+		}
+	}
+	if caller.Clock.IsZero() {
+		return append(out, finding{"clock", levelWarn, "not known: AWS did not answer", "check that the machine keeps its time (chronyc tracking)"})
+	}
+	// The answer's clock has whole seconds, and may be as old as the answer took.
+	skew := asked.Add(took / 2).Sub(caller.Clock).Round(time.Second)
+	f := finding{"clock", levelOK, fmt.Sprintf("within %v of AWS's", skew.Abs()+time.Second), ""}
+	const next = "let the machine keep its time: enable chrony or systemd-timesyncd"
+	switch {
+	case skew.Abs() > skewFail:
+		f = finding{"clock", levelFail, fmt.Sprintf("%v off AWS's: signatures are refused beyond %v", skew, skewFail), next}
+	case skew.Abs() > skewWarn:
+		f = finding{"clock", levelWarn, fmt.Sprintf("%v off AWS's", skew), next}
+	}
+	return append(out, f)
+}
+
+func (p *patient) checkMetrics(context.Context) []finding {
+	if p.config.MetricsInterval == 0 {
+		return []finding{{"metrics", levelOK, "not published: METRICS_INTERVAL is 0", ""}}
+	}
+	return []finding{{
+		"metrics", levelWarn, "not tried: publishing would add to the metrics",
+		"see that the worker's role allows cloudwatch:PutMetricData; a worker logs it if not",
+	}}
+}
+
+func writeFindings(w io.Writer, format string, findings []finding) error {
+	if format == "json" {
+		e := json.NewEncoder(w)
+		e.SetIndent("", "  ")
+		return e.Encode(findings)
+	}
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	count := map[level]int{}
+	for _, f := range findings {
+		count[f.Level]++
+		fmt.Fprintf(tw, "%s\t%s\t%s\n", f.Level, f.Check, printable(f.Detail))
+		if f.Next != "" {
+			fmt.Fprintf(tw, "\t\t  -> %s\n", printable(f.Next))
+		}
+	}
+	fmt.Fprintf(tw, "%d checks: %d OK, %d WARN, %d FAIL\n", len(findings), count[levelOK], count[levelWarn], count[levelFail])
+	return tw.Flush()
+}

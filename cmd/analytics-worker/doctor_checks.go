@@ -1,0 +1,290 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// readNext is the next step after a call that failed. Refused permissions name
+// their IAM action in the error itself.
+func readNext(err error, otherwise string) string {
+	if errors.Is(err, stream.ErrDenied) || errors.Is(err, warehouse.ErrDenied) || errors.Is(err, fs.ErrPermission) {
+		return "add the IAM action that is named to the role of this caller, or the SQL grant"
+	}
+	return otherwise
+}
+
+// checkStream looks at the stream, then at each shard where its loading stands.
+func (p *patient) checkStream(ctx context.Context) []finding {
+	s := p.survey
+	var both sync.WaitGroup
+	var werr error
+	both.Go(func() {
+		// The reads wait for this one, and must have time left without it.
+		wctx, cancel := context.WithTimeout(ctx, doctorTime/2)
+		defer cancel()
+		werr = s.askWarehouse(wctx)
+	})
+	err := s.askStream(ctx)
+	both.Wait()
+	if err != nil {
+		return []finding{{
+			"stream", levelFail, err.Error(),
+			readNext(err, "check KINESIS_STREAM_NAME and AWS_REGION, or create the stream: analytics-worker publish --create 4 --count 1"),
+		}}
+	}
+	open := 0
+	for _, sh := range s.shards {
+		if !sh.Closed {
+			open++
+		}
+	}
+	f := finding{"stream", levelOK, fmt.Sprintf("%s is %s, %d open shards of %d, %gh retention",
+		s.summary.Name, strings.ToLower(s.summary.Status), open, len(s.shards), s.summary.Retention.Hours()), ""}
+	if s.summary.Status == "DELETING" {
+		f.Level, f.Next = levelFail, "create the stream anew once it is gone"
+	}
+	return append([]finding{f}, p.checkShards(ctx, werr)...)
+}
+
+// checkShards takes an iterator and reads from each shard, from where loading
+// stands if the warehouse tells, else from its oldest record.
+func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding {
+	s := p.survey
+	type result struct {
+		place place
+		err   error
+	}
+	results := make([]result, len(s.shards))
+	var all sync.WaitGroup
+	slots := make(chan struct{}, 16)
+	for i, sh := range s.shards {
+		at := stream.Position{Sequence: stream.TrimHorizon}
+		if c, known := s.checkpoints[sh.ID]; known {
+			at = c.Position
+		}
+		all.Go(func() {
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			results[i].place, results[i].err = s.askPlace(ctx, sh, at)
+		})
+	}
+	all.Wait()
+	failed, lag, asked := 0, time.Duration(0), true
+	var first error
+	for _, r := range results {
+		if r.err != nil {
+			failed++
+			first = r.err
+		}
+		asked = asked && r.place.known
+		lag = max(lag, r.place.behind)
+	}
+	reads := finding{"reads", levelOK, fmt.Sprintf("an iterator and a read on each of %d shards", len(results)), ""}
+	if failed > 0 {
+		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %d shards: %v", failed, len(results), first), readNext(first, "see analytics-worker status for each shard")}
+	}
+	return []finding{reads, p.retention(lag, asked && warehouseErr == nil)}
+}
+
+func (p *patient) retention(lag time.Duration, known bool) finding {
+	keep := p.survey.summary.Retention
+	const next = "add workers (analytics-worker status shows where it hangs), or lengthen the stream's retention"
+	switch {
+	case !known:
+		return finding{"retention", levelWarn, "the lag is not known: the warehouse or a shard did not answer", "mend that first"}
+	case lag > keep/2:
+		return finding{"retention", levelFail, fmt.Sprintf("the oldest unread record is %v old, and trimmed at %v", lag.Round(time.Second), keep), next}
+	case lag > keep/4:
+		return finding{"retention", levelWarn, fmt.Sprintf("the oldest unread record is %v old, and trimmed at %v", lag.Round(time.Second), keep), next}
+	}
+	return finding{"retention", levelOK, fmt.Sprintf("lag %v of %v", lag.Round(time.Millisecond), keep), ""}
+}
+
+// checkLeases reads the table, and tries an update under a condition that no
+// row can meet: it changes nothing, and is refused as forbidden or as unmet.
+func (p *patient) checkLeases(ctx context.Context) []finding {
+	if p.config.LeaseTable == noLeaseTable {
+		return []finding{{"leases", levelOK, "not shared: LEASE_TABLE is none, so there may be one worker only", ""}}
+	}
+	name := p.config.leaseTableName(p.account)
+	table := p.account.LeaseTable(name)
+	rows, err := table.List(ctx)
+	if errors.Is(err, stream.ErrGone) {
+		return []finding{{
+			"leases", levelWarn, "the table " + name + " is not there yet",
+			"start a worker, which makes it if its role allows dynamodb:CreateTable",
+		}}
+	}
+	if err == nil {
+		nobody := lease.Row{Shard: "analytics-worker-doctor"}
+		if _, err = table.Update(ctx, nobody, nobody); errors.Is(err, lease.ErrConflict) {
+			err = nil
+		}
+	}
+	if err != nil {
+		return []finding{{"leases", levelFail, err.Error(), readNext(err, "check LEASE_TABLE, AWS_REGION and the network path to DynamoDB")}}
+	}
+	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(rows)), ""}}
+}
+
+// checkWarehouse runs a batch, as loads are batches. What does not come back in
+// time has been taken and not started: a paused cluster does that.
+func (p *patient) checkWarehouse(ctx context.Context) []finding {
+	asked := time.Now()
+	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
+	switch {
+	case err == nil:
+		return []finding{{"warehouse", levelOK, fmt.Sprintf("answers in %v through the Data API", time.Since(asked).Round(time.Millisecond)), ""}}
+	case ctx.Err() != nil:
+		return []finding{{
+			"warehouse", levelFail, err.Error(),
+			"see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path",
+		}}
+	}
+	return []finding{{"warehouse", levelFail, err.Error(), readNext(err, "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
+}
+
+// expectedColumns are those that the worker reads and writes.
+var expectedColumns = []struct{ table, columns string }{
+	{"fact_orders", "order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp"},
+	{"agg_orders_minute", "minute, store_id, event_type, order_count, item_count, revenue"},
+	{"worker_checkpoints", "stream_name, shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at"},
+	{"worker_load_lock", "nothing"},
+}
+
+// checkTables asks for the columns by name, which needs no catalog and works on
+// every engine.
+func (p *patient) checkTables(ctx context.Context) []finding {
+	db := p.account.Redshift(p.config.Redshift)
+	errs := make([]error, len(expectedColumns))
+	var all sync.WaitGroup
+	for i, e := range expectedColumns {
+		all.Go(func() {
+			_, errs[i] = db.Run(ctx, warehouse.Token(), []string{"SELECT " + e.columns + " FROM " + e.table + " WHERE 1 = 0"})
+		})
+	}
+	all.Wait()
+	var out []finding
+	for i, err := range errs {
+		var refused *warehouse.StatementError
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, warehouse.ErrNoTable):
+			out = append(out, finding{"tables", levelFail, expectedColumns[i].table + " is missing", "analytics-worker schema --apply"})
+		case errors.As(err, &refused):
+			out = append(out, finding{
+				"tables", levelFail, expectedColumns[i].table + ": " + err.Error(),
+				readNext(err, "compare it with: analytics-worker schema"),
+			})
+		default:
+			return []finding{{"tables", levelWarn, "not known: the warehouse did not answer", "mend that first"}}
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, finding{"tables", levelOK, fmt.Sprintf("%d tables with the columns expected", len(expectedColumns)), ""})
+	}
+	return out
+}
+
+func (p *patient) checkStaging(ctx context.Context) []finding {
+	if p.config.StagingURL == "" {
+		return []finding{{"staging", levelOK, "not used: STAGING_URL is empty, loads are by INSERT", ""}}
+	}
+	return []finding{p.checkBucket(ctx, "staging", p.config.StagingURL, "s3:PutObject and s3:DeleteObject")}
+}
+
+// checkBucket looks into the bucket. Writing would change it, so it is not tried.
+func (p *patient) checkBucket(ctx context.Context, check, location, actions string) finding {
+	const next = "create the bucket in AWS_REGION, or correct the URL"
+	bucket, err := p.account.Bucket(location)
+	if err == nil {
+		_, err = bucket.List(ctx, "analytics-worker-doctor/") // a prefix of nothing: one cheap call
+	}
+	notTried := "see that the role allows " + actions + " on " + location
+	switch {
+	case errors.Is(err, fs.ErrPermission):
+		return finding{check, levelWarn, err.Error() + " (looking is not allowed; writing was not tried)", notTried}
+	case err != nil:
+		return finding{check, levelFail, err.Error(), next}
+	}
+	return finding{check, levelWarn, location + " is there; writing was not tried", notTried}
+}
+
+// nothingThere is Redshift's answer to a COPY of a prefix without objects: the
+// role was taken on and the bucket was looked into. The Data API has no code for it.
+var nothingThere = regexp.MustCompile(`(?i)prefix .* does not exist|NoSuchKey`)
+
+// checkCopyRole lets Redshift look for a file that is not there. The COPY fails
+// in any case and takes its transaction with it.
+func (p *patient) checkCopyRole(ctx context.Context) []finding {
+	if p.config.StagingURL == "" {
+		return nil
+	}
+	role := "default"
+	if r := p.config.CopyIAMRole; r != "" && r != "default" {
+		role = warehouse.Quote(r)
+	}
+	from := strings.TrimSuffix(p.config.StagingURL, "/") + "/analytics-worker-doctor-no-such-file"
+	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{
+		"CREATE TEMP TABLE doctor_copy (nothing INTEGER)",
+		"COPY doctor_copy FROM " + warehouse.Quote(from) + " IAM_ROLE " + role + " FORMAT AS CSV",
+	})
+	var refused *warehouse.StatementError
+	switch {
+	case errors.As(err, &refused) && nothingThere.MatchString(refused.Message):
+		return []finding{{"copy role", levelOK, "Redshift can look into " + p.config.StagingURL, ""}}
+	case errors.As(err, &refused) && refused.Kind == nil:
+		return []finding{{
+			"copy role", levelFail, refused.Message,
+			"attach the role to the cluster and let it s3:ListBucket and s3:GetObject on " + p.config.StagingURL + " (COPY_IAM_ROLE)",
+		}}
+	}
+	return []finding{{"copy role", levelWarn, "not known: the warehouse did not answer", "mend that first"}}
+}
+
+func (p *patient) checkLetters(ctx context.Context) []finding {
+	const check = "dead letters"
+	if strings.HasPrefix(p.config.DeadLetterURL, "s3://") {
+		return []finding{p.checkBucket(ctx, check, p.config.DeadLetterURL, "s3:PutObject, s3:GetObject and s3:ListBucket")}
+	}
+	path, err := filepath.Abs(filePath(p.config.DeadLetterURL))
+	if err != nil {
+		return []finding{{check, levelFail, err.Error(), "set DEAD_LETTER_URL to a file:// URL with an absolute path"}}
+	}
+	at := path // the folder, or the nearest one above it that is there
+	for {
+		info, err := os.Stat(at)
+		if err == nil && !info.IsDir() {
+			return []finding{{check, levelFail, at + " is not a folder", "move it away, or correct DEAD_LETTER_URL"}}
+		}
+		gone := errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR)
+		if !gone || at == filepath.Dir(at) {
+			break
+		}
+		at = filepath.Dir(at)
+	}
+	const readWriteEnter = 7 // access(2): R_OK, W_OK, X_OK
+	if err := syscall.Access(at, readWriteEnter); err != nil {
+		return []finding{{check, levelFail, fmt.Sprintf("%s: %v", at, err), "give the folder to the user that the worker runs as"}}
+	}
+	detail := path + " can be written"
+	if at != path {
+		detail = path + " will be made at the first start"
+	}
+	return []finding{{check, levelOK, detail, ""}}
+}

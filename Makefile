@@ -46,6 +46,11 @@ test: ## Run every test with the race detector (PKG=./internal/... for some)
 test-browser: ## Look at the dashboard with headless Chromium (pictures in .screenshots)
 	SCREENSHOTS='$(CURDIR)/.screenshots' $(GO) test -tags browser -count=1 ./internal/admin/browsertest
 
+.PHONY: test-peers
+test-peers: ## Try leases and stream reading on dynalite and kinesis-local too (npm)
+	@scripts/need-cc
+	@GO='$(GO)' scripts/peers
+
 # golangci-lint was tried and left out: it takes 200 modules and three minutes of
 # two cores to build, where staticcheck and gofumpt take 40 s. Its depguard and
 # forbidigo are internal/style, whose tests take a second.

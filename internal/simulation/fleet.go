@@ -104,9 +104,10 @@ func (f *Fleet) note(format string, args ...any) {
 	fmt.Fprintf(&f.log, "%8.3fs  %s\n", time.Since(f.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
-// Run lets the schedule happen, ends all faults, and asks the oracle.
-func (f *Fleet) Run(ctx context.Context, s schedule, rng *rand.Rand) error {
-	for f.count() < 1+rng.IntN(3) {
+// Run lets the schedule happen, ends all faults, and asks the oracle, which
+// goes by the checker too where full is set.
+func (f *Fleet) Run(ctx context.Context, s schedule, rng *rand.Rand, full bool) error {
+	for size := 1 + rng.IntN(3); f.count() < size; {
 		if err := f.start(ctx, 1); err != nil {
 			return err
 		}
@@ -129,7 +130,7 @@ func (f *Fleet) Run(ctx context.Context, s schedule, rng *rand.Rand) error {
 			}
 		}
 	}
-	return f.settle(ctx)
+	return f.settle(ctx, full)
 }
 
 // until waits until t and does what falls due on the way.
@@ -224,10 +225,13 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }
 	c := Worker{
 		Client: client, Name: m.name, LeaseTable: leaseTable,
-		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 12,
+		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 100,
 	}
-	if f.born%4 == 0 {
+	switch f.born % 4 {
+	case 0:
 		c.Staging = stagingURL
+	case 1:
+		c.BatchSize = 6 // several loads of one burst
 	}
 	r, err := f.world.Start(context.WithoutCancel(ctx), c)
 	if err != nil {

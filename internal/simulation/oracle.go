@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,7 +75,7 @@ func differs(r *verify.Report) error {
 
 // settle ends all faults and waits until everything published is loaded. It
 // fails when the fleet does not get there, or gets somewhere else.
-func (f *Fleet) settle(ctx context.Context) error {
+func (f *Fleet) settle(ctx context.Context, full bool) error {
 	if err := f.heal(ctx); err != nil {
 		return err
 	}
@@ -94,7 +96,7 @@ func (f *Fleet) settle(ctx context.Context) error {
 				quiet = 0
 			}
 		}
-		err := f.ask(ctx)
+		err := f.ask(ctx, full)
 		if unsettled := new(unsettledError); !errors.As(err, &unsettled) || time.Now().After(deadline) {
 			return err
 		}
@@ -123,75 +125,144 @@ func (e *unsettledError) Error() string {
 	return fmt.Sprintf("the fleet had not settled %s after the last fault: %s", patient, e.missing)
 }
 
-// ask is the oracle: the checker's own verdict, that every record published is
-// covered, that no shard is forgotten, and the warehouse against the
-// expectation, which knows the order of each key's events.
-func (f *Fleet) ask(ctx context.Context) error {
-	r, err := f.world.Verify(ctx)
-	if err != nil {
-		return fmt.Errorf("verify: %w", err)
+// ask is the oracle. It looks at the warehouse itself each time, and where full
+// is set, or something is not as it should be, at what the checker says.
+func (f *Fleet) ask(ctx context.Context, full bool) error {
+	wrong := f.look(ctx)
+	if wrong == nil && !full {
+		return nil
 	}
-	if !r.OK {
-		return differs(r)
-	}
-	e := f.expect
-	if r.Records > int64(e.records) {
-		return fmt.Errorf("%d records were published, and the stream holds %d", e.records, r.Records)
-	}
-	if r.Records < int64(e.records) {
-		return &unsettledError{fmt.Sprintf("%d of %d records are loaded; %+v", r.Records, e.records, r.Shards)}
-	}
-	if err := f.askShards(ctx, r); err != nil {
+	if err := f.check(ctx); err != nil {
 		return err
 	}
-	if r.Rejected != int64(e.bad) || r.Letters != int64(e.bad) || int(r.Facts) != len(e.orders) {
-		return fmt.Errorf("%d rejected, %d letters and %d facts; expected %d, %d and %d", r.Rejected, r.Letters, r.Facts, e.bad, e.bad, len(e.orders))
-	}
-	return f.askFacts(ctx)
+	return wrong
 }
 
-// askShards looks for a forgotten shard.
-func (f *Fleet) askShards(ctx context.Context, r *verify.Report) error {
-	if len(r.Shards) != f.shards {
-		return fmt.Errorf("the stream has %d shards of the %d that were made", len(r.Shards), f.shards)
-	}
-	open, err := f.openShards(ctx)
-	if err != nil {
-		return err
-	}
-	for _, s := range r.Shards {
-		isOpen := slices.ContainsFunc(open, func(o stream.Shard) bool { return o.ID == s.ID })
-		switch {
-		case s.Checkpoint == "none":
-			return &unsettledError{"nobody has claimed " + s.ID}
-		case !isOpen && s.Checkpoint != stream.ShardEnd:
-			return &unsettledError{s.ID + " was not read to its end; it stands at " + s.Checkpoint}
-		case isOpen && s.Checkpoint == stream.ShardEnd:
-			return fmt.Errorf("%s is open and counts as ended", s.ID)
-		}
+// check asks the checker, and compares its counts with the expectation.
+func (f *Fleet) check(ctx context.Context) error {
+	r, err := f.world.Verify(ctx)
+	e := f.expect
+	switch {
+	case err != nil:
+		return fmt.Errorf("verify: %w", err)
+	case !r.OK:
+		return differs(r)
+	case r.Records > int64(e.records):
+		return fmt.Errorf("%d records were published, and the stream holds %d", e.records, r.Records)
+	case r.Records < int64(e.records):
+		return &unsettledError{fmt.Sprintf("%d of %d records are loaded; %+v", r.Records, e.records, r.Shards)}
+	case r.Rejected != int64(e.bad) || r.Letters != int64(e.bad) || int(r.Facts) != len(e.orders):
+		return fmt.Errorf("%d rejected, %d letters and %d facts; expected %d, %d and %d", r.Rejected, r.Letters, r.Facts, e.bad, e.bad, len(e.orders))
 	}
 	return nil
 }
 
-// askFacts compares fact_orders, order by order.
-func (f *Fleet) askFacts(ctx context.Context) error {
-	r, err := f.world.DB.Run(ctx, warehouse.Token(), []string{"SELECT order_id, total_amount FROM fact_orders"})
+// look compares the warehouse's three tables with the expectation, which knows
+// the order of each key's events, and with the stream's shards.
+func (f *Fleet) look(ctx context.Context) error {
+	r, err := f.world.DB.Run(ctx, warehouse.Token(), []string{
+		"SELECT order_id, total_amount, event_timestamp, store_id, event_type, item_count FROM fact_orders",
+		"SELECT minute, store_id, event_type, order_count, item_count, revenue FROM agg_orders_minute",
+		"SELECT shard_id, sequence_number FROM worker_checkpoints",
+	})
 	if err != nil {
-		return fmt.Errorf("read the facts: %w", err)
+		return fmt.Errorf("look at the warehouse: %w", err)
 	}
+	sums, err := f.lookAtFacts(r[0])
+	if err != nil {
+		return err
+	}
+	if err := lookAtRollups(r[1], sums); err != nil {
+		return err
+	}
+	return f.lookAtShards(ctx, r[2])
+}
+
+// sum is a row of the rollups.
+type sum struct{ orders, items, cents int64 }
+
+func (f *Fleet) lookAtFacts(r warehouse.Result) (map[string]sum, error) {
+	sums := make(map[string]sum)
+	seen := make(map[string]bool)
 	var wrong []string
-	for _, row := range r[0].Rows {
+	for _, row := range r.Rows {
 		id := row[0].Text
 		cents, err := warehouse.ParseCents(row[1].Text)
 		if err != nil {
-			return fmt.Errorf("amount of %s: %w", id, err)
+			return nil, fmt.Errorf("amount of %s: %w", id, err)
 		}
-		if m, ok := f.expect.orders[id]; !ok || int64(m.cents) != cents {
+		if m, ok := f.expect.orders[id]; !ok || int64(m.cents) != cents || seen[id] {
 			wrong = append(wrong, fmt.Sprintf("%s stands at record %d and not at %d", id, cents, m.cents))
 		}
+		seen[id] = true
+		at, err := warehouse.ParseTimestamp(row[2].Text)
+		if err != nil {
+			return nil, fmt.Errorf("time of %s: %w", id, err)
+		}
+		key := at.Truncate(time.Minute).UTC().String() + " " + row[3].Text + " " + row[4].Text
+		s := sums[key]
+		items, err := strconv.ParseInt(row[5].Text, 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("items of %s: %w", id, err)
+		}
+		sums[key] = sum{s.orders + 1, s.items + items, s.cents + cents}
 	}
-	if wrong != nil {
-		return fmt.Errorf("orders do not stand at their newest event: %s", strings.Join(wrong, "; "))
+	if wrong != nil || len(seen) != len(f.expect.orders) {
+		return nil, &unsettledError{fmt.Sprintf("%d of %d orders are there; %s", len(seen), len(f.expect.orders), strings.Join(wrong, "; "))}
+	}
+	return sums, nil
+}
+
+func lookAtRollups(r warehouse.Result, sums map[string]sum) error {
+	held := make(map[string]sum)
+	for _, row := range r.Rows {
+		at, err := warehouse.ParseTimestamp(row[0].Text)
+		if err != nil {
+			return fmt.Errorf("minute of a rollup: %w", err)
+		}
+		key := at.UTC().String() + " " + row[1].Text + " " + row[2].Text
+		orders, err1 := strconv.ParseInt(row[3].Text, 10, 64)
+		items, err2 := strconv.ParseInt(row[4].Text, 10, 64)
+		cents, err3 := warehouse.ParseCents(row[5].Text)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return fmt.Errorf("rollup %s: %w", key, err)
+		}
+		if _, twice := held[key]; twice {
+			return fmt.Errorf("rollup %s is there twice", key)
+		}
+		held[key] = sum{orders, items, cents}
+	}
+	if !maps.Equal(held, sums) {
+		return fmt.Errorf("the rollups are %v, and the facts add up to %v", held, sums)
+	}
+	return nil
+}
+
+// lookAtShards looks for a forgotten shard.
+func (f *Fleet) lookAtShards(ctx context.Context, r warehouse.Result) error {
+	at := make(map[string]string)
+	for _, row := range r.Rows {
+		if _, twice := at[row[0].Text]; twice {
+			return fmt.Errorf("%s has two checkpoints", row[0].Text)
+		}
+		at[row[0].Text] = row[1].Text
+	}
+	shards, err := f.world.Stream.Shards(ctx)
+	if err != nil {
+		return err
+	}
+	if len(shards) != f.shards {
+		return fmt.Errorf("the stream has %d shards of the %d that were made", len(shards), f.shards)
+	}
+	for _, s := range shards {
+		switch place, claimed := at[s.ID]; {
+		case !claimed:
+			return &unsettledError{"nobody has claimed " + s.ID}
+		case s.Closed && place != stream.ShardEnd:
+			return &unsettledError{s.ID + " was not read to its end; it stands at " + place}
+		case !s.Closed && place == stream.ShardEnd:
+			return fmt.Errorf("%s is open and counts as ended", s.ID)
+		}
 	}
 	return nil
 }

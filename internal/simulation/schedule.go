@@ -93,13 +93,16 @@ func (s schedule) faulty() bool {
 func draw(rng *rand.Rand) schedule {
 	var out schedule
 	out = append(out, step{verb: doPublish, n: 3 + rng.IntN(15)})
-	for range 2 + rng.IntN(4) {
+	for range 1 + rng.IntN(4) {
 		out = append(out, drawStep(rng))
 	}
 	for !out.faulty() {
 		out = append(out, drawStep(rng))
 	}
-	return append(out, step{wait: ms(rng, 0, 800), verb: doPublish, n: 1 + rng.IntN(6)})
+	if rng.IntN(2) == 0 {
+		out = append(out, step{wait: ms(rng, 0, 800), verb: doPublish, n: 1 + rng.IntN(6)})
+	}
+	return out
 }
 
 // chances are the weights of the verbs.

@@ -29,7 +29,7 @@ func simulate(ctx context.Context, seed uint64) (story string, done int, err err
 	}
 	for ; done < perWorld && err == nil; done++ {
 		f.note("schedule %d", done+1)
-		err = f.Run(ctx, draw(rng), rng)
+		err = f.Run(ctx, draw(rng), rng, done%5 == 4)
 	}
 	story = f.log.String()
 	if e := f.Close(); err == nil {

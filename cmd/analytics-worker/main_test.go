@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
 )
 
@@ -41,6 +42,10 @@ func (c leakChecked) Run() int {
 		return 1
 	}
 	code := c.m.Run()
+	if err := pgtest.Stop(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		code = 1
+	}
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -140,7 +140,7 @@ func (t *translation) statement() error {
 	case "rollback", "abort":
 		t.out.Verb = "ROLLBACK"
 	case "analyze", "analyse":
-		t.out.Verb = "ANALYZE"
+		t.analyze()
 	case "vacuum", "grant", "revoke", "comment":
 		// Nothing to do on an engine that keeps statistics itself and has one user.
 	case "unload", "declare", "fetch", "close", "prepare", "execute", "deallocate", "call", "refresh", "cancel", "use":
@@ -149,6 +149,20 @@ func (t *translation) statement() error {
 		return syntaxNear(first.source)
 	}
 	return nil
+}
+
+// analyze gathers statistics on PostgreSQL, whose plans for a table that has
+// just grown depend on them. Redshift's own words after the table fall away.
+func (t *translation) analyze() {
+	t.out.Verb = "ANALYZE"
+	if t.engine != Postgres {
+		return
+	}
+	end := 1
+	for end < len(t.toks) && !t.toks[end].is("predicate", "all") {
+		end++
+	}
+	t.setSQL(t.toks[:end])
 }
 
 // pass hands the whole statement to the engine, its expressions rewritten.

@@ -116,8 +116,17 @@ func TestDecimalKeepsMillisecondsExact(t *testing.T) {
 		{"-1.5", -1500, true},
 		{"0", 0, true},
 		{"0e999", 0, true},
-		{"01", 0, false}, {"", 0, false}, {"-", 0, false}, {".5", 0, false}, {"1e", 0, false}, {"1e+", 0, false},
-		{"1e1000", 0, false}, {"1e30", 0, false}, {"9223372036854775807", 0, false}, {"1x", 0, false}, {"1.2.3", 0, false},
+		{"01", 0, false},
+		{"", 0, false},
+		{"-", 0, false},
+		{".5", 0, false},
+		{"1e", 0, false},
+		{"1e+", 0, false},
+		{"1e1000", 0, false},
+		{"1e30", 0, false},
+		{"9223372036854775807", 0, false},
+		{"1x", 0, false},
+		{"1.2.3", 0, false},
 	} {
 		got, ok := decimal([]byte(c.text), 3)
 		if ok != c.ok || ok && got != c.want {

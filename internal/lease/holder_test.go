@@ -348,8 +348,11 @@ func TestSplitAndMerge(t *testing.T) {
 // created rows: the next one must come to the same positions.
 func TestCreationCrashedAnywhere(t *testing.T) {
 	lineage := []stream.Shard{
-		{ID: "a", Closed: true}, {ID: "b", Parents: []string{"a"}, Closed: true},
-		{ID: "c", Parents: []string{"a"}}, {ID: "d", Parents: []string{"b"}}, {ID: "e", Parents: []string{"b"}},
+		{ID: "a", Closed: true},
+		{ID: "b", Parents: []string{"a"}, Closed: true},
+		{ID: "c", Parents: []string{"a"}},
+		{ID: "d", Parents: []string{"b"}},
+		{ID: "e", Parents: []string{"b"}},
 	}
 	for n := range len(lineage) {
 		virtual(t, func(t *testing.T) {

@@ -154,12 +154,14 @@ func TestPlan(t *testing.T) {
 		},
 		{
 			"an owner that stopped renewing loses its lease",
-			picture([]stream.Shard{shard("a")}, nil, ago(ttl+1, Row{Shard: "a", Owner: "dead"})), []string{"take a"},
+			picture([]stream.Shard{shard("a")}, nil, ago(ttl+1, Row{Shard: "a", Owner: "dead"})),
+			[]string{"take a"},
 		},
 		{"a live one keeps it", picture([]stream.Shard{shard("a")}, nil, ago(ttl, Row{Shard: "a", Owner: "other"})), nil},
 		{
 			"ours from before is taken back at once",
-			picture([]stream.Shard{shard("a")}, nil, ago(0, Row{Shard: "a", Owner: "me"})), []string{"take a"},
+			picture([]stream.Shard{shard("a")}, nil, ago(0, Row{Shard: "a", Owner: "me"})),
+			[]string{"take a"},
 		},
 		{
 			"a lease still being given up is not taken again",

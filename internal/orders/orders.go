@@ -39,9 +39,16 @@ type item struct {
 
 // menu is what CloudCafe sells, in cents.
 var menu = []item{
-	{id: "latte", cents: 495}, {id: "espresso", cents: 345}, {id: "cappuccino", cents: 450}, {id: "mocha", cents: 550},
-	{id: "cold-brew", cents: 475}, {id: "green-tea", cents: 325}, {id: "croissant", cents: 350}, {id: "muffin", cents: 300},
-	{id: "bagel", cents: 425}, {id: "cookie", cents: 225},
+	{id: "latte", cents: 495},
+	{id: "espresso", cents: 345},
+	{id: "cappuccino", cents: 450},
+	{id: "mocha", cents: 550},
+	{id: "cold-brew", cents: 475},
+	{id: "green-tea", cents: 325},
+	{id: "croissant", cents: 350},
+	{id: "muffin", cents: 300},
+	{id: "bagel", cents: 425},
+	{id: "cookie", cents: 225},
 }
 
 var stages = []string{"order_created", "order_preparing", "order_ready", "order_completed"}

@@ -71,8 +71,10 @@ func Schema(d Dialect) []Statement {
     sub_sequence_number BIGINT NOT NULL,
     arrived_until TIMESTAMP,
     updated_at TIMESTAMP NOT NULL` + checkpointKeys},
-		{"Holds nothing. Loads lock it, so that they come one after another and readers of the other tables never wait.",
-			"CREATE TABLE IF NOT EXISTS worker_load_lock (\n    nothing INTEGER\n)"},
+		{
+			"Holds nothing. Loads lock it, so that they come one after another and readers of the other tables never wait.",
+			"CREATE TABLE IF NOT EXISTS worker_load_lock (\n    nothing INTEGER\n)",
+		},
 	}
 	if d != Redshift {
 		out = append(out, indexes()...)

@@ -113,9 +113,9 @@ type shard struct {
 	caughtUp     time.Time // all that arrived before it has been read and queued; zero = not known
 	behind       time.Duration
 	readAt       time.Time // of the read that said so, or when reading began
-	waiting      int  // records queued or being loaded
-	ended        bool // the end of the shard is queued
-	gone         bool // Own has returned: nothing of the shard may be loaded any more
+	waiting      int       // records queued or being loaded
+	ended        bool      // the end of the shard is queued
+	gone         bool      // Own has returned: nothing of the shard may be loaded any more
 }
 
 // errRefused ends an Own whose load the warehouse refused.

@@ -61,8 +61,10 @@ func TestALargeResultComesWhole(t *testing.T) {
 	for i := range 2000 {
 		values = append(values, fmt.Sprintf("(%d, '%s')", i, strings.Repeat("x", 30)))
 	}
-	statements := []string{"CREATE TABLE x (a INTEGER, b VARCHAR(2000))", "INSERT INTO x VALUES " + strings.Join(values, ","),
-		"SELECT a, b || b || b || b || b || b || b || b || b || b FROM x ORDER BY a"}
+	statements := []string{
+		"CREATE TABLE x (a INTEGER, b VARCHAR(2000))", "INSERT INTO x VALUES " + strings.Join(values, ","),
+		"SELECT a, b || b || b || b || b || b || b || b || b || b FROM x ORDER BY a",
+	}
 	got := run(t, db, "t", statements...)[2]
 	if len(got.Rows) != 2000 || got.Rows[1999][0].Text != "1999" || len(got.Rows[1999][1].Text) != 300 {
 		t.Errorf("%d rows", len(got.Rows))

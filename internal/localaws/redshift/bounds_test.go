@@ -258,7 +258,12 @@ func TestDecimalText(t *testing.T) {
 		scale    int
 		want     string
 	}{
-		{"0", 2, "0.00"}, {"5", 2, "0.05"}, {"-5", 2, "-0.05"}, {"1000", 2, "10.00"}, {"123", 0, "123"}, {"-100", 3, "-0.100"},
+		{"0", 2, "0.00"},
+		{"5", 2, "0.05"},
+		{"-5", 2, "-0.05"},
+		{"1000", 2, "10.00"},
+		{"123", 0, "123"},
+		{"-100", 3, "-0.100"},
 		{"99999999999999999999999999999999999999", 38, "0.99999999999999999999999999999999999999"},
 	} {
 		n, _ := new(big.Int).SetString(c.unscaled, 10)
@@ -273,8 +278,15 @@ func TestLike(t *testing.T) {
 		pattern, s string
 		want       bool
 	}{
-		{"", "x", true}, {"%", "", true}, {"fact_%", "fact_orders", true}, {"f%s", "fact_orders", true}, {"f_ct", "fact", true}, {"f_ct", "fct", false},
-		{"[a]", "a", false}, {"*", "a", false}, {"fact", "facts", false},
+		{"", "x", true},
+		{"%", "", true},
+		{"fact_%", "fact_orders", true},
+		{"f%s", "fact_orders", true},
+		{"f_ct", "fact", true},
+		{"f_ct", "fct", false},
+		{"[a]", "a", false},
+		{"*", "a", false},
+		{"fact", "facts", false},
 	} {
 		if got := like(c.pattern, c.s); got != c.want {
 			t.Errorf("like(%q, %q) = %v", c.pattern, c.s, got)

@@ -171,7 +171,8 @@ func TestListStatements(t *testing.T) {
 	r.try(t, "SELECT * FROM nix")
 	var got []string
 	p := redshiftdata.NewListStatementsPaginator(r.Client, &redshiftdata.ListStatementsInput{
-		StatementName: aws.String("load-"), Status: types.StatusStringFinished, MaxResults: 3})
+		StatementName: aws.String("load-"), Status: types.StatusStringFinished, MaxResults: 3,
+	})
 	for p.HasMorePages() {
 		page, err := p.NextPage(t.Context())
 		if err != nil {

@@ -31,11 +31,15 @@ func checkTypes(t *testing.T, r *rig) {
 	boolean := func(b bool) types.Field { return &types.FieldMemberBooleanValue{Value: b} }
 	null := types.Field(&types.FieldMemberIsNull{Value: true})
 	want := [][]types.Field{
-		{long(1), long(-5), long(2147483647), long(9223372036854775807), text("10.00"), double(0.1), double(0.25), boolean(true),
-			text("o'k"), text("2026-11-23"), text("2026-11-23 01:02:03.456"), text("12345678901234567890123456789012345678")},
+		{
+			long(1), long(-5), long(2147483647), long(9223372036854775807), text("10.00"), double(0.1), double(0.25), boolean(true),
+			text("o'k"), text("2026-11-23"), text("2026-11-23 01:02:03.456"), text("12345678901234567890123456789012345678"),
+		},
 		{long(2), null, null, null, null, null, null, null, null, null, null, null},
-		{long(3), long(0), long(0), long(0), text("-0.05"), double(0), double(0), boolean(false), text(""), text("0001-01-01"),
-			text("2026-11-23 00:00:00"), text("0")},
+		{
+			long(3), long(0), long(0), long(0), text("-0.05"), double(0), double(0), boolean(false), text(""), text("0001-01-01"),
+			text("2026-11-23 00:00:00"), text("0"),
+		},
 	}
 	for i, row := range want {
 		for k, f := range row {

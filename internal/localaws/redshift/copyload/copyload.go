@@ -247,8 +247,10 @@ func (f *file) set(i int, s string, whole bool) error {
 		s = strings.TrimRight(s, " \t")
 	}
 	if at := strings.IndexByte(s, 0); at >= 0 {
-		return &LoadError{Column: f.columns[i], Code: codeLine, Value: s,
-			Reason: fmt.Sprintf("Missing newline: Unexpected character 0x0 found at location %d", at)}
+		return &LoadError{
+			Column: f.columns[i], Code: codeLine, Value: s,
+			Reason: fmt.Sprintf("Missing newline: Unexpected character 0x0 found at location %d", at),
+		}
 	}
 	if !utf8.ValidString(s) {
 		if !c.AcceptInvChars {

@@ -62,8 +62,10 @@ func TestRows(t *testing.T) {
 		{"delimited end", "", "a|b|\n", []string{"1: a|b"}},
 		{"delimited escape", "ESCAPE", "a\\|b|c\\\\\nx\\\ny|\\N\nz|\\\\N\n", []string{`1: a|b|c\`, "2: x\ny|~", `4: z|\N`}},
 		{"delimited quotes", "REMOVEQUOTES DELIMITER ','", "\"a,b\",'c'\nd,e\n", []string{"1: a,b|c", "3: d|e"}},
-		{"json", "JSON 'auto'", "{\"a\":1.50,\"b\":null,\"z\":[1]}\n\n {\"b\":\"x\\n\\u00e9\"}{\"a\":true,\"b\":{\"k\": [1, 2]}}",
-			[]string{"1: 1.50|~", "3: ~|x\né", `3: true|{"k":[1,2]}`}},
+		{
+			"json", "JSON 'auto'", "{\"a\":1.50,\"b\":null,\"z\":[1]}\n\n {\"b\":\"x\\n\\u00e9\"}{\"a\":true,\"b\":{\"k\": [1, 2]}}",
+			[]string{"1: 1.50|~", "3: ~|x\né", `3: true|{"k":[1,2]}`},
+		},
 		{"json is exact about case", "JSON 'auto'", `{"A":1,"b":2}`, []string{"1: ~|2"}},
 		{"json ignorecase", "JSON 'auto ignorecase'", `{"A":1e3,"B":12345678901234567890}`, []string{"1: 1e3|12345678901234567890"}},
 		{"json braces in strings", "JSON 'auto'", `{"a":"}{\"","b":"\\"}`, []string{`1: }{"|\`}},

@@ -158,8 +158,19 @@ func zoneOffset(zone string) (time.Duration, error) {
 // Layout turns a pattern of TIMEFORMAT or DATEFORMAT into one of package time.
 func Layout(format string) (string, error) {
 	elements := []struct{ from, to string }{
-		{"YYYY", "2006"}, {"YY", "06"}, {"MONTH", "January"}, {"MON", "Jan"}, {"MM", "01"}, {"DD", "02"},
-		{"HH24", "15"}, {"HH12", "03"}, {"HH", "15"}, {"MI", "04"}, {"SS", "05"}, {"AM", "PM"}, {"PM", "PM"},
+		{"YYYY", "2006"},
+		{"YY", "06"},
+		{"MONTH", "January"},
+		{"MON", "Jan"},
+		{"MM", "01"},
+		{"DD", "02"},
+		{"HH24", "15"},
+		{"HH12", "03"},
+		{"HH", "15"},
+		{"MI", "04"},
+		{"SS", "05"},
+		{"AM", "PM"},
+		{"PM", "PM"},
 		{"OF", "Z07:00"},
 	}
 	var b strings.Builder

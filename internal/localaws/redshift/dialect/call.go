@@ -40,8 +40,10 @@ func ruleFor(name string, args int) (rule, bool) {
 	case "add_months":
 		r = rule{2, "( CAST( $1 AS timestamp ) + ( $2 ) * INTERVAL '1 month' )", ""}
 	case "last_day":
-		r = rule{1, "last_day( CAST( $1 AS date ) )",
-			"CAST( date_trunc( 'month' , CAST( $1 AS timestamp ) ) + INTERVAL '1 month' - INTERVAL '1 day' AS date )"}
+		r = rule{
+			1, "last_day( CAST( $1 AS date ) )",
+			"CAST( date_trunc( 'month' , CAST( $1 AS timestamp ) ) + INTERVAL '1 month' - INTERVAL '1 day' AS date )",
+		}
 	case "convert_timezone":
 		if args == 2 {
 			r = rule{2, "( ( CAST( $2 AS timestamp ) AT TIME ZONE 'UTC' ) AT TIME ZONE $1 )", ""}

@@ -13,18 +13,32 @@ func TestCopy(t *testing.T) {
 		want Copy
 	}{
 		{`COPY t FROM 's3://b/k' IAM_ROLE DEFAULT`, Copy{Table: "t", From: "s3://b/k", Format: "DELIMITED", Delimiter: '|', IAMRole: "default"}},
-		{`copy public.T (A, "b") from 's3://b/m' manifest gzip format as json 'auto' timeformat 'auto' statupdate off compupdate off iam_role 'arn:r' region as 'eu-west-1'`,
-			Copy{Table: "t", Columns: []string{"a", "b"}, From: "s3://b/m", Manifest: true, Gzip: true, Format: "JSON", JSONPaths: "auto",
-				TimeFormat: "auto", StatUpdate: &off, CompUpdate: &off, IAMRole: "arn:r", Region: "eu-west-1"}},
-		{`COPY t FROM 's3://b/k' CREDENTIALS AS 'aws_iam_role=arn:x' CSV QUOTE AS '%' DELIMITER ';' NULL AS '\\N' IGNOREHEADER 1 MAXERROR AS 10`,
-			Copy{Table: "t", From: "s3://b/k", IAMRole: "arn:x", Format: "CSV", Quote: '%', Delimiter: ';', NullAs: ptr(`\N`), IgnoreHeader: 1, MaxError: 10}},
-		{`COPY t FROM 's3://b/k' ACCESS_KEY_ID 'a' SECRET_ACCESS_KEY 'b' DELIMITER '\t' ESCAPE REMOVEQUOTES FILLRECORD EMPTYASNULL BLANKSASNULL TRIMBLANKS TRUNCATECOLUMNS ACCEPTINVCHARS '^' COMPUPDATE`,
-			Copy{Table: "t", From: "s3://b/k", Format: "DELIMITED", Delimiter: '\t', Escape: true, RemoveQuotes: true, FillRecord: true, EmptyAsNull: true,
-				BlanksAsNull: true, TrimBlanks: true, TruncateColumns: true, AcceptInvChars: true, InvCharsAs: '^', CompUpdate: &on}},
-		{`COPY t FROM 's3://b/k' IAM_ROLE default JSON AS 'auto ignorecase' DATEFORMAT 'YYYY' IGNOREALLERRORS`,
-			Copy{Table: "t", From: "s3://b/k", IAMRole: "default", Format: "JSON", JSONPaths: "auto ignorecase", DateFormat: "YYYY", IgnoreAllErrors: true}},
-		{`COPY t FROM 's3://b/k' IAM_ROLE default NULL AS '\000' DELIMITER '\\001'`,
-			Copy{Table: "t", From: "s3://b/k", IAMRole: "default", Format: "DELIMITED", Delimiter: 1, NullAs: ptr("\x00")}},
+		{
+			`copy public.T (A, "b") from 's3://b/m' manifest gzip format as json 'auto' timeformat 'auto' statupdate off compupdate off iam_role 'arn:r' region as 'eu-west-1'`,
+			Copy{
+				Table: "t", Columns: []string{"a", "b"}, From: "s3://b/m", Manifest: true, Gzip: true, Format: "JSON", JSONPaths: "auto",
+				TimeFormat: "auto", StatUpdate: &off, CompUpdate: &off, IAMRole: "arn:r", Region: "eu-west-1",
+			},
+		},
+		{
+			`COPY t FROM 's3://b/k' CREDENTIALS AS 'aws_iam_role=arn:x' CSV QUOTE AS '%' DELIMITER ';' NULL AS '\\N' IGNOREHEADER 1 MAXERROR AS 10`,
+			Copy{Table: "t", From: "s3://b/k", IAMRole: "arn:x", Format: "CSV", Quote: '%', Delimiter: ';', NullAs: ptr(`\N`), IgnoreHeader: 1, MaxError: 10},
+		},
+		{
+			`COPY t FROM 's3://b/k' ACCESS_KEY_ID 'a' SECRET_ACCESS_KEY 'b' DELIMITER '\t' ESCAPE REMOVEQUOTES FILLRECORD EMPTYASNULL BLANKSASNULL TRIMBLANKS TRUNCATECOLUMNS ACCEPTINVCHARS '^' COMPUPDATE`,
+			Copy{
+				Table: "t", From: "s3://b/k", Format: "DELIMITED", Delimiter: '\t', Escape: true, RemoveQuotes: true, FillRecord: true, EmptyAsNull: true,
+				BlanksAsNull: true, TrimBlanks: true, TruncateColumns: true, AcceptInvChars: true, InvCharsAs: '^', CompUpdate: &on,
+			},
+		},
+		{
+			`COPY t FROM 's3://b/k' IAM_ROLE default JSON AS 'auto ignorecase' DATEFORMAT 'YYYY' IGNOREALLERRORS`,
+			Copy{Table: "t", From: "s3://b/k", IAMRole: "default", Format: "JSON", JSONPaths: "auto ignorecase", DateFormat: "YYYY", IgnoreAllErrors: true},
+		},
+		{
+			`COPY t FROM 's3://b/k' IAM_ROLE default NULL AS '\000' DELIMITER '\\001'`,
+			Copy{Table: "t", From: "s3://b/k", IAMRole: "default", Format: "DELIMITED", Delimiter: 1, NullAs: ptr("\x00")},
+		},
 	}
 	for _, tt := range tests {
 		s, err := Translate(tt.in, DuckDB, nil)

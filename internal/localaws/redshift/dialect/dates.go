@@ -120,8 +120,10 @@ func (t *translation) dateDiff(dst []token, part string, a, b span) []token {
 		dst = cast(t.add(dst, "date_diff(", quotedText(part), ","), a)
 		return t.add(cast(t.add(dst, ","), b), ")")
 	}
-	seconds := map[string]string{"week": "/ 604800", "day": "/ 86400", "hour": "/ 3600", "minute": "/ 60", "second": "* 1",
-		"millisecond": "* 1000", "microsecond": "* 1000000"}
+	seconds := map[string]string{
+		"week": "/ 604800", "day": "/ 86400", "hour": "/ 3600", "minute": "/ 60", "second": "* 1",
+		"millisecond": "* 1000", "microsecond": "* 1000000",
+	}
 	scale, ok := seconds[part]
 	if !ok {
 		if t.err == nil {
@@ -157,9 +159,27 @@ func (t *translation) dateAdd(dst []token, part string, n, at span) []token {
 // where it holds an element that strftime has not.
 func format(pattern string) (string, bool) {
 	elements := []struct{ from, to string }{
-		{"YYYY", "%Y"}, {"YY", "%y"}, {"MM", "%m"}, {"MON", "%b"}, {"MONTH", "%B"}, {"DDD", "%j"}, {"DD", "%d"},
-		{"HH24", "%H"}, {"HH12", "%I"}, {"HH", "%I"}, {"MI", "%M"}, {"SS", "%S"}, {"MS", "%g"}, {"US", "%f"},
-		{"AM", "%p"}, {"PM", "%p"}, {"DAY", "%A"}, {"DY", "%a"}, {"D", "%w"}, {"IW", "%V"}, {"IYYY", "%G"},
+		{"YYYY", "%Y"},
+		{"YY", "%y"},
+		{"MM", "%m"},
+		{"MON", "%b"},
+		{"MONTH", "%B"},
+		{"DDD", "%j"},
+		{"DD", "%d"},
+		{"HH24", "%H"},
+		{"HH12", "%I"},
+		{"HH", "%I"},
+		{"MI", "%M"},
+		{"SS", "%S"},
+		{"MS", "%g"},
+		{"US", "%f"},
+		{"AM", "%p"},
+		{"PM", "%p"},
+		{"DAY", "%A"},
+		{"DY", "%a"},
+		{"D", "%w"},
+		{"IW", "%V"},
+		{"IYYY", "%G"},
 	}
 	var b strings.Builder
 	for i := 0; i < len(pattern); {

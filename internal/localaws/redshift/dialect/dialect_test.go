@@ -13,8 +13,10 @@ func TestTranslate(t *testing.T) {
 	tests := []struct{ name, in, duckDB, pg string }{
 		{"literal escapes", `SELECT 'a\'b''c\\d\n\x41\101\q'`, "select 'a''b''c\\d\nAAq' AS \"?column?\"", "select E'a''b''c\\\\d\nAAq'"},
 		{"comments", "SELECT/* a /* b */ c */a --x\n, b", "select a , b", ""},
-		{"column names", `SELECT count(*), 1, max(a) m, 'x' AS y, min(b) FROM t`, `select count ( * ) AS "count" , 1 AS "?column?" , max ( a ) m , 'x' as y , min ( b ) AS "min" from t`,
-			`select count ( * ) , 1 , max ( a ) m , 'x' as y , min ( b ) from t`},
+		{
+			"column names", `SELECT count(*), 1, max(a) m, 'x' AS y, min(b) FROM t`, `select count ( * ) AS "count" , 1 AS "?column?" , max ( a ) m , 'x' as y , min ( b ) AS "min" from t`,
+			`select count ( * ) , 1 , max ( a ) m , 'x' as y , min ( b ) from t`,
+		},
 		{"dollar quotes", `SELECT $$a'b$$, $x$ $$ $x$`, `select 'a''b' AS "?column?" , ' $$ ' AS "?column?"`, `select 'a''b' , ' $$ '`},
 		{"names", `SELECT "A b", Ab FROM T`, `select "a b" , ab from t`, ""},
 		{"cast", `SELECT x::VARCHAR(10), y::float8 FROM t`, `select x :: varchar , y :: double precision from t`, `select x :: varchar(10) , y :: double precision from t`},
@@ -26,8 +28,10 @@ func TestTranslate(t *testing.T) {
 		{"table as", `CREATE TABLE a DISTKEY(x) SORTKEY(y) AS SELECT 1 AS x, 2 AS y`, `CREATE TABLE a as select 1 as x , 2 as y`, ""},
 		{"into", `SELECT a INTO #n FROM t`, `CREATE TEMPORARY TABLE "#n" AS select a from t`, ""},
 		{"reserved in DuckDB", `SELECT at, x AT TIME ZONE 'UTC' FROM t`, `select "at" , x at time zone 'UTC' from t`, ""},
-		{"extract from is no table", `SELECT EXTRACT(day FROM x) AS d, NOW()`, `select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( ) AS "now"`,
-			`select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( )`},
+		{
+			"extract from is no table", `SELECT EXTRACT(day FROM x) AS d, NOW()`, `select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( ) AS "now"`,
+			`select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( )`,
+		},
 		{"super", `CREATE TEMP TABLE s (v SUPER, b VARBYTE)`, `CREATE TEMPORARY TABLE s ( "v" json , "b" blob )`, `CREATE TEMPORARY TABLE s ( "v" jsonb , "b" bytea )`},
 	}
 	for _, tt := range tests {

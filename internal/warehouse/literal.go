@@ -42,8 +42,6 @@ func appendCents(b []byte, cents int64) []byte {
 	return append(b, '.', byte('0'+cents%100/10), byte('0'+cents%10))
 }
 
-const microsPerSecond = 1_000_000
-
 const microsPerMinute = 60 * 1_000_000
 
 // clock writes times in microseconds since 1970 as YYYY-MM-DD HH:MI:SS.ffffff

@@ -14,7 +14,6 @@ var callExceptions = []exception{
 	{"internal/localaws/redshift/postgres.go", "context", "closing a connection must work when every caller is gone"},
 	{"internal/localaws/redshift/duck.go", "context", "closing a connection must work when every caller is gone"},
 	{"internal/localaws/s3/s3_test.go", "sleep", "the SDK drops a connection whose reply is there before its request is written"},
-	{"internal/localaws/redshift/harness_test.go", "sleep", "the SDK drops a connection whose reply is there before its request is written"},
 }
 
 // checkCalls finds calls that are not made here.

@@ -2,10 +2,12 @@ package redshift
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql/driver"
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +21,7 @@ import (
 // duck is an embedded DuckDB.
 type duck struct {
 	db    *duckdb.Connector
+	spill string // folder of a database in memory for what does not fit; removed at the end
 	locks *tableLocks
 	rules []rule
 	pids  atomic.Int64
@@ -34,13 +37,18 @@ func openDuck(ctx context.Context, path string) (*duck, error) {
 	// Two threads are what a laptop can spare beside the worker. Statements come
 	// from the network, so they must not reach files or extensions.
 	dsn := path + "?threads=2&memory_limit=2GB&autoinstall_known_extensions=false&autoload_known_extensions=false"
+	spill := ""
+	if path == "" { // the engine's own choice is a folder where the program was started
+		spill = filepath.Join(os.TempDir(), fmt.Sprintf("localaws-%d-%s", os.Getpid(), rand.Text()[:8]))
+		dsn += "&temp_directory=" + url.QueryEscape(spill)
+	}
 	db, err := duckdb.NewConnector(dsn, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the DuckDB warehouse %q: %w", path, err)
 	}
-	d := &duck{db: db, locks: newTableLocks(), rules: duckRules()}
+	d := &duck{db: db, spill: spill, locks: newTableLocks(), rules: duckRules()}
 	if err := d.prepare(ctx); err != nil {
-		return nil, errors.Join(fmt.Errorf("prepare the DuckDB warehouse %q: %w", path, err), db.Close())
+		return nil, errors.Join(fmt.Errorf("prepare the DuckDB warehouse %q: %w", path, err), d.close())
 	}
 	return d, nil
 }
@@ -61,7 +69,14 @@ func (d *duck) prepare(ctx context.Context) (err error) {
 }
 
 func (d *duck) dialect() dialect.Engine { return dialect.DuckDB }
-func (d *duck) close() error            { return d.db.Close() }
+
+func (d *duck) close() error {
+	err := d.db.Close()
+	if d.spill != "" {
+		err = errors.Join(err, os.RemoveAll(d.spill))
+	}
+	return err
+}
 
 func (d *duck) connect(ctx context.Context) (conn, error) {
 	raw, err := d.db.Connect(ctx)

@@ -26,13 +26,13 @@ type canceller struct {
 }
 
 // HandleCancel is called when the context ends while a call runs.
-func (c *canceller) HandleCancel(context.Context) {
+func (c *canceller) HandleCancel(ctx context.Context) {
 	c.over, c.done = make(chan struct{}), make(chan struct{})
 	// A deadline that cannot be set means a connection that is gone.
 	_ = c.conn.Conn().SetDeadline(time.Now().Add(cancelGivesUp))
 	go func() {
 		defer close(c.done)
-		ctx, stop := context.WithTimeout(context.Background(), cancelGivesUp)
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelGivesUp)
 		defer stop()
 		for {
 			// A failed request is like one that came too early: it is repeated.

@@ -174,8 +174,7 @@ func (w *Worker) loadSpans(ctx context.Context, spans []span) {
 		w.load(ctx, l)
 		spans = rest
 		if len(rest) > 0 {
-			w.pause(ctx, w.pace.wait(time.Now()))
-			w.pace.started(time.Now())
+			w.turn(ctx)
 		}
 	}
 }
@@ -194,12 +193,11 @@ func cut(spans []span, p place) (head, rest []span) {
 // load brings one load in, however often it takes, and settles its spans. A
 // refusal that stays is traced to the row that causes it (split.go).
 func (w *Worker) load(ctx context.Context, l *load) {
-	if len(l.batch.Moves) == 0 { // all of its shards were lost meanwhile
-		w.queue.settle(l.spans, nil)
-		return
-	}
-	retry := newBackoff()
+	retry, guilt := newBackoff(), 0
 	for attempt := 1; ctx.Err() == nil; attempt++ {
+		if len(l.batch.Moves) == 0 { // all of its shards were lost meanwhile
+			break
+		}
 		err := w.attempt(ctx, l)
 		if err == nil {
 			return
@@ -207,18 +205,28 @@ func (w *Worker) load(ctx context.Context, l *load) {
 		if ctx.Err() != nil {
 			break
 		}
-		if w.dataAtFault(err) && attempt >= refusalsBeforeSplit {
-			w.split(ctx, l, err)
-			return
-		}
 		w.errs.tell("load failed; it is tried again, nothing is lost", err, "rows", len(l.batch.Rows), "shards", len(l.batch.Moves), "attempt", attempt)
 		if errors.Is(err, warehouse.ErrThrottled) {
 			w.pace.throttled()
 		}
-		w.pause(ctx, max(retry.next(), w.pace.wait(time.Now())))
-		w.pace.started(time.Now())
+		w.pause(ctx, retry.next())
+		if guilt = w.weigh(ctx, guilt, len(l.batch.Rows), err); guilt == proofs {
+			if len(l.batch.Rows) > 1 {
+				w.halve(ctx, l, err)
+				return
+			}
+			w.condemn(l, err)
+			l, guilt = w.build(l.spans), 0
+		}
+		w.turn(ctx)
 	}
 	w.queue.settle(l.spans, nil)
+}
+
+// turn waits until the next load may start, and starts it.
+func (w *Worker) turn(ctx context.Context) {
+	w.pause(ctx, w.pace.wait(time.Now()))
+	w.pace.started(time.Now())
 }
 
 // attempt stores the letters and runs the load once. Letters come first: once

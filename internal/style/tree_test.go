@@ -80,7 +80,7 @@ var load = sync.OnceValues(func() ([]*file, error) {
 		rel = filepath.ToSlash(rel)
 		if e.IsDir() {
 			base := e.Name()
-			if rel != "." && (base[0] == '.' || base == "testdata" || base == "bin" || rel == "tmpdeps") {
+			if rel != "." && (base[0] == '.' || base == "testdata" || base == "bin") {
 				return fs.SkipDir
 			}
 			return nil

@@ -46,7 +46,7 @@ func (f *Fleet) publish(ctx context.Context, n int, rng *rand.Rand) error {
 			entries[i] = aws.Entry{PartitionKey: id, Data: fmt.Appendf(nil, `{"order_id":%q,"record":%d`, id, e.records)}
 			continue
 		}
-		m := mark{second: rng.IntN(150), cents: e.records}
+		m := mark{second: 17 * rng.IntN(9), cents: e.records}
 		at := f.began.UTC().Truncate(time.Hour).Add(time.Hour + time.Duration(m.second)*time.Second)
 		entries[i] = aws.Entry{PartitionKey: id, Data: fmt.Appendf(nil,
 			`{"order_id":%q,"customer_id":"c","store_id":%d,"total_amount":%d.%02d,"item_count":1,"event_type":"order_%d","timestamp":%q}`,

@@ -5,14 +5,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
-	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
@@ -20,139 +18,6 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
-
-func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
-	for _, f := range []fault.Fault{
-		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Throttle, Count: 5},
-		{Service: "kinesis", Operation: "GetRecords", Kind: fault.InternalError, Count: 4},
-		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Reset, Count: 4},
-		{Service: "kinesis", Operation: "GetRecords", Kind: fault.ReplyLost, Count: 4},
-		{Service: "kinesis", Operation: "GetRecords", Kind: fault.ExpiredIterator, Count: 6},
-		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Delay, Count: 4, Delay: fault.Duration(300 * time.Millisecond)},
-		{Service: "kinesis", Operation: "GetShardIterator", Kind: fault.ReplyLost, Count: 3},
-		{Service: "kinesis", Operation: "ListShards", Kind: fault.InternalError, Count: 2},
-		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Throttle, Count: 3},
-		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Reset, Count: 3},
-		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.ReplyLost, Count: 3},
-		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.InternalError, Count: 3},
-		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Count: 3, Error: "ERROR: 1023 DETAIL: Serializable isolation violation on table"},
-		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Count: 4, Error: "ERROR: something that nobody has seen before"},
-		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementSlow, Count: 2, Delay: fault.Duration(500 * time.Millisecond)},
-		{Service: "redshift-data", Operation: "DescribeStatement", Kind: fault.ReplyLost, Count: 5},
-		{Service: "redshift-data", Operation: "DescribeStatement", Kind: fault.Throttle, Count: 5},
-		{Service: "redshift-data", Operation: "GetStatementResult", Kind: fault.ReplyLost, Count: 3},
-		{Service: "redshift-data", Operation: "GetStatementResult", Kind: fault.InternalError, Count: 3},
-		{Service: "s3", Operation: "PutObject", Kind: fault.ReplyLost, Count: 3},
-		{Service: "s3", Operation: "PutObject", Kind: fault.Throttle, Count: 3},
-		{Service: "s3", Operation: "DeleteObjects", Kind: fault.InternalError, Count: 2},
-	} {
-		t.Run(fmt.Sprintf("%s-%s-%s", f.Service, f.Operation, f.Kind), func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, Options{Shards: 2})
-			c := Worker{}
-			if f.Service == "s3" {
-				c.Staging = stagingBucket(t, w)
-			}
-			put(t, w, made(1, 400, 0.05))
-			setFaults(t, w, f)
-			r := start(t, w, c)
-			report := settle(t, w, 400)
-			if err := r.Drain(); err != nil {
-				t.Error(err)
-			}
-			if n := r.Metrics.RecordsProcessed.Value(); n != 400 {
-				t.Errorf("RecordsProcessed counts %d of 400", n)
-			}
-			if n := r.Metrics.RecordsRejected.Value(); n != report.Rejected {
-				t.Errorf("RecordsRejected counts %d, the stream has %d", n, report.Rejected)
-			}
-		})
-	}
-}
-
-func setFaults(t testing.TB, w *World, faults ...fault.Fault) {
-	t.Helper()
-	body, err := json.Marshal(faults)
-	if err != nil {
-		t.Fatal(err)
-	}
-	request, err := http.NewRequestWithContext(deadline(t), http.MethodPut, "http://"+w.Addr()+"/_localaws/faults", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		t.Fatal(err)
-	}
-	_ = response.Body.Close()
-	http.DefaultClient.CloseIdleConnections()
-	if response.StatusCode/100 != 2 {
-		t.Fatalf("set faults: %s", response.Status)
-	}
-}
-
-func stagingBucket(t testing.TB, w *World) string {
-	t.Helper()
-	const url = "s3://staging/orders"
-	b, err := w.Account.Bucket(url)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := b.EnsureBucket(deadline(t)); err != nil {
-		t.Fatal(err)
-	}
-	return url
-}
-
-// TestG2_CrashAtEveryCall records a run, and repeats it once for each call that
-// it made, crashing just before and just after that call, restarting, and
-// comparing stream and warehouse.
-func TestG2_CrashAtEveryCall(t *testing.T) {
-	entries := made(5, 120, 0.05)
-	calls := crashRun(t, entries, 0, false)
-	if calls < 15 {
-		t.Fatalf("a run makes %d calls; it is to be worth crashing", calls)
-	}
-	for at := 1; at <= calls; at++ {
-		for _, after := range []bool{false, true} {
-			t.Run(fmt.Sprintf("call-%d-after-%v", at, after), func(t *testing.T) {
-				t.Parallel()
-				crashRun(t, entries, at, after)
-			})
-		}
-	}
-}
-
-// crashRun loads the entries with a worker that crashes at a call, and then
-// with one that does not. It returns the calls of the first.
-func crashRun(t *testing.T, entries []aws.Entry, at int, after bool) int {
-	t.Helper()
-	w := newWorld(t, Options{Shards: 2})
-	staging := stagingBucket(t, w)
-	put(t, w, entries[:len(entries)/2])
-	died := make(chan struct{})
-	c := &crash{at: at, after: after, died: func() { close(died) }}
-	client := w.Client(func(next http.RoundTripper) http.RoundTripper { c.next = next; return c })
-	first := start(t, w, Worker{Client: client, Staging: staging})
-	if at > 0 {
-		select {
-		case <-died:
-		case <-time.After(patience):
-			t.Fatalf("call %d was never made", at)
-		}
-		first.Kill()
-		checkOK(t, w) // G3: never a position past what is loaded
-	} else {
-		settle(t, w, len(entries)/2)
-	}
-	calls := c.count()
-	put(t, w, entries[len(entries)/2:])
-	if at > 0 {
-		start(t, w, Worker{Staging: staging})
-	}
-	settle(t, w, len(entries))
-	return calls
-}
 
 func TestG3_CheckpointFollowsCommit(t *testing.T) {
 	engines(t, func(t *testing.T, url string) {
@@ -469,75 +334,4 @@ func TestG10_HostileStringsArriveUnchanged(t *testing.T) {
 			}
 		}
 	})
-}
-
-func TestDrainLoadsWhatWasRead(t *testing.T) {
-	w := newWorld(t, Options{})
-	r := start(t, w, Worker{BatchSize: 100_000, PollInterval: time.Minute}) // nothing is due by itself
-	put(t, w, made(31, 300, 0))
-	if err := Await(deadline(t), "all is read", func() (bool, error) { return r.Worker.Status().Waiting > 0, nil }); err != nil {
-		t.Fatal(err)
-	}
-	read := r.Metrics.RecordsRead.Value()
-	if err := r.Drain(); err != nil {
-		t.Fatal(err)
-	}
-	if report := checkOK(t, w); report.Records < read {
-		t.Errorf("%d of at least %d records that were read are loaded", report.Records, read)
-	}
-}
-
-func TestInitialPositions(t *testing.T) {
-	for name, c := range map[string]struct {
-		initial func(marks []time.Time) func(stream.Shard) stream.Position
-		want    int
-	}{
-		"TRIM_HORIZON": {func([]time.Time) func(stream.Shard) stream.Position {
-			return func(stream.Shard) stream.Position { return stream.Position{Sequence: stream.TrimHorizon} }
-		}, 30},
-		"AT_TIMESTAMP": {func(marks []time.Time) func(stream.Shard) stream.Position {
-			return func(stream.Shard) stream.Position { return stream.AtTime(marks[1]) }
-		}, 20},
-		"LATEST": {func([]time.Time) func(stream.Shard) stream.Position {
-			now := time.Now()
-			return func(stream.Shard) stream.Position { return stream.AtTime(now) }
-		}, 10},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			w := newWorld(t, Options{})
-			var marks []time.Time
-			for i := range 2 {
-				marks = append(marks, time.Now())
-				put(t, w, made(uint64(40+i), 10, 0))
-				nextMilli(t)
-			}
-			r := start(t, w, Worker{Initial: c.initial(marks)})
-			if err := Await(deadline(t), "all shards are read", func() (bool, error) { return len(r.Worker.Status().Shards) == 4, nil }); err != nil {
-				t.Fatal(err)
-			}
-			put(t, w, made(42, 10, 0))
-			if err := Await(deadline(t), "the records are settled", func() (bool, error) { return r.Metrics.RecordsProcessed.Value() >= int64(c.want), nil }); err != nil {
-				t.Fatal(err)
-			}
-			if err := r.Drain(); err != nil {
-				t.Error(err)
-			}
-			if n := r.Metrics.RecordsProcessed.Value(); n != int64(c.want) {
-				t.Errorf("%d records settled, want %d", n, c.want)
-			}
-		})
-	}
-}
-
-// nextMilli waits until the clock shows another millisecond: arrival times are
-// kept to the millisecond.
-func nextMilli(t testing.TB) {
-	t.Helper()
-	was := time.Now().UnixMilli()
-	for time.Now().UnixMilli() == was {
-		if t.Context().Err() != nil {
-			return
-		}
-	}
 }

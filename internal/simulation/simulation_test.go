@@ -2,67 +2,127 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
 var (
-	oneSeed = flag.Uint64("seed", 0, "run the simulation of this seed alone")
-	worlds  = flag.Uint64("worlds", 10, "how many seeds TestSimulation runs")
+	oneSeed   = flag.Uint64("seed", 0, "run the simulation of this seed alone")
+	worlds    = flag.Uint64("worlds", 10, "how many seeds TestSimulation runs, from 1 on")
+	soaking   = flag.Duration("soak", 0, "for how long TestSoak draws new seeds")
+	crashStep = flag.Int("crashes", 24, "TestG2_CrashAtEveryCall crashes at every n-th call; 1 is all of them")
 )
 
 // perWorld is how many schedules one seed stands for: they follow one another
-// on one stream, whose past grows with them.
-const perWorld = 20
+// on one stream and fleet, whose past grows with them. The checker, which reads
+// the stream from its beginning, is asked after every fullEvery of them.
+const (
+	perWorld  = 20
+	fullEvery = 5
+)
 
-// simulate runs the schedules of a seed.
-func simulate(ctx context.Context, seed uint64) (story string, done int, err error) {
+// simulation is what became of a seed.
+type simulation struct {
+	seed  uint64
+	drawn []schedule
+	story string
+	err   error
+}
+
+// simulate runs the schedules of a seed. It must be called in a bubble.
+//
+// The seed decides what is published, which faults strike which worker or
+// service and at which virtual moment. It does not decide in which order
+// goroutines run that are ready at the same moment, nor the jitter of the
+// workers' own waits: a failure that hangs on those may take some tries.
+func simulate(ctx context.Context, seed uint64) (out simulation) {
+	out.seed = seed
 	rng := rand.New(rand.NewPCG(seed, 0x51))
 	f, err := NewFleet(ctx, 1+rng.IntN(3))
 	if err != nil {
-		return "", 0, err
+		out.err = err
+		return out
 	}
-	for ; done < perWorld && err == nil; done++ {
-		f.note("schedule %d", done+1)
-		err = f.Run(ctx, draw(rng), rng, done%5 == 4)
+	for n := 1; n <= perWorld && out.err == nil; n++ {
+		s := draw(rng)
+		out.drawn = append(out.drawn, s)
+		f.note("schedule %d", n)
+		out.err = f.Run(ctx, s, rng, n%fullEvery == 0)
 	}
-	story = f.log.String()
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	return story, done, err
+	out.err = errors.Join(out.err, f.Close())
+	out.story = f.log.String()
+	return out
 }
 
+// runSeed runs a seed in a bubble and says how to run it again if it fails.
+func runSeed(t *testing.T, seed uint64) (out simulation) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) { out = simulate(t.Context(), seed) })
+	if out.err != nil || os.Getenv("SIMULATION_LOG") != "" {
+		t.Logf("seed %d, schedule %d:\n%s", seed, len(out.drawn), out.story)
+	}
+	if out.err != nil {
+		t.Errorf("seed %d, schedule %d: %v\nto replay: go test ./internal/simulation -run TestSimulation -seed=%d -v", seed, len(out.drawn), out.err, seed)
+	}
+	return out
+}
+
+// TestSimulation runs fleets through a fixed set of schedules.
 func TestSimulation(t *testing.T) {
 	if *oneSeed != 0 {
 		runSeed(t, *oneSeed)
 		return
 	}
-	for seed := uint64(1); seed <= *worlds; seed++ {
-		t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) {
-			t.Parallel()
-			runSeed(t, seed)
-		})
+	var mu sync.Mutex // guards distinct
+	distinct := make(map[string]bool)
+	t.Run("seeds", func(t *testing.T) {
+		for seed := uint64(1); seed <= *worlds; seed++ {
+			t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) {
+				t.Parallel()
+				out := runSeed(t, seed)
+				mu.Lock()
+				defer mu.Unlock()
+				for _, s := range out.drawn {
+					distinct[s.String()] = true
+				}
+			})
+		}
+	})
+	if want := int(*worlds * perWorld); len(distinct) != want && !t.Failed() {
+		t.Errorf("%d distinct schedules, want %d", len(distinct), want)
 	}
+	t.Logf("%d distinct schedules", len(distinct))
 }
 
-func runSeed(t *testing.T, seed uint64) {
+// TestSoak draws new seeds until the time is up.
+func TestSoak(t *testing.T) {
+	if *soaking == 0 {
+		t.Skip("it runs for as long as -soak says: make soak MINUTES=30")
+	}
 	began := time.Now()
-	synctest.Test(t, func(t *testing.T) {
-		virtual := time.Now()
-		story, done, err := simulate(t.Context(), seed)
-		if err != nil || os.Getenv("SIMULATION_LOG") != "" {
-			t.Logf("\n%s", story)
-		}
-		if err != nil {
-			t.Errorf("seed %d, schedule %d: %v\nreplay it: go test ./internal/simulation -run TestSimulation -seed=%d -v", seed, done, err, seed)
-		}
-		t.Logf("%d schedules, %s of virtual time", done, time.Since(virtual))
-	})
-	t.Logf("%s", time.Since(began))
+	var next, done atomic.Uint64
+	next.Store(uint64(began.UnixNano()) % 1e12)
+	var running sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		running.Go(func() {
+			for time.Since(began) < *soaking {
+				seed := next.Add(1)
+				t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) { runSeed(t, seed) })
+				if n := done.Add(1); n%10 == 0 {
+					fmt.Fprintf(os.Stderr, "%s: %d seeds, %d schedules, failed: %v\n", time.Since(began).Round(time.Second), n, n*perWorld, t.Failed())
+				}
+			}
+		})
+	}
+	running.Wait()
+	t.Logf("%d seeds, %d schedules", done.Load(), done.Load()*perWorld)
 }

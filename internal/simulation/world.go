@@ -300,8 +300,10 @@ func (w *World) letters(account *aws.Account) *deadletter.Store {
 type brokenBucket struct{ err error }
 
 func (b brokenBucket) PutIfAbsent(context.Context, string, []byte) (bool, error) { return false, b.err }
-func (b brokenBucket) Get(context.Context, string) ([]byte, error)               { return nil, b.err }
-func (b brokenBucket) List(context.Context, string) ([]string, error)            { return nil, b.err }
+
+func (b brokenBucket) Get(context.Context, string) ([]byte, error) { return nil, b.err }
+
+func (b brokenBucket) List(context.Context, string) ([]string, error) { return nil, b.err }
 
 // Drain stops the worker as SIGTERM does and returns when it has ended.
 func (r *Running) Drain() error {

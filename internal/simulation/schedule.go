@@ -110,8 +110,16 @@ var chances = []struct {
 	verb   string
 	weight int
 }{
-	{doPublish, 3}, {doSplit, 1}, {doMerge, 1}, {doStart, 2}, {doDrain, 2},
-	{doCrash, 4}, {doFreeze, 4}, {doCut, 5}, {doFault, 10}, {doVerify, 1},
+	{doPublish, 3},
+	{doSplit, 1},
+	{doMerge, 1},
+	{doStart, 2},
+	{doDrain, 2},
+	{doCrash, 4},
+	{doFreeze, 4},
+	{doCut, 5},
+	{doFault, 10},
+	{doVerify, 1},
 }
 
 func drawStep(rng *rand.Rand) step {

@@ -51,6 +51,14 @@ test-peers: ## Try leases and stream reading on dynalite and kinesis-local too (
 	@scripts/need-cc
 	@GO='$(GO)' scripts/peers
 
+# Without the race detector, which make test has on and which doubles the cost
+# of a schedule. A seed is 20 schedules.
+.PHONY: simulate
+simulate: ## Simulate the fixed seeds 1 to SEEDS (SEEDS=100, 2,000 schedules)
+	@scripts/need-cc
+	CGO_ENABLED=1 $(GO) test -count=1 -timeout 0 -v ./internal/simulation -run '^TestSimulation$$' \
+		-worlds $(or $(SEEDS),100) | grep -v -e '^=== ' -e '    --- PASS'
+
 # Virtual time makes the waits of the simulation free, and new seeds find what a
 # fixed set cannot. The seed that fails is printed with the command to replay it.
 .PHONY: soak

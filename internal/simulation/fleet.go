@@ -107,7 +107,7 @@ func (f *Fleet) note(format string, args ...any) {
 // Run lets the schedule happen, ends all faults, and asks the oracle, which
 // goes by the checker too where full is set.
 func (f *Fleet) Run(ctx context.Context, s schedule, rng *rand.Rand, full bool) error {
-	for size := 1 + rng.IntN(3); f.count() < size; {
+	for size := pick(rng, 1, 1, 2, 2, 3); f.count() < size; {
 		if err := f.start(ctx, 1); err != nil {
 			return err
 		}
@@ -227,8 +227,8 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 		Client: client, Name: m.name, LeaseTable: leaseTable,
 		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 100,
 	}
-	switch f.born % 4 {
-	case 0:
+	switch f.born % 8 {
+	case 0, 4:
 		c.Staging = stagingURL
 	case 1:
 		c.BatchSize = 6 // several loads of one burst

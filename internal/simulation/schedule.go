@@ -93,7 +93,7 @@ func (s schedule) faulty() bool {
 func draw(rng *rand.Rand) schedule {
 	var out schedule
 	out = append(out, step{verb: doPublish, n: 3 + rng.IntN(15)})
-	for range 1 + rng.IntN(4) {
+	for range 1 + rng.IntN(3) {
 		out = append(out, drawStep(rng))
 	}
 	for !out.faulty() {
@@ -110,7 +110,7 @@ var chances = []struct {
 	verb   string
 	weight int
 }{
-	{doPublish, 3},
+	{doPublish, 2},
 	{doSplit, 1},
 	{doMerge, 1},
 	{doStart, 2},

@@ -27,7 +27,7 @@ var (
 // the stream from its beginning, is asked after every fullEvery of them.
 const (
 	perWorld  = 20
-	fullEvery = 5
+	fullEvery = 10
 )
 
 // simulation is what became of a seed.

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func TestJournalLinesBeginWithTheirPriority(t *testing.T) {
+	f, err := os.CreateTemp(t.TempDir(), "journal")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }()
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		t.Fatal(err)
+	}
+	lookup := func(stream string) func(string) (string, bool) {
+		return func(name string) (string, bool) { return stream, name == "JOURNAL_STREAM" && stream != "" }
+	}
+	a := &app{stderr: f, verbose: true, lookup: lookup(fmt.Sprintf("%d:%d", st.Dev, st.Ino))}
+	log := a.logger().With("shard", "s")
+	log.Debug("d")
+	log.Info("i")
+	log.Warn("w")
+	log.Error("e")
+	if _, err := f.Seek(0, io.SeekStart); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	for i, want := range []string{"<7>{", "<6>{", "<4>{", "<3>{"} {
+		if i >= len(lines) || !strings.HasPrefix(lines[i], want) {
+			t.Fatalf("line %d does not begin with %s:\n%s", i, want, text)
+		}
+	}
+	// Sent elsewhere by the shell, the stream is no longer the journal's.
+	if isJournal(f, lookup("1:2")) || isJournal(f, lookup("")) || isJournal(new(bytes.Buffer), lookup("1:2")) {
+		t.Error("something else is taken for the journal")
+	}
+}
+
+func TestRepeatsAreCountedNotWritten(t *testing.T) {
+	var out bytes.Buffer
+	d := &damper{state: &damperState{seen: make(map[string]*repeats)}, next: slog.NewTextHandler(&out, nil)}
+	start := time.Unix(1_800_000_000, 0)
+	say := func(h slog.Handler, level slog.Level, message string, at time.Duration) {
+		if err := h.Handle(context.Background(), slog.NewRecord(start.Add(at), level, message, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i := range 200 {
+		say(d.WithAttrs([]slog.Attr{slog.Int("shard", i)}), slog.LevelError, "it failed", time.Duration(i)*time.Millisecond)
+		say(d, slog.LevelInfo, "all is well", time.Duration(i)*time.Millisecond)
+	}
+	say(d, slog.LevelError, "another thing", time.Second)
+	say(d, slog.LevelError, "it failed", damperWindow+time.Second)
+	if n := strings.Count(out.String(), "it failed"); n != damperPasses+1 {
+		t.Errorf("the message is written %d times, want %d and the one that tells", n, damperPasses)
+	}
+	if !strings.Contains(out.String(), fmt.Sprintf("left_out_before=%d", 200-damperPasses)) {
+		t.Errorf("the count is not told:\n%s", out.String()[max(0, out.Len()-300):])
+	}
+	if strings.Count(out.String(), "all is well") != 200 || !strings.Contains(out.String(), "another thing") {
+		t.Error("what does not repeat, or is no warning, was left out")
+	}
+}

@@ -119,6 +119,10 @@ func (i *Instance) look(ctx context.Context, advised *bool) (Notice, error) {
 		return Termination, nil
 	}
 	if text := read(spotPath); text != "" {
+		if read(lifecyclePath) == "Terminated" { // both came since the first question
+			i.account.log.Info("the Auto Scaling group is ending this instance")
+			return Termination, nil
+		}
 		i.account.log.Info("EC2 is taking this Spot instance back", "notice", text)
 		return SpotInterruption, nil
 	}

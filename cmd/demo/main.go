@@ -57,11 +57,13 @@ func run(ctx context.Context, o options) error {
 	} else {
 		defer func() { _ = os.RemoveAll(dir) }()
 	}
-	addr, err := freeAddr("127.0.0.1:4566")
+	// Ports of its own: a worker that somebody left running against the usual
+	// address would take its share of the stream, and be counted nowhere.
+	addr, err := freeAddr()
 	if err != nil {
 		return err
 	}
-	pages, err := freeAddr("127.0.0.1:8080")
+	pages, err := freeAddr()
 	if err != nil {
 		return err
 	}
@@ -105,16 +107,13 @@ func openAccount(ctx context.Context, env environment) (*aws.Account, error) {
 	return aws.Open(ctx, aws.Options{Region: "us-east-1", Log: slog.New(slog.DiscardHandler)})
 }
 
-// freeAddr is want if nothing listens there, else a free port of the same host.
-func freeAddr(want string) (string, error) {
-	l, err := net.Listen("tcp", want)
+// freeAddr is a loopback address that nothing listens on.
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		if l, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
-			return "", fmt.Errorf("find a free port: %w", err)
-		}
+		return "", fmt.Errorf("find a free port: %w", err)
 	}
-	addr := l.Addr().String()
-	return addr, l.Close()
+	return l.Addr().String(), l.Close()
 }
 
 // demo is a run under way.

@@ -34,6 +34,9 @@ func newEnvironment(addr, pages, dir string) environment {
 // own is what the demo itself needs to reach the local AWS.
 func (e environment) own() [][2]string { return e.values[:5] }
 
+// endpoint is the URL of the local AWS.
+func (e environment) endpoint() string { return e.values[0][1] }
+
 func (e environment) list() []string {
 	out := os.Environ()
 	for _, kv := range e.values {

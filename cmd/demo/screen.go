@@ -71,10 +71,11 @@ func (s *screen) show(ctx context.Context, doing string) error {
   behind               %12v
   delay p50 / p99      %6v / %v
   dashboard            %s
+  AWS endpoint         %s
 
 %s`, doing, published, loaded, st.Rejected, orders,
 		time.Duration(st.BehindMillis)*time.Millisecond,
-		time.Duration(st.DelayP50)*time.Millisecond, time.Duration(st.DelayP99)*time.Millisecond, s.demo.pages, table(results[0])))
+		time.Duration(st.DelayP50)*time.Millisecond, time.Duration(st.DelayP99)*time.Millisecond, s.demo.pages, s.demo.env.endpoint(), table(results[0])))
 	return nil
 }
 

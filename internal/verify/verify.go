@@ -100,21 +100,16 @@ func (v *verifier) query(ctx context.Context, what, sql string) (warehouse.Resul
 }
 
 func (v *verifier) checkpoints(ctx context.Context) (map[string]stream.Position, error) {
-	r, err := v.query(ctx, "checkpoints", `SELECT shard_id, sequence_number, sub_sequence_number
-FROM worker_checkpoints WHERE stream_name = `+warehouse.Quote(v.Stream)+` ORDER BY shard_id`)
+	held, err := warehouse.Checkpoints(ctx, v.DB, v.Stream)
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[string]stream.Position)
-	for _, row := range r.Rows {
-		sub, err := strconv.ParseInt(row[2].Text, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("checkpoint of shard %s: %w", row[0].Text, err)
+	out := make(map[string]stream.Position, len(held))
+	for _, c := range held {
+		if _, twice := out[c.Shard]; twice {
+			v.report.note(Difference{Kind: "checkpoint twice", Key: c.Shard})
 		}
-		if _, twice := out[row[0].Text]; twice {
-			v.report.note(Difference{Kind: "checkpoint twice", Key: row[0].Text})
-		}
-		out[row[0].Text] = stream.Position{Sequence: row[1].Text, Sub: sub}
+		out[c.Shard] = c.Position
 	}
 	return out, nil
 }

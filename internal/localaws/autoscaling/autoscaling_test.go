@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -46,7 +47,7 @@ func client(t *testing.T, s *Service) (c *awsasg.Client, notes *[]string) {
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
 	return awsasg.New(awsasg.Options{
-		Region: "us-east-1", BaseEndpoint: &srv.URL, HTTPClient: &http.Client{Transport: transport},
+		Region: "us-east-1", BaseEndpoint: &srv.URL, HTTPClient: &http.Client{Transport: wiretest.Whole{Next: transport}},
 		Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""), Retryer: aws.NopRetryer{},
 	}), notes
 }

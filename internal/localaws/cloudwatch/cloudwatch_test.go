@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -63,7 +65,7 @@ func client(t *testing.T, s *Service) *awscw.Client {
 	return awscw.New(awscw.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(endpoint(t, s)),
 		Credentials:                 credentials.NewStaticCredentialsProvider("k", "s", ""),
-		HTTPClient:                  &http.Client{Transport: transport},
+		HTTPClient:                  &http.Client{Transport: wiretest.Whole{Next: transport}},
 		Retryer:                     aws.NopRetryer{},
 		RequestMinCompressSizeBytes: 10240,
 	})

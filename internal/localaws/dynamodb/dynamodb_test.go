@@ -19,6 +19,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -52,7 +54,7 @@ func client(t *testing.T, s *Service) *awsddb.Client {
 	return awsddb.New(awsddb.Options{
 		Region: "eu-central-1", BaseEndpoint: aws.String(endpoint(t, s)),
 		Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
-		HTTPClient:  &http.Client{Transport: transport},
+		HTTPClient:  &http.Client{Transport: wiretest.Whole{Next: transport}},
 		Retryer:     aws.NopRetryer{},
 	})
 }

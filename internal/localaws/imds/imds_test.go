@@ -13,6 +13,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws"
 	awsimds "github.com/aws/aws-sdk-go-v2/feature/ec2/imds"
 	"go.uber.org/goleak"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -60,7 +62,7 @@ func TestNoticesReachTheSDK(t *testing.T) {
 	url := endpoint(t, New())
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	c := awsimds.New(awsimds.Options{Endpoint: url, HTTPClient: &http.Client{Transport: transport}, Retryer: aws.NopRetryer{}})
+	c := awsimds.New(awsimds.Options{Endpoint: url, HTTPClient: &http.Client{Transport: wiretest.Whole{Next: transport}}, Retryer: aws.NopRetryer{}})
 	read := func(path string) (string, int) {
 		t.Helper()
 		out, err := c.GetMetadata(t.Context(), &awsimds.GetMetadataInput{Path: path})

@@ -1,7 +1,6 @@
 package redshift_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -23,6 +22,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) {
@@ -64,27 +64,11 @@ func newRig(t testing.TB, opts redshift.Options) *rig {
 		}
 	})
 	r.Client = redshiftdata.New(redshiftdata.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: &http.Client{Transport: whole{transport}},
+		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: &http.Client{Transport: wiretest.Whole{Next: transport}},
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 		Retryer:     aws.NopRetryer{},
 	})
 	return r
-}
-
-// whole sends bodies that the SDK cannot close: it closes a request's body once
-// the reply's head is in, and net/http, if it is still looking for the body's
-// end by then, drops the connection in the middle of the reply. On loopback that
-// happens, and these tests do not repeat calls.
-type whole struct{ next http.RoundTripper }
-
-func (t whole) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	r = r.Clone(r.Context())
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	return t.next.RoundTrip(r)
 }
 
 // endpoint does for one service what the endpoint of the local AWS does for all.

@@ -22,6 +22,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -75,7 +77,7 @@ func client(t *testing.T, url string, edit ...func(*awss3.Options)) *awss3.Clien
 	return awss3.New(awss3.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(url),
 		Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
-		HTTPClient:  &http.Client{Transport: transport},
+		HTTPClient:  &http.Client{Transport: wiretest.Whole{Next: transport}},
 		Retryer:     aws.NopRetryer{},
 	}, edit...)
 }

@@ -84,9 +84,10 @@ func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect 
 		return page, err
 	}
 	if page.Trimmed {
+		at, _ := w.queue.position(s)
 		w.cfg.Metrics.WorkerErrors.Add(1)
 		w.log.Error("records may have been trimmed from the stream before they were read",
-			"shard", s.term.Shard.ID, "position", s.committed.String(),
+			"shard", s.term.Shard.ID, "position", at.String(),
 			"hint", "raise the stream's retention, and add workers: they fell behind by more than the retention")
 	}
 	*expect = max(leastFetch, 4*int64(page.Bytes))
@@ -124,9 +125,10 @@ func (w *Worker) expired(ctx context.Context, s *shard) bool {
 		w.errs.tell("the stream or the shard is not found; asking again", fmt.Errorf("shard %s: %w", id, errors.Join(stream.ErrGone, err)))
 		return false
 	}
+	at, _ := w.queue.position(s)
 	w.cfg.Metrics.WorkerErrors.Add(1)
 	w.log.Error("the shard has expired: what was not read of it by then is lost",
-		"shard", id, "position", s.committed.String(), "hint", "raise the stream's retention")
+		"shard", id, "position", at.String(), "hint", "raise the stream's retention")
 	w.queue.add(&chunk{shard: s, ends: true, queued: time.Now()}, 0, time.Time{})
 	return true
 }

@@ -22,7 +22,7 @@ type backend struct {
 	query   int64         // the number of the last one here
 
 	block  bool // a transaction is open that BEGIN or a batch started
-	failed bool // a statement of that transaction failed: only its end is left
+	failed bool // a statement of it failed: it is rolled back, and its end is awaited
 }
 
 // process numbers backends and queries, as Redshift does.
@@ -78,16 +78,32 @@ func (b *backend) end(ctx context.Context, commit bool) error {
 	if !b.block {
 		return nil
 	}
-	commit = commit && !b.failed
+	over := b.failed
 	b.block, b.failed = false, false
+	if over {
+		return nil
+	}
 	return b.conn.end(context.WithoutCancel(ctx), commit)
+}
+
+// fail undoes the transaction of several statements that is open, if one is.
+// Its tables are free at once, not only when the client ends it: as in
+// Redshift, where the victim of a deadlock lets the other go on.
+func (b *backend) fail(ctx context.Context) {
+	if !b.block || b.failed {
+		return
+	}
+	b.failed = true
+	// The statement's error is what matters; a rollback cannot fail but with
+	// the connection, and then nothing was committed either.
+	_ = b.conn.end(context.WithoutCancel(ctx), false)
 }
 
 // single runs one statement as a transaction of its own, or in the one open.
 func (b *backend) single(ctx context.Context, sql string, params map[string]string, out sink) (int64, error) {
 	st, err := b.asks.Translate(sql, b.conn.dialect(), params)
 	if err != nil {
-		b.failed = b.block
+		b.fail(ctx)
 		return -1, err
 	}
 	if b.block || st.Verb == "BEGIN" {
@@ -115,12 +131,12 @@ func (b *backend) step(ctx context.Context, st dialect.Statement, out sink) (int
 		return -1, errAborted
 	}
 	if st.Verb == "VACUUM" {
-		b.failed = true
+		b.fail(ctx)
 		return -1, refusal("VACUUM cannot run inside a transaction block")
 	}
 	n, err := b.execute(ctx, st, out)
 	if err != nil {
-		b.failed = true
+		b.fail(ctx)
 		return n, err
 	}
 	if st.Verb == "TRUNCATE" { // commits the transaction that it runs in

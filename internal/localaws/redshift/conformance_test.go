@@ -24,6 +24,7 @@ func checks() []check {
 		{"ConcurrentLoads", checkConcurrentLoads},
 		{"WritersWait", checkWritersWait},
 		{"Deadlock", checkDeadlock},
+		{"FailedLetsGo", checkFailedLetsGo},
 		{"Conflict", checkConflict},
 		{"DefineAtOnce", checkDefineAtOnce},
 		{"Catalog", checkCatalog},

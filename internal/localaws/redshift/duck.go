@@ -195,7 +195,9 @@ func (c *duckConn) end(ctx context.Context, commit bool) error {
 
 func (c *duckConn) run(ctx context.Context, sql string, out sink) (int64, error) {
 	if c.wanted && !c.open {
-		if _, err := c.raw.ExecContext(ctx, "BEGIN TRANSACTION", nil); err != nil {
+		// Not cut short by a cancel: DuckDB may have begun by then, and a
+		// transaction that nobody knows of would refuse the next one.
+		if _, err := c.raw.ExecContext(context.WithoutCancel(ctx), "BEGIN TRANSACTION", nil); err != nil {
 			return 0, duckError(ctx, c.db.rules, err)
 		}
 		c.open = true

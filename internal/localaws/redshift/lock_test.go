@@ -60,6 +60,29 @@ func checkDeadlock(t *testing.T, r *rig) {
 	r.in(t, one, "ROLLBACK")
 }
 
+// checkFailedLetsGo: the tables of a transaction that failed are free before its
+// client ends it, and nothing of it is done after the failure.
+func checkFailedLetsGo(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE a (n INTEGER)")
+	id, _ := r.openSession(t, "BEGIN", 60)
+	r.in(t, id, "LOCK a")
+	r.in(t, id, "INSERT INTO a VALUES (1)")
+	if d := r.in(t, id, "SELECT n FROM nowhere"); d.Status != types.StatusStringFailed {
+		t.Fatalf("a query of a table that is not there: %s", d.Status)
+	}
+	r.must(t, "INSERT INTO a VALUES (2)") // would wait for ever
+	if d := r.in(t, id, "INSERT INTO a VALUES (3)"); !strings.Contains(aws.ToString(d.Error), "transaction is aborted") {
+		t.Errorf("a statement after the failure is %s: %s", d.Status, aws.ToString(d.Error))
+	}
+	r.in(t, id, "COMMIT")
+	if d := r.in(t, id, "INSERT INTO a VALUES (4)"); d.Status != types.StatusStringFinished {
+		t.Errorf("a statement after the end is %s: %s", d.Status, aws.ToString(d.Error))
+	}
+	if got := fmt.Sprint(r.rows(t, "SELECT n FROM a ORDER BY n")); got != "[[2] [4]]" {
+		t.Errorf("the rows are %s", got)
+	}
+}
+
 // checkConflict: a transaction whose snapshot is older than another's change of
 // the same row fails as Redshift's do.
 func checkConflict(t *testing.T, r *rig) {

@@ -172,9 +172,8 @@ func (r *runner) batch(ctx context.Context) error {
 			err = r.part(ctx, i)
 		}
 		if err != nil {
-			// The statement's error is what matters; a rollback cannot fail but
-			// with the connection, and then nothing was committed either.
-			_ = r.b.end(ctx, false)
+			r.b.fail(ctx)
+			_ = r.b.end(ctx, false) // undone already
 			return err
 		}
 	}
@@ -194,7 +193,7 @@ func (r *runner) part(ctx context.Context, i int) error {
 	var err error
 	if i == r.failAt {
 		n, err = -1, r.failure
-		r.b.failed = r.b.block
+		r.b.fail(ctx)
 	} else {
 		n, err = r.b.single(ctx, sql, r.job.sub.values(), out)
 	}

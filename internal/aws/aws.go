@@ -36,6 +36,9 @@ type Options struct {
 	Region     string       // empty: the SDK's own chain (AWS_REGION, profile)
 	Log        *slog.Logger // nil: slog.Default()
 	HTTPClient *http.Client // nil: one tuned client for all services
+	// Scribble overwrites the memory of pages when it is given back, for tests:
+	// whoever still uses a record then shows.
+	Scribble bool
 }
 
 // Account is an AWS account in one region. It is safe for concurrent use.
@@ -44,6 +47,7 @@ type Account struct {
 	log     *slog.Logger
 	http    *http.Client
 	kinesis *kinesis.Client
+	reading reading
 }
 
 // Open finds region and credentials as any program of the AWS SDK does: from
@@ -83,7 +87,8 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	if err := a.checkCredentials(ctx); err != nil {
 		return nil, err
 	}
-	a.kinesis = newKinesis(cfg)
+	a.reading.pages.scribble = o.Scribble
+	a.openKinesis()
 	return a, nil
 }
 

@@ -14,9 +14,9 @@ import (
 	"testing"
 	"time"
 
-	sdk "github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"go.uber.org/goleak"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -90,11 +90,11 @@ func TestAServerThatAnswersAtOnce(t *testing.T) {
 	var calls, connections atomic.Int64
 	// One record, larger than what the client reads at once: the reply is still
 	// on its way when the SDK closes the request.
-	body := []byte(`{"Records":[{"SequenceNumber":"1","Data":"` + strings.Repeat("AAAA", 50_000) + `","PartitionKey":"k"}],"NextShardIterator":"i"}`)
+	body := encoded(t, object{"Records", list{object{"SequenceNumber", "1", "Data", make([]byte, 150_000), "PartitionKey", "k"}}, "NextShardIterator", "i"})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		_, _ = io.CopyN(io.Discard, r.Body, r.ContentLength)
-		w.Header().Set("Content-Type", "application/x-amz-json-1.1")
+		w.Header().Set("Content-Type", contentCBOR)
 		_, _ = w.Write(body)
 	}))
 	server.Config.ConnState = countNew(&connections)
@@ -113,8 +113,7 @@ func TestAServerThatAnswersAtOnce(t *testing.T) {
 	for range readers {
 		wg.Go(func() {
 			for range pages {
-				var r reply
-				if _, err := a.kinesis.GetRecords(withReply(t.Context(), &r), &kinesis.GetRecordsInput{ShardIterator: sdk.String("i")}); err != nil {
+				if _, err := a.getRecords(t.Context(), stream.Shard{}, anIterator); err != nil {
 					t.Error(err)
 					return
 				}

@@ -16,12 +16,11 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
-// newKinesis is a client that decodes GetRecords itself and leaves waiting out
-// a shard's limits to the caller, who knows when more is allowed.
-func newKinesis(cfg sdk.Config) *kinesis.Client {
-	pool := newBufferPool()
-	return kinesis.NewFromConfig(cfg, func(o *kinesis.Options) {
-		o.APIOptions = append(o.APIOptions, pool.install)
+// openKinesis makes the client, which speaks GetRecords as reading says and
+// leaves waiting out a shard's limits to the caller, who knows when more is allowed.
+func (a *Account) openKinesis() {
+	a.kinesis = kinesis.NewFromConfig(a.cfg, func(o *kinesis.Options) {
+		o.APIOptions = append(o.APIOptions, a.reading.install)
 		o.Retryer = retry.NewStandard(standard, func(o *retry.StandardOptions) {
 			o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(leaveToCaller)}, o.Retryables...)
 		})

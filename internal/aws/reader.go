@@ -85,9 +85,8 @@ func (r *ShardReader) next(ctx context.Context) (stream.Page, error) {
 			return stream.Page{}, err
 		}
 	}
-	got := &reply{shard: r.shard}
 	asked := time.Now()
-	_, err := r.stream.account.kinesis.GetRecords(withReply(ctx, got), &kinesis.GetRecordsInput{
+	got, err := r.stream.account.getRecords(ctx, r.shard, &kinesis.GetRecordsInput{
 		ShardIterator: &r.iterator,
 		StreamARN:     r.stream.arn(),
 		Limit:         r.limit(),
@@ -120,7 +119,7 @@ func (r *ShardReader) pace(asked time.Time, read int, err error) {
 // deliver makes a page of the reply and moves on. The records come before the
 // iterator is looked at: the last page of a shard may hold some.
 func (r *ShardReader) deliver(got *reply) stream.Page {
-	page := stream.Page{Behind: got.behind, Bytes: got.held}
+	page := stream.Page{Behind: got.behind, Bytes: got.held, Free: got.free}
 	if r.expect != "" && got.first != "" {
 		// A sequence position names a record that was there once.
 		page.Trimmed = stream.CompareSequence(got.first, r.expect) > 0

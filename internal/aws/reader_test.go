@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/fxamacker/cbor/v2"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
@@ -42,9 +44,16 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	var asked map[string]any
-	if err := json.Unmarshal(body, &asked); err != nil {
+	content := r.Header.Get("Content-Type")
+	if content == contentCBOR {
+		err = cbor.Unmarshal(body, &asked)
+	} else {
+		err = json.Unmarshal(body, &asked)
+	}
+	if err != nil {
 		return nil, err
 	}
+	asked["content"] = content
 	_, operation, _ := strings.Cut(r.Header.Get("X-Amz-Target"), ".")
 	asked["operation"] = operation
 	s.asked = append(s.asked, asked)
@@ -55,11 +64,39 @@ func (s *script) RoundTrip(r *http.Request) (*http.Response, error) {
 	if a.status == 0 {
 		return nil, errLost
 	}
+	text := []byte(a.body)
+	if content == contentCBOR && json.Valid(text) {
+		text = toCBOR(text)
+	} else {
+		content = contentJSON
+	}
 	return &http.Response{
 		StatusCode: a.status, ProtoMajor: 1, ProtoMinor: 1, ContentLength: -1, // the other way to read a body
-		Header: http.Header{"Content-Type": {"application/x-amz-json-1.1"}},
-		Body:   io.NopCloser(strings.NewReader(a.body)), Request: r,
+		Header: http.Header{"Content-Type": {content}},
+		Body:   io.NopCloser(bytes.NewReader(text)), Request: r,
 	}, nil
+}
+
+// toCBOR is what a service that answers text in JSON answers in CBOR.
+func toCBOR(text []byte) []byte {
+	var v map[string]any
+	if err := json.Unmarshal(text, &v); err != nil {
+		panic(err) // a mistake in the test's own script
+	}
+	records, _ := v["Records"].([]any)
+	for _, r := range records {
+		r := r.(map[string]any)
+		data, err := base64.StdEncoding.DecodeString(r["Data"].(string))
+		if err != nil {
+			panic(err)
+		}
+		r["Data"] = data
+	}
+	b, err := cbor.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 var errLost = errors.New("connection reset by peer")
@@ -78,7 +115,9 @@ func scripted(t *testing.T, answers ...answer) (*script, *Account) {
 			t.Errorf("%d answers were not asked for, the first to %s", len(s.answers), s.answers[0].operation)
 		}
 	})
-	return s, &Account{cfg: cfg, log: slog.New(slog.DiscardHandler), kinesis: newKinesis(cfg)}
+	a := &Account{cfg: cfg, log: slog.New(slog.DiscardHandler)}
+	a.openKinesis()
+	return s, a
 }
 
 // operations are the calls that were made, with repeats counted.

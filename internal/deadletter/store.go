@@ -41,6 +41,7 @@ import (
 	"fmt"
 	"io/fs"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -270,7 +271,9 @@ func (s *Store) write(ctx context.Context, sh *shard, letters []Letter) (int, er
 	}
 	if created {
 		for _, l := range letters[:n] {
-			sh.stored[l.Place()] = struct{}{}
+			place := l.Place()
+			place.Sequence = strings.Clone(place.Sequence) // the letter's text may not outlive the call
+			sh.stored[place] = struct{}{}
 		}
 		return n, nil
 	}

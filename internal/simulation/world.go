@@ -166,7 +166,7 @@ func (w *World) Client(wrap func(http.RoundTripper) http.RoundTripper) *http.Cli
 
 // Open opens the account through an HTTP client.
 func (w *World) Open(ctx context.Context, c *http.Client) (*aws.Account, error) {
-	return aws.Open(ctx, aws.Options{Region: "us-east-1", Log: w.Options.Log, HTTPClient: c})
+	return aws.Open(ctx, aws.Options{Region: "us-east-1", Log: w.Options.Log, HTTPClient: c, Scribble: true})
 }
 
 // Worker says how a worker of a World runs. Its zero value is a quick one.

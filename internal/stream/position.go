@@ -23,8 +23,8 @@ type Position struct {
 	Sub      int64  // index within an aggregated record; epoch milliseconds with AtTimestamp
 }
 
-// After is the position just behind record r.
-func After(r Record) Position { return Position{r.SequenceNumber, r.SubSequence} }
+// After is the position just behind record r. It outlives the record's page.
+func After(r Record) Position { return Position{strings.Clone(r.SequenceNumber), r.SubSequence} }
 
 // AfterSequence is the position behind every record that shares the sequence
 // number (AFTER_SEQUENCE_NUMBER).

@@ -52,4 +52,8 @@ type Page struct {
 	Children []Shard       // shards that follow an ended one, where the service said so
 	Trimmed  bool          // the position asked for was no longer there: records may have been trimmed unread
 	Bytes    int           // memory that the page holds
+	// Free gives the memory of Records to a later page. Calling it is not needed;
+	// after it no record, and no text or data of one, may be used. Nil where the
+	// memory is not lent.
+	Free func()
 }

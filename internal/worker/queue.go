@@ -33,6 +33,7 @@ type chunk struct {
 	ends    bool          // the shard ends after this chunk
 	bytes   int64
 	queued  time.Time
+	free    func() // gives the memory of records and orders back, once all is settled; nil = nothing to give
 }
 
 type reject struct {
@@ -175,7 +176,10 @@ func split(c *chunk, at int) (head, tail *chunk) {
 		cut = len(c.rejects)
 	}
 	head = &chunk{shard: c.shard, records: c.records[:at], orders: c.orders[:at], rejects: c.rejects[:cut], queued: c.queued}
-	tail = &chunk{shard: c.shard, records: c.records[at:], orders: c.orders[at:], ends: c.ends, bytes: c.bytes, queued: c.queued}
+	tail = &chunk{
+		shard: c.shard, records: c.records[at:], orders: c.orders[at:], ends: c.ends,
+		bytes: c.bytes, queued: c.queued, free: c.free,
+	}
 	for _, r := range c.rejects[cut:] {
 		r.record -= at
 		tail.rejects = append(tail.rejects, r)
@@ -184,7 +188,8 @@ func split(c *chunk, at int) (head, tail *chunk) {
 }
 
 // settle ends the stay of a load's spans: they are in the warehouse, or will
-// not come in by our hand. Shards that moved are at their new positions.
+// not come in by our hand. Shards that moved are at their new positions. Nobody
+// may use the records of the spans any more.
 func (q *queue) settle(spans []span, moved map[*shard]move) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -196,8 +201,11 @@ func (q *queue) settle(spans []span, moved map[*shard]move) {
 	}
 	for _, sp := range spans {
 		sp.shard.waiting -= weight(sp.chunk, sp.lo, sp.hi)
-		if sp.last() {
+		if sp.last() { // what comes before it in its page was settled before it
 			q.held -= sp.bytes
+			if sp.free != nil {
+				sp.free()
+			}
 		}
 	}
 	q.broadcast()

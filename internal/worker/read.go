@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 	"unsafe"
 
@@ -102,10 +103,16 @@ func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect 
 
 // decode turns a page into a chunk: a row or a rejection for each record.
 func decode(s *shard, page stream.Page) *chunk {
+	orders := takeOrders(len(page.Records))
 	c := &chunk{
-		shard: s, records: page.Records, ends: page.Ended, queued: time.Now(),
-		orders: make([]event.Order, len(page.Records)),
-		bytes:  int64(page.Bytes) + int64(len(page.Records))*int64(unsafe.Sizeof(event.Order{})),
+		shard: s, records: page.Records, ends: page.Ended, queued: time.Now(), orders: orders,
+		bytes: int64(page.Bytes) + int64(cap(orders))*int64(unsafe.Sizeof(event.Order{})),
+		free: func() {
+			giveOrders(orders)
+			if page.Free != nil {
+				page.Free()
+			}
+		},
 	}
 	for i := range page.Records {
 		r := &page.Records[i]
@@ -115,6 +122,20 @@ func decode(s *shard, page stream.Page) *chunk {
 	}
 	return c
 }
+
+// spareOrders keeps the memory of decoded pages for later ones, as the pages
+// themselves are kept.
+var spareOrders sync.Pool // of []event.Order
+
+// takeOrders lends n orders, which hold anything.
+func takeOrders(n int) []event.Order {
+	if spare, ok := spareOrders.Get().(*[]event.Order); ok && cap(*spare) >= n && cap(*spare) <= 2*n {
+		return (*spare)[:n]
+	}
+	return make([]event.Order, n)
+}
+
+func giveOrders(orders []event.Order) { spareOrders.Put(&orders) }
 
 // expired tells whether a shard that the stream does not find is past its
 // retention, which ends it; a stream that is not there at all may come back.

@@ -3,6 +3,7 @@ package kinesis
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math"
@@ -132,4 +133,35 @@ func toCBOR(member string, v any) (any, error) {
 		return v.Int64()
 	}
 	return v, nil
+}
+
+// The major types of CBOR (RFC 8949) that a page is written with.
+const (
+	majorUint  = 0
+	majorBytes = 2
+	majorText  = 3
+	majorArray = 4
+	majorMap   = 5
+	majorTag   = 6
+)
+
+// appendHead appends the head of an item: its type, and its value or length.
+func appendHead(b []byte, major byte, n uint64) []byte {
+	major <<= 5
+	switch {
+	case n < 24:
+		return append(b, major|byte(n))
+	case n <= math.MaxUint8:
+		return append(b, major|24, byte(n))
+	case n <= math.MaxUint16:
+		return binary.BigEndian.AppendUint16(append(b, major|25), uint16(n))
+	case n <= math.MaxUint32:
+		return binary.BigEndian.AppendUint32(append(b, major|26), uint32(n))
+	default:
+		return binary.BigEndian.AppendUint64(append(b, major|27), n)
+	}
+}
+
+func appendText(b []byte, text string) []byte {
+	return append(appendHead(b, majorText, uint64(len(text))), text...)
 }

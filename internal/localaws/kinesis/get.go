@@ -1,10 +1,7 @@
 package kinesis
 
 import (
-	"encoding/base64"
-	"encoding/json"
 	"math"
-	"slices"
 	"strconv"
 	"unicode/utf8"
 
@@ -147,66 +144,6 @@ func (p pageOf) records() int {
 		n += len(v.entries)
 	}
 	return n
-}
-
-// recordOverhead is about what a record takes in a reply beside its key and data.
-const recordOverhead = 190
-
-// writePage appends the reply of GetRecords. It is written by hand: a page
-// holds up to 10,000 records, and the local AWS shares its machine with the
-// program under test.
-func (c *call) writePage(sh *shard, p pageOf, it iterator) {
-	size := 4096
-	for _, v := range p.views {
-		bytes := int(v.entries[len(v.entries)-1].end - v.start)
-		size += base64.StdEncoding.EncodedLen(bytes) + recordOverhead*len(v.entries)
-	}
-	b := slices.Grow(c.out, size)
-	b = append(b, '{')
-	if p.ended {
-		children := make([]childShard, 0, len(p.children))
-		for _, child := range p.children {
-			children = append(children, child.child())
-		}
-		text, err := json.Marshal(children)
-		if err == nil { // plain structs of strings always marshal
-			b = append(append(append(b, `"ChildShards":`...), text...), ',')
-		}
-	}
-	b = append(b, `"MillisBehindLatest":`...)
-	b = strconv.AppendInt(b, p.behind, 10)
-	if !p.ended {
-		b = append(b, `,"NextShardIterator":"`...)
-		b = append(b, c.service.seal.close(iteratorToken, it)...)
-		b = append(b, '"')
-	}
-	b = append(b, `,"Records":[`...)
-	first := true
-	for _, v := range p.views {
-		start := v.start
-		for i, e := range v.entries {
-			if !first {
-				b = append(b, ',')
-			}
-			first = false
-			key := v.text[start : start+uint32(e.key)]
-			b = appendRecord(b, key, v.text[start+uint32(e.key):e.end], sh.sequence(e.at, v.first+uint64(i)))
-			start = e.end
-		}
-	}
-	c.out = append(b, "]}"...)
-}
-
-func appendRecord(b, key, data []byte, q sequence) []byte {
-	b = append(b, `{"ApproximateArrivalTimestamp":`...)
-	b = appendSeconds(b, q.at)
-	b = append(b, `,"Data":"`...)
-	b = base64.StdEncoding.AppendEncode(b, data)
-	b = append(b, `","PartitionKey":`...)
-	b = appendString(b, key)
-	b = append(b, `,"SequenceNumber":"`...)
-	b = q.append(b)
-	return append(b, `"}`...)
 }
 
 // appendString appends valid UTF-8 as a JSON string.

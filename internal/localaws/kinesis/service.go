@@ -128,7 +128,9 @@ type call struct {
 	request *http.Request
 	body    []byte // JSON
 	now     time.Time
-	out     []byte // the reply, JSON; operations append to it
+	cbor    bool   // the caller speaks CBOR
+	out     []byte // the reply; operations append to it
+	written bool   // out is in the caller's language, and not in JSON
 }
 
 type operation func(*call) *wire.Error
@@ -197,7 +199,7 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, name string, bod
 		}
 	}
 	buffer := s.buffers.Get().(*[]byte)
-	c := &call{service: s, request: r, body: body, now: time.Now(), out: (*buffer)[:0]}
+	c := &call{service: s, request: r, body: body, now: time.Now(), cbor: isCBOR(r), out: (*buffer)[:0]}
 	defer func() {
 		if cap(c.out) <= maxKeptReply {
 			*buffer = c.out
@@ -212,8 +214,12 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, name string, bod
 		s.Refuse(w, r, err)
 		return
 	}
-	if !isCBOR(r) {
+	if !c.cbor {
 		wire.WriteJSON(w, contentJSON, http.StatusOK, c.out)
+		return
+	}
+	if c.written {
+		wire.WriteJSON(w, contentCBOR, http.StatusOK, c.out)
 		return
 	}
 	reply, err := jsonToCBOR(c.out)

@@ -3,6 +3,7 @@ package kinesis_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"math/big"
 	"net/http"
@@ -265,6 +266,20 @@ func TestCBOR(t *testing.T) {
 	}
 	if at, _ := record["ApproximateArrivalTimestamp"].(time.Time); at.Unix() < before || at.Unix() > time.Now().UnixMilli() {
 		t.Errorf("the arrival is %v, want unix milliseconds of now", record["ApproximateArrivalTimestamp"])
+	}
+	if status, out = call("SplitShard", map[string]any{
+		"StreamName": "s", "ShardToSplit": shard0, "NewStartingHashKey": "1000",
+	}); status != http.StatusOK {
+		t.Fatalf("SplitShard: %d %v", status, out)
+	}
+	_, out = call("GetShardIterator", map[string]any{"StreamName": "s", "ShardId": shard0, "ShardIteratorType": "TRIM_HORIZON"})
+	_, out = call("GetRecords", map[string]any{"ShardIterator": out["ShardIterator"]})
+	children, _ := out["ChildShards"].([]any)
+	if len(children) != 2 || out["NextShardIterator"] != nil || len(out["Records"].([]any)) != 1 {
+		t.Fatalf("the last page of a shard: %v", out)
+	}
+	if child := children[0].(map[any]any); fmt.Sprint(child["ParentShards"]) != "["+shard0+"]" || child["HashKeyRange"].(map[any]any)["EndingHashKey"] != "999" {
+		t.Errorf("the first child is %v", child)
 	}
 	if status, out = call("DescribeStream", map[string]any{"StreamName": "nope"}); status != http.StatusBadRequest || out["__type"] != "ResourceNotFoundException" {
 		t.Errorf("a missing stream: %d %v", status, out)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -36,6 +37,11 @@ func (a *app) serve(ctx context.Context) error {
 	// part left out is for what the runtime does not count (stacks of the kernel,
 	// the binary itself).
 	debug.SetMemoryLimit(c.MemoryLimit / 10 * 9)
+	if os.Getenv("GOGC") == "" {
+		// The memory of pages is used again, so collections are rare, and coming
+		// early costs little: garbage is kept to half of what is in use.
+		debug.SetGCPercent(50)
+	}
 	s, err := a.assemble(ctx, c, log, recent)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -74,35 +75,28 @@ func indices(from, to int) []int {
 // putAll puts the entries of the given indices, until all are in.
 func (s *Stream) putAll(ctx context.Context, entries []Entry, todo []int) ([]int, error) {
 	for attempt := 1; ; attempt++ {
-		left, why, err := s.putOnce(ctx, entries, todo)
-		if err != nil {
-			return todo, err
-		}
-		if len(left) == 0 {
+		left, err := s.putOnce(ctx, entries, todo)
+		if err == nil {
 			return nil, nil
 		}
 		todo = left
-		doing := fmt.Sprintf("put %d records on %s", len(todo), s.name)
-		r := refusal{Code: sdk.ToString(why.ErrorCode), Message: sdk.ToString(why.ErrorMessage), Operation: "Kinesis.PutRecords"}
-		verdict := kinesisVerdict(r)
-		if verdict == nil { // InternalFailure: as good as a full shard
-			verdict = stream.ErrThrottled
+		if !errors.Is(err, stream.ErrThrottled) || ctx.Err() != nil {
+			return todo, err
 		}
-		if verdict != stream.ErrThrottled || attempt == maxPuts {
-			return todo, fmt.Errorf("%s, refused %d times: %w: %s: %s%s", doing, attempt, verdict, r.Code, r.Message, advice(r))
+		if attempt == maxPuts {
+			return todo, fmt.Errorf("refused %d times: %w", attempt, err)
 		}
 		if err := pause(ctx, jitter(min(putAgain<<min(attempt-1, 4), putMax))); err != nil {
-			return todo, fmt.Errorf("%s: %w", doing, err)
+			return todo, fmt.Errorf("put %d records on %s: %w", len(todo), s.name, err)
 		}
 	}
 }
 
-// putOnce makes one call and returns which entries were refused, and why the
-// first of them was.
-func (s *Stream) putOnce(ctx context.Context, entries []Entry, todo []int) ([]int, types.PutRecordsResultEntry, error) {
+// putOnce makes one call. It returns the entries that are not on the stream, and
+// why the first of them is not; Kinesis may refuse the call or single entries.
+func (s *Stream) putOnce(ctx context.Context, entries []Entry, todo []int) (left []int, err error) {
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()
-	var why types.PutRecordsResultEntry
 	in := &kinesis.PutRecordsInput{StreamName: s.plainName(), StreamARN: s.arn(), Records: make([]types.PutRecordsRequestEntry, len(todo))}
 	for i, at := range todo {
 		e := &entries[at]
@@ -114,20 +108,29 @@ func (s *Stream) putOnce(ctx context.Context, entries []Entry, todo []int) ([]in
 	doing := fmt.Sprintf("put %d records on %s", len(todo), s.name)
 	out, err := s.account.kinesis.PutRecords(ctx, in)
 	if err != nil {
-		return nil, why, kinesisFailed(ctx, doing, err)
+		return todo, kinesisFailed(ctx, doing, err)
 	}
 	if len(out.Records) != len(todo) {
-		return nil, why, fmt.Errorf("%s: the reply tells of %d records", doing, len(out.Records))
+		return todo, fmt.Errorf("%s: the reply tells of %d records", doing, len(out.Records))
 	}
-	var left []int
 	for i, r := range out.Records {
 		if sdk.ToString(r.ErrorCode) == "" {
 			continue
 		}
 		if left == nil {
-			why = r
+			err = entryRefused(doing, r)
 		}
 		left = append(left, todo[i])
 	}
-	return left, why, nil
+	return left, err
+}
+
+// entryRefused is why one entry of a call was not taken.
+func entryRefused(doing string, r types.PutRecordsResultEntry) error {
+	why := refusal{Code: sdk.ToString(r.ErrorCode), Message: sdk.ToString(r.ErrorMessage), Operation: "Kinesis.PutRecords"}
+	verdict := kinesisVerdict(why)
+	if verdict == nil { // InternalFailure: as good as a full shard
+		verdict = stream.ErrThrottled
+	}
+	return fmt.Errorf("%s: %w: %s: %s%s", doing, verdict, why.Code, why.Message, advice(why))
 }

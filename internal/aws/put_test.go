@@ -56,6 +56,22 @@ func TestPutPutsTheRefusedAgainBeforeAnyLaterOne(t *testing.T) {
 	})
 }
 
+// A full shard may also refuse the whole call.
+func TestPutPutsAThrottledCallAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, a := scripted(t, refuse("PutRecords", full), took(3, full, 1), refuse("PutRecords", full), took(1, ""))
+		failed, err := a.Stream("orders").Put(t.Context(), entries(3, 10))
+		if err != nil || len(failed) != 0 {
+			t.Fatalf("failed %v, %v", failed, err)
+		}
+		for call, want := range map[int]string{1: "0 1 2", 2: "1", 3: "1"} {
+			if got := keys(s.asked[call]); got != want {
+				t.Errorf("call %d: put %s, want %s", call, got, want)
+			}
+		}
+	})
+}
+
 func TestPutKeepsTheLimitsOfACall(t *testing.T) {
 	for _, c := range []struct {
 		name    string

@@ -9,8 +9,6 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
-
-	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
 // Fate is what became of an entry that was put once.
@@ -61,11 +59,7 @@ func (s *Stream) PutOnce(ctx context.Context, entries []Entry) ([]Fate, error) {
 		}
 		fates[i] = Refused
 		if first == nil {
-			verdict := kinesisVerdict(refusal{Code: code, Operation: "Kinesis.PutRecords"})
-			if verdict == nil { // InternalFailure: as good as a full shard
-				verdict = stream.ErrThrottled
-			}
-			first = fmt.Errorf("%s: %w: %s: %s", doing, verdict, code, sdk.ToString(r.ErrorMessage))
+			first = entryRefused(doing, r)
 		}
 	}
 	return fates, first

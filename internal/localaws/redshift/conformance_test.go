@@ -40,6 +40,7 @@ func checks() []check {
 		{"Errors", checkErrors},
 		{"TemporaryTables", checkTemporaryTables},
 		{"Parameters", checkParameters},
+		{"SessionSnapshot", checkSessionSnapshot},
 	}
 }
 

@@ -141,10 +141,11 @@ func (c *duckConn) lock(ctx context.Context, tables []string, mode lockMode) err
 	return nil
 }
 
-// look reads the names of this connection's temporary tables.
+// look reads the names of this connection's temporary tables. It asks outside
+// the transaction if that has not started, as exists does.
 func (c *duckConn) look(ctx context.Context) error {
 	var t textSink
-	if _, err := c.run(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary", &t); err != nil {
+	if _, err := c.ask(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary", &t); err != nil {
 		return err
 	}
 	clear(c.temporary)

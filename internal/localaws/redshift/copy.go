@@ -179,7 +179,7 @@ func (l *loading) file(ctx context.Context, f file, add func([]copyload.Field) e
 	}
 	defer r.Close()
 	rows := 0
-	err = copyload.RowsSkipping(r, l.c, l.names, func(line int, fields []copyload.Field) error {
+	err = copyload.RowsSkipping(r, l.c, l.names, func(_ int, fields []copyload.Field) error {
 		if rows++; rows%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
@@ -187,12 +187,15 @@ func (l *loading) file(ctx context.Context, f file, add func([]copyload.Field) e
 		for i, t := range l.targets {
 			v, err := t.Convert(fields[i], l.c)
 			if err != nil {
-				return l.reject(f, line, err)
+				return err
 			}
 			l.row = append(l.row, v)
 		}
+		if l.c.NoLoad {
+			return nil
+		}
 		return add(l.row)
-	}, func(bad *copyload.LoadError) error { return l.reject(f, bad.Line, bad) })
+	}, func(bad *copyload.LoadError) error { return l.reject(f, bad) })
 	var own *sqlError
 	if err == nil || ctx.Err() != nil || errors.As(err, &own) {
 		return err
@@ -201,12 +204,8 @@ func (l *loading) file(ctx context.Context, f file, add func([]copyload.Field) e
 }
 
 // reject notes a bad row, and ends the COPY at the one beyond MAXERROR.
-func (l *loading) reject(f file, line int, err error) error {
-	var bad *copyload.LoadError
-	if !errors.As(err, &bad) {
-		return err
-	}
-	bad.File, bad.Line = f.url(), line
+func (l *loading) reject(f file, bad *copyload.LoadError) error {
+	bad.File = f.url()
 	if l.count++; l.count <= maxRecorded {
 		l.bad = append(l.bad, bad)
 	}

@@ -103,6 +103,13 @@ func checkCopyErrors(t *testing.T, r *rig) {
 	if got := fmt.Sprint(detail); got != "[[s3://b/bad.csv 2 store_id Invalid digit, Value 'o', Pos 0, Type: Integer]]" {
 		t.Errorf("the first error is told as %s", got)
 	}
+	raw := r.rows(t, "SELECT raw_line, raw_field_value FROM stl_load_errors ORDER BY query, line_number LIMIT 1")
+	if got := fmt.Sprint(raw); got != "[[b,one,1.00,true,2026-11-23 10:00:00,x one]]" {
+		t.Errorf("the first row is told as %s", got)
+	}
+	if d := r.try(t, "COPY orders FROM 's3://b/bad.csv' "+role+" CSV NOLOAD"); d.Status != types.StatusStringFailed {
+		t.Errorf("NOLOAD of bad rows ended %s", d.Status)
+	}
 	r.must(t, "COPY orders FROM 's3://b/bad.csv' "+role+" CSV MAXERROR 10")
 	if got := fmt.Sprint(r.rows(t, "SELECT order_id FROM orders")); got != "[[a]]" {
 		t.Errorf("with MAXERROR: %s", got)

@@ -46,7 +46,10 @@ func (col Column) Convert(f Field, c *dialect.Copy) (Field, error) {
 		return col.decimal(f, c)
 	case "real", "double precision":
 		if _, err := strconv.ParseFloat(strings.TrimSpace(f.Text), 64); err != nil {
-			bad, pos, _ := badDigit(strings.TrimSpace(f.Text), true)
+			bad, pos, ok := badDigit(strings.TrimSpace(f.Text), true)
+			if !ok {
+				return f, col.fail(f.Text, codeRange, "Overflow (Double valid range is that of 64 bits)")
+			}
 			return f, col.fail(f.Text, codeFloat, "Invalid digit, Value '%s', Pos %d, Type: Double", bad, pos)
 		}
 	case "boolean":

@@ -78,7 +78,8 @@ func Rows(r io.Reader, c *dialect.Copy, columns []string, yield func(line int, f
 }
 
 // RowsSkipping is Rows for MAXERROR: skip is called with each row that cannot
-// be read, and reading goes on unless it returns an error.
+// be read, or that yield answers with a *LoadError, and reading goes on unless
+// skip returns an error.
 func RowsSkipping(r io.Reader, c *dialect.Copy, columns []string, yield func(line int, fields []Field) error, skip func(*LoadError) error) error {
 	plain, err := decompress(r, c)
 	if err != nil {
@@ -108,7 +109,11 @@ func RowsSkipping(r io.Reader, c *dialect.Copy, columns []string, yield func(lin
 		err := f.row(next, yield)
 		var bad *LoadError
 		switch {
-		case errors.As(err, &bad) && f.mine:
+		case errors.As(err, &bad):
+			if bad.Line == 0 {
+				bad.Line = f.start
+			}
+			bad.RawLine = clip(f.raw)
 			if err := skip(bad); err != nil {
 				return err
 			}
@@ -162,17 +167,7 @@ func (f *file) row(next func() error, yield func(int, []Field) error) error {
 	f.start = f.line
 	f.raw, f.mine = f.raw[:0], true
 	if err := next(); err != nil {
-		var bad *LoadError
-		if errors.As(err, &bad) {
-			if bad.Line == 0 {
-				bad.Line = f.start
-			}
-			bad.RawLine = clip(f.raw)
-		}
 		return err
-	}
-	if f.c.NoLoad {
-		return nil
 	}
 	f.mine = false
 	return yield(f.start, f.fields)

@@ -138,12 +138,24 @@ func TestSkipping(t *testing.T) {
 }
 
 func TestYieldErrorEnds(t *testing.T) {
-	stop := &LoadError{Reason: "the engine says no"}
+	stop := errors.New("the engine says no")
 	n := 0
 	err := RowsSkipping(strings.NewReader("a\nb\n"), options(t, "CSV"), []string{"a"},
 		func(int, []Field) error { n++; return stop }, func(*LoadError) error { return nil })
 	if err != stop || n != 1 {
 		t.Errorf("got %v after %d rows", err, n)
+	}
+}
+
+// TestYieldRejects: a row that yield finds wrong is passed over as one that cannot
+// be read is, and is told with its line.
+func TestYieldRejects(t *testing.T) {
+	var bad []LoadError
+	n := 0
+	err := RowsSkipping(strings.NewReader("a,1\nb,2\n"), options(t, "CSV"), []string{"a", "b"},
+		func(int, []Field) error { n++; return &LoadError{Reason: "no"} }, func(e *LoadError) error { bad = append(bad, *e); return nil })
+	if err != nil || n != 2 || len(bad) != 2 || bad[1].RawLine != "b,2" || bad[1].Line != 2 {
+		t.Errorf("got %v, %d rows, %+v", err, n, bad)
 	}
 }
 

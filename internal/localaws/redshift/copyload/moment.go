@@ -98,13 +98,13 @@ func epoch(s string, unit int64) (string, error) {
 // zone after that.
 func iso(s string, auto, zoned bool) (string, error) {
 	const dateLength = len(storedDate)
+	if auto {
+		s = isoDate(s)
+	}
 	if len(s) < dateLength {
 		return "", errTimestamp
 	}
 	date, rest := s[:dateLength], s[dateLength:]
-	if auto {
-		date = strings.ReplaceAll(date, "/", "-")
-	}
 	if rest != "" && rest[0] != ' ' && !(auto && rest[0] == 'T') {
 		return "", errTimestamp
 	}
@@ -128,6 +128,30 @@ func iso(s string, auto, zoned bool) (string, error) {
 		t = t.Add(-offset)
 	}
 	return store(t, false)
+}
+
+// isoDate writes the date that s starts with as YYYY-MM-DD, where it is in one of
+// the forms that 'auto' recognizes.
+func isoDate(s string) string {
+	end := strings.IndexAny(s, "T ")
+	if end == 3 || end == 4 { // Jan 2, 2026
+		if comma := strings.IndexByte(s, ','); comma > 0 {
+			if n := strings.IndexAny(s[min(comma+2, len(s)):], "T "); n >= 0 {
+				end = comma + 2 + n
+			} else {
+				end = len(s)
+			}
+		}
+	}
+	if end < 0 {
+		end = len(s)
+	}
+	for _, layout := range []string{"2006/01/02", "2006.01.02", "20060102", "01/02/2006", "01-02-2006", "01.02.2006", "Jan-02-2006", "02-Jan-2006", "2006-Jan-02", "Jan 2, 2006"} {
+		if t, err := time.Parse(layout, s[:end]); err == nil {
+			return t.Format(storedDate) + s[end:]
+		}
+	}
+	return s
 }
 
 // cutZone splits a time of day from the zone after it.

@@ -2,7 +2,6 @@ package redshift
 
 import (
 	"context"
-	"fmt"
 	"path"
 	"slices"
 	"strings"
@@ -140,13 +139,20 @@ func (s *Service) describeTable(ctx context.Context, in members) (any, error) {
 		return nil, err
 	}
 	defer b.close()
-	var out resultSink
-	if _, err := b.conn.run(ctx, fmt.Sprintf("SELECT * FROM %s WHERE false", quoteName(name)), &out); err != nil {
+	targets, err := b.conn.targets(ctx, strings.ToLower(name))
+	if err != nil {
 		return nil, invalid("%s", words(err))
 	}
-	cols := out.res.cols
-	for i := range cols {
-		cols[i].table, cols[i].schema = q.table, max(q.schema, "public")
+	if len(targets) == 0 {
+		return nil, invalid("ERROR: relation %q does not exist", q.table)
+	}
+	cols := make([]column, len(targets))
+	for i, c := range targets {
+		cols[i] = c.described()
+		cols[i].table, cols[i].schema = q.table, q.schema
+		if q.schema == "" {
+			cols[i].schema = "public"
+		}
 	}
 	page, next, err := cut(columnReplies(cols), q, "columns")
 	return struct {
@@ -154,6 +160,46 @@ func (s *Service) describeTable(ctx context.Context, in members) (any, error) {
 		ColumnList []columnReply
 		NextToken  string `json:",omitempty"`
 	}{q.table, page, next}, err
+}
+
+// described is the column as DescribeTable tells it.
+func (t target) described() column {
+	c := column{name: t.Name, typeName: t.Type, nullable: 1}
+	if t.NotNull {
+		c.nullable = 0
+	}
+	switch t.Type {
+	case "smallint":
+		c.typeName, c.precision = "int2", 5
+	case "integer":
+		c.typeName, c.precision = "int4", 10
+	case "bigint":
+		c.typeName, c.precision = "int8", 19
+	case "real":
+		c.typeName, c.precision, c.scale = "float4", 8, 8
+	case "double precision":
+		c.typeName, c.precision, c.scale = "float8", 17, 17
+	case "decimal":
+		c.typeName, c.precision, c.scale = "numeric", int32(t.Precision), int32(t.Scale)
+	case "boolean":
+		c.typeName, c.precision = "bool", 1
+	case "date":
+		c.precision = 13
+	case "timestamp":
+		c.precision, c.scale = 29, 6
+	case "timestamptz", "timestamp with time zone":
+		c.typeName, c.precision, c.scale = "timestamptz", 35, 6
+	case "char", "varchar":
+		c.length = int32(t.Length)
+		if c.precision = c.length; t.Type == "char" {
+			c.typeName = "bpchar"
+		}
+	case "json", "jsonb":
+		c.typeName = "super"
+	case "blob", "bytea":
+		c.typeName = "varbyte"
+	}
+	return c
 }
 
 // cut returns the page of all that the query asks for.

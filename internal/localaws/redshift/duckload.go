@@ -89,16 +89,19 @@ func (c *duckConn) targets(ctx context.Context, table string) ([]target, error) 
 	if _, err := c.run(ctx, "SELECT constraint_column_names[1], expression FROM duckdb_constraints() WHERE constraint_type = 'CHECK' AND "+where, &checks); err != nil {
 		return nil, err
 	}
-	lengths := make(map[string]int)
+	lengths, fixed := make(map[string]int), make(map[string]bool)
 	for _, r := range checks.rows {
 		if m := lengthCheck.FindStringSubmatch(r[1]); m != nil {
 			lengths[r[0]], _ = strconv.Atoi(m[1] + m[2]) // digits; too many of them mean no bound
+			fixed[r[0]] = m[2] != ""
 		}
 	}
 	out := make([]target, len(cols.rows))
 	for i, r := range cols.rows {
 		out[i] = target{Column: columnOf(r[0], r[1], r[2] == "false"), identity: strings.HasPrefix(r[3], "nextval(")}
-		out[i].Length = lengths[r[0]]
+		if out[i].Length = lengths[r[0]]; fixed[r[0]] {
+			out[i].Type = "char"
+		}
 	}
 	return out, nil
 }

@@ -213,6 +213,22 @@ func checkCatalog(t *testing.T, r *rig) {
 	if err != nil || len(cols.ColumnList) != 2 || *cols.ColumnList[1].TypeName != "int4" {
 		t.Errorf("columns %v, %v", cols, err)
 	}
+	r.must(t, "CREATE TABLE told (a VARCHAR(30) NOT NULL, b DECIMAL(12,3), c CHAR(4), d TIMESTAMP)")
+	told, err := r.DescribeTable(t.Context(), &redshiftdata.DescribeTableInput{ClusterIdentifier: c, Database: db, Table: aws.String("told")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var lines []string
+	for _, col := range told.ColumnList {
+		lines = append(lines, fmt.Sprint(*col.Name, *col.TypeName, col.Length, col.Precision, col.Scale, col.Nullable, *col.SchemaName))
+	}
+	if got := strings.Join(lines, "; "); got != "avarchar30 30 0 0public; bnumeric0 12 3 1public; cbpchar4 4 0 1public; dtimestamp0 29 6 1public" {
+		t.Errorf("columns %s", got)
+	}
+	_, err = r.DescribeTable(t.Context(), &redshiftdata.DescribeTableInput{ClusterIdentifier: c, Database: db, Table: aws.String("nix")})
+	if err == nil || code(t, err) != "ValidationException" {
+		t.Errorf("a table that is not there: %v", err)
+	}
 	schemas, err := r.ListSchemas(t.Context(), &redshiftdata.ListSchemasInput{ClusterIdentifier: c, Database: db})
 	if err != nil || fmt.Sprint(schemas.Schemas) != "[public]" {
 		t.Errorf("schemas %v, %v", schemas, err)

@@ -40,6 +40,9 @@ func checks() []check {
 		{"Errors", checkErrors},
 		{"TemporaryTables", checkTemporaryTables},
 		{"Parameters", checkParameters},
+		{"Analyst", checkAnalyst},
+		{"Refused", checkRefused},
+		{"Super", checkSuper},
 		{"SessionSnapshot", checkSessionSnapshot},
 	}
 }

@@ -2,6 +2,7 @@ package redshift
 
 import (
 	"database/sql/driver"
+	"encoding/json"
 	"fmt"
 	"math/big"
 	"strconv"
@@ -62,6 +63,9 @@ func atoi32(s string) int32 {
 
 // duckValue turns a value of the driver into one that a sink takes.
 func duckValue(kind string, v driver.Value) any {
+	if kind == "JSON" && v != nil {
+		return superText(v)
+	}
 	switch v := v.(type) {
 	case nil, bool, int64, float64, string, []byte:
 		return v
@@ -86,6 +90,8 @@ func duckValue(kind string, v driver.Value) any {
 			return v.Int64()
 		}
 		return v.String()
+	case duckdb.Interval:
+		return intervalText(v)
 	case duckdb.Decimal:
 		return decimalText(v.Value, int(v.Scale))
 	case time.Time:
@@ -93,6 +99,17 @@ func duckValue(kind string, v driver.Value) any {
 	default:
 		return fmt.Sprint(v)
 	}
+}
+
+// superText writes a SUPER as JSON, as Redshift does: the driver has taken it apart.
+func superText(v any) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return fmt.Sprint(v)
+	}
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // decimalText writes a decimal with all digits of its scale, as Redshift does.
@@ -108,6 +125,35 @@ func decimalText(unscaled *big.Int, scale int) string {
 		return "-" + digits
 	}
 	return digits
+}
+
+// intervalText writes an interval as PostgreSQL does.
+func intervalText(v duckdb.Interval) string {
+	var parts []string
+	for _, p := range []struct {
+		n    int32
+		unit string
+	}{{v.Months / 12, "year"}, {v.Months % 12, "mon"}, {v.Days, "day"}} {
+		switch p.n {
+		case 0:
+		case 1:
+			parts = append(parts, "1 "+p.unit)
+		default:
+			parts = append(parts, fmt.Sprintf("%d %ss", p.n, p.unit))
+		}
+	}
+	if v.Micros != 0 || len(parts) == 0 {
+		sign, n := "", v.Micros
+		if n < 0 {
+			sign, n = "-", -n
+		}
+		clock := fmt.Sprintf("%s%02d:%02d:%02d", sign, n/3_600_000_000, n/60_000_000%60, n/1_000_000%60)
+		if f := n % 1_000_000; f != 0 {
+			clock += strings.TrimRight(fmt.Sprintf(".%06d", f), "0")
+		}
+		parts = append(parts, clock)
+	}
+	return strings.Join(parts, " ")
 }
 
 // timeText writes a time as Redshift does: no fraction where it is zero.

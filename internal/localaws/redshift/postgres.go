@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -39,7 +40,8 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 		return nil, fmt.Errorf("open the PostgreSQL warehouse: %w", err)
 	}
 	// Several of us may start on one database at the same time.
-	for _, sql := range append([]string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", catalogKey)}, loadErrorTable()...) {
+	first := []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", catalogKey)}
+	for _, sql := range slices.Concat(first, loadErrorTable(), dialect.Library(dialect.Postgres)) {
 		if _, err = c.run(ctx, sql, nil); err != nil {
 			err = fmt.Errorf("prepare the PostgreSQL warehouse: %w", err)
 			break

@@ -60,7 +60,12 @@ func duckRules() []rule {
 		{regexp.MustCompile(`(?i)invalid date field format: "([^"]*)"`), `invalid input syntax for type date: "$1"`},
 		{regexp.MustCompile(`out of range for the destination type INT32`), `Value out of range for 4 bytes.`},
 		{regexp.MustCompile(`out of range for the destination type INT(?:64|16)`), `Value out of range.`},
-		{regexp.MustCompile(`Could not cast value .* to DECIMAL`), `Numeric data overflow (result precision)`},
+		{regexp.MustCompile(`Could not cast value .* to DECIMAL|Casting value ".*" to type DECIMAL\(\d+,\d+\) failed`), `Numeric data overflow (result precision)`},
+		{regexp.MustCompile(`Overflow in \w+ of INT32`), `Value out of range for 4 bytes.`},
+		{regexp.MustCompile(`Overflow in \w+ of INT64`), `Value out of range for 8 bytes.`},
+		{regexp.MustCompile(`Referenced column "([^"]+)" was not found`), `column "$1" does not exist`},
+		{regexp.MustCompile(`Ambiguous reference to column name "([^"]+)"`), `column reference "$1" is ambiguous`},
+		{regexp.MustCompile(`Type with name "?([^"\s!]+)"? does not exist`), `type "$1" does not exist`},
 		{regexp.MustCompile(`(?i)division by zero`), `Divide by zero`},
 	}
 }
@@ -109,6 +114,21 @@ func postgresError(ctx context.Context, err error) error {
 		return &sqlError{message: "ERROR: Cannot insert a NULL value into column " + pe.ColumnName, cause: err}
 	case "42P07":
 		return &sqlError{message: "ERROR: " + strings.Replace(pe.Message, "relation", "Relation", 1), cause: err}
+	case "22003":
+		switch pe.Message {
+		case "integer out of range", "smallint out of range":
+			return &sqlError{message: "ERROR: Value out of range for 4 bytes.", cause: err}
+		case "bigint out of range":
+			return &sqlError{message: "ERROR: Value out of range for 8 bytes.", cause: err}
+		case "numeric field overflow":
+			return &sqlError{message: "ERROR: Numeric data overflow (result precision)", cause: err}
+		}
+	case "21000":
+		if strings.HasPrefix(pe.Message, "MERGE") {
+			return &sqlError{message: "ERROR: Found multiple matches to update the same tuple", cause: err}
+		}
+	case "428C9":
+		return &sqlError{message: "ERROR: cannot set an identity column to a value", cause: err}
 	case "22012":
 		return &sqlError{message: "ERROR: Divide by zero", cause: err}
 	}

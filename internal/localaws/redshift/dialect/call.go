@@ -27,6 +27,13 @@ func ruleFor(name string, args int) (rule, bool) {
 		r = rule{1, "length( $1 )", ""}
 	case "charindex":
 		r = rule{2, "strpos( $2 , $1 )", ""}
+	case "regexp_replace":
+		switch args { // every match is replaced, where engines replace the first
+		case 2:
+			r = rule{2, "regexp_replace( $1 , $2 , '' , 'g' )", ""}
+		case 3:
+			r = rule{3, "regexp_replace( $1 , $2 , $3 , 'g' )", ""}
+		}
 	case "octet_length":
 		r = rule{1, "strlen( CAST( $1 AS varchar ) )", "="}
 	case "concat":
@@ -52,6 +59,8 @@ func ruleFor(name string, args int) (rule, bool) {
 		}
 	case "median":
 		r = rule{1, "median( $1 )", "percentile_cont( 0.5 ) WITHIN GROUP ( ORDER BY $1 )"}
+	case "stddev", "stddev_samp", "stddev_pop", "variance", "var_samp", "var_pop":
+		r = rule{1, "=", name + "( CAST( $1 AS double precision ) )"}
 	case "any_value":
 		r = rule{1, "any_value( $1 )", "min( $1 )"}
 	case "json_parse":
@@ -75,15 +84,22 @@ func (t *translation) call(dst []token, i int) ([]token, int) {
 	if t.engine == DuckDB && readsFiles(name) && t.err == nil {
 		t.err = fail("function %s does not exist", name)
 	}
-	if name == "listagg" {
+	switch name {
+	case "listagg":
 		if out, next, ok := t.listAgg(dst, open, args); ok {
 			return out, next
 		}
+	case "sum", "avg":
+		if len(args) == 1 {
+			return t.mean(dst, name, open, args[0])
+		}
+	case "generate_series":
+		return t.series(dst, i, args), end
 	}
 	if out, ok := t.special(dst, name, i, args); ok {
 		return out, end
 	}
-	if r, ok := ruleFor(name, len(args)); ok {
+	if r, ok := ruleFor(name, len(args)); ok && !t.at(open+1).is("distinct") {
 		tmpl := r.duckDB
 		if t.engine == Postgres && r.pg != "" {
 			tmpl = r.pg
@@ -277,10 +293,25 @@ func (t *translation) listAgg(dst []token, open int, args []span) ([]token, int,
 		dst = t.add(dst, quotedText(""))
 	}
 	if t.at(end).is("within") && t.at(end+1).is("group") && t.at(end+2).is("(") {
-		dst = t.add(dst, span{end + 3, t.match[end+2]})
+		dst = t.listOrder(dst, x, span{end + 3, t.match[end+2]}, distinct != "")
 		end = t.match[end+2] + 1
 	}
 	return t.add(dst, ")"), end, true
+}
+
+// listOrder writes the order of a LISTAGG. With DISTINCT, PostgreSQL wants to sort
+// by the very expression that is listed, which here is a cast.
+func (t *translation) listOrder(dst []token, x, order span, distinct bool) []token {
+	n := x.hi - x.lo
+	same := distinct && t.engine == Postgres && order.hi-order.lo >= n+2
+	for i := 0; same && i < n; i++ {
+		a, b := t.at(x.lo+i), t.at(order.lo+2+i)
+		same = a.kind == b.kind && a.text == b.text
+	}
+	if !same {
+		return t.add(dst, order)
+	}
+	return t.add(dst, "ORDER BY CAST(", x, "AS varchar )", span{order.lo + 2 + n, order.hi})
 }
 
 // jsonPath rewrites JSON_EXTRACT_PATH_TEXT(text, 'key', ...).

@@ -159,5 +159,11 @@ func Setup(e Engine) []string {
 	if e == Postgres {
 		return []string{"SET TIME ZONE 'UTC'", "SET standard_conforming_strings = on", "SET datestyle = 'ISO, YMD'"}
 	}
-	return []string{"SET TimeZone = 'UTC'", "SET integer_division = true", "SET default_null_order = 'postgres'"}
+	return []string{
+		"SET TimeZone = 'UTC'", "SET integer_division = true", "SET default_null_order = 'postgres'",
+		// TRUNC cuts a timestamp to its day, a number to its whole part. A database file
+		// keeps no macros with typed parameters, so each connection has its own.
+		`CREATE OR REPLACE TEMPORARY MACRO trunc(x TIMESTAMP) AS CAST(x AS DATE), (x DATE) AS x, (x DECIMAL(38,10)) AS system.main.trunc(x),
+			(x DOUBLE) AS system.main.trunc(x), (x DOUBLE, n INTEGER) AS system.main.trunc(x, n)`,
+	}
 }

@@ -15,22 +15,22 @@ func TestTranslate(t *testing.T) {
 		{"comments", "SELECT/* a /* b */ c */a --x\n, b", "select a , b", ""},
 		{
 			"column names", `SELECT count(*), 1, max(a) m, 'x' AS y, min(b) FROM t`, `select count ( * ) AS "count" , 1 AS "?column?" , max ( a ) m , 'x' as y , min ( b ) AS "min" from t`,
-			`select count ( * ) , 1 , max ( a ) m , 'x' as y , min ( b ) from t`,
+			`select count ( * ) AS "count" , 1 , max ( a ) m , 'x' as y , min ( b ) AS "min" from t`,
 		},
 		{"dollar quotes", `SELECT $$a'b$$, $x$ $$ $x$`, `select 'a''b' AS "?column?" , ' $$ ' AS "?column?"`, `select 'a''b' , ' $$ '`},
 		{"names", `SELECT "A b", Ab FROM T`, `select "a b" , ab from t`, ""},
-		{"cast", `SELECT x::VARCHAR(10), y::float8 FROM t`, `select x :: varchar , y :: double precision from t`, `select x :: varchar(10) , y :: double precision from t`},
-		{"nested calls", `SELECT NVL(a, NVL(b, 1))`, `select coalesce( a , coalesce( b , 1 ) ) AS "coalesce"`, `select coalesce( a , coalesce( b , 1 ) )`},
-		{"quoted function is left", `SELECT "nvl"(a, b)`, `select "nvl" ( a , b )`, ""},
+		{"cast", `SELECT x::VARCHAR(10), y::float8 FROM t`, `select x :: varchar AS "x" , y :: double precision AS "y" from t`, `select x :: varchar(10) , y :: double precision from t`},
+		{"nested calls", `SELECT NVL(a, NVL(b, 1))`, `select coalesce( a , coalesce( b , 1 ) ) AS "coalesce"`, ""},
+		{"quoted function is left", `SELECT "nvl"(a, b)`, `select "nvl" ( a , b ) AS "nvl"`, `select "nvl" ( a , b )`},
 		{"delete without from", `DELETE t WHERE a = 1`, `delete from t where a = 1`, ""},
 		{"trailing semicolons", `;; TRUNCATE TABLE t ; ;`, `TRUNCATE TABLE t`, ""},
 		{"like", `CREATE TEMP TABLE a (LIKE b)`, `CREATE TEMPORARY TABLE a AS SELECT * FROM b LIMIT 0`, `CREATE TEMPORARY TABLE a ( LIKE b INCLUDING CONSTRAINTS )`},
 		{"table as", `CREATE TABLE a DISTKEY(x) SORTKEY(y) AS SELECT 1 AS x, 2 AS y`, `CREATE TABLE a as select 1 as x , 2 as y`, ""},
 		{"into", `SELECT a INTO #n FROM t`, `CREATE TEMPORARY TABLE "#n" AS select a from t`, ""},
-		{"reserved in DuckDB", `SELECT at, x AT TIME ZONE 'UTC' FROM t`, `select "at" , x at time zone 'UTC' from t`, ""},
+		{"reserved in DuckDB", `SELECT at, x AT TIME ZONE 'UTC' FROM t`, `select "at" , x at time zone 'UTC' AS "timezone" from t`, `select "at" , x at time zone 'UTC' from t`},
 		{
 			"extract from is no table", `SELECT EXTRACT(day FROM x) AS d, NOW()`, `select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( ) AS "now"`,
-			`select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( )`,
+			`select CAST( floor( date_part( 'day' , CAST( x AS timestamp ) ) ) AS bigint ) as d , now ( ) AS "now"`,
 		},
 		{"super", `CREATE TEMP TABLE s (v SUPER, b VARBYTE)`, `CREATE TEMPORARY TABLE s ( "v" json , "b" blob )`, `CREATE TEMPORARY TABLE s ( "v" jsonb , "b" bytea )`},
 	}
@@ -129,7 +129,7 @@ func TestStatementFacts(t *testing.T) {
 		{"(SELECT 1) UNION (SELECT 2)", "SELECT", true, nil, nil},
 		{"DELETE FROM #T", "DELETE", false, nil, []string{"#t"}},
 		{"UPDATE dev.public.t SET a = 1", "UPDATE", false, nil, []string{"t"}},
-		{"MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE", "MERGE", false, nil, []string{"t"}},
+		{"MERGE INTO t USING s ON t.a = s.a WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1)", "MERGE", false, nil, []string{"t"}},
 		{"TRUNCATE t", "TRUNCATE", false, nil, []string{"t"}},
 		{"CREATE TABLE t (a int)", "CREATE TABLE", false, nil, nil},
 		{"CREATE TABLE t AS SELECT 1", "CREATE TABLE AS", false, nil, nil},
@@ -199,7 +199,7 @@ func TestSession(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := `select CAST( 7 AS integer ) AS "pg_last_copy_id" , CAST( 'o''b' AS varchar) from "t"`; s.SQL != want {
+	if want := `select CAST( 7 AS integer ) AS "pg_last_copy_id" , CAST( 'o''b' AS varchar) AS "current_user" from "t"`; s.SQL != want {
 		t.Errorf("got %s, want %s", s.SQL, want)
 	}
 }

@@ -34,6 +34,8 @@ func (t *translation) expr(dst []token, lo, hi int) []token {
 			dst, next = t.castSuffix(dst, i)
 		case k.is("like", "ilike"):
 			dst, next = t.like(dst, i, hi)
+		case k.is("~", "~*", "!~", "!~*", "similar") && t.engine == DuckDB && t.operand(i-1):
+			dst, next = t.matches(dst, i)
 		case k.name() && !t.at(i-1).is(".") && t.stripped(i) > 0:
 			next = i + t.stripped(i)
 		case k.kind == word && !t.at(i-1).is("."):
@@ -91,6 +93,14 @@ func (t *translation) keyword(dst []token, i, hi int, tail []token) ([]token, in
 		return t.add(dst, "CAST(", quotedText(t.session.User), "AS varchar)"), i + 1, tail
 	case "approximate":
 		return dst, i + 1, tail
+	case "minus":
+		if t.at(i+1).is("select", "all", "(") {
+			k.text = "except"
+		}
+	case "array":
+		if t.at(i + 1).is("[") {
+			t.leaderOnly()
+		}
 	case "at":
 		if !t.at(i + 1).is("time") {
 			k.kind = quoted // reserved in DuckDB, a plain name in Redshift

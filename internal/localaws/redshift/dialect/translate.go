@@ -187,52 +187,14 @@ func (t *translation) query() error {
 		return t.change(main)
 	}
 	t.out.Verb, t.out.Rows = "SELECT", true
+	if err := t.refuseQuery(main); err != nil {
+		return err
+	}
 	if done, err := t.selectInto(main); done || err != nil {
 		return err
 	}
 	t.nameColumns(main)
 	return t.pass()
-}
-
-// nameColumns notes where the outermost select list needs the names that
-// Redshift gives: an unnamed call is named by its function, and an unnamed
-// literal ?column?. DuckDB would name them by their text.
-func (t *translation) nameColumns(main int) {
-	if t.engine != DuckDB || !t.at(main).is("select") {
-		return
-	}
-	t.names = map[int]string{}
-	lo := main + 1
-	if t.at(lo).is("distinct", "all") {
-		lo++
-	}
-	for i := lo; i <= len(t.toks); i++ {
-		k := t.at(i)
-		if i == len(t.toks) || k.is(",", "from", "union", "intersect", "except", "minus", "where", "group", "order", "limit", "having") {
-			switch first := t.at(lo); {
-			case i == lo+1 && (first.kind == text || first.kind == number):
-				t.names[i] = "?column?"
-			case first.kind == word && t.at(lo+1).is("(") && t.match[lo+1] == i-1:
-				t.names[i] = callName(first.text)
-			}
-			if lo = i + 1; !k.is(",") {
-				return
-			}
-		} else if t.match[i] > 0 {
-			i = t.match[i]
-		}
-	}
-}
-
-// callName is the column name of a call of the function.
-func callName(function string) string {
-	switch function {
-	case "nvl":
-		return "coalesce"
-	case "extract":
-		return "date_part"
-	}
-	return function
 }
 
 // selectInto turns SELECT ... INTO [TEMP] [TABLE] t FROM ... into CREATE TABLE AS.
@@ -290,6 +252,11 @@ func (t *translation) change(main int) error {
 	t.tables = t.tables || verb != "insert"
 	if err := t.refuseClauses(main); err != nil {
 		return err
+	}
+	if verb == "merge" {
+		if err := t.checkMerge(end); err != nil {
+			return err
+		}
 	}
 	dst := t.expr(nil, 0, main+1)
 	switch verb {

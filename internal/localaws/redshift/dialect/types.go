@@ -183,3 +183,26 @@ func (d dataType) spell(e Engine) string {
 	}
 	return d.name
 }
+
+// internal is the name that the system catalog has for the type.
+func (d dataType) internal() string {
+	switch d.name {
+	case "smallint":
+		return "int2"
+	case "integer":
+		return "int4"
+	case "bigint":
+		return "int8"
+	case "decimal":
+		return "numeric"
+	case "real":
+		return "float4"
+	case "double precision":
+		return "float8"
+	case "boolean":
+		return "bool"
+	case "char":
+		return "bpchar"
+	}
+	return d.name
+}

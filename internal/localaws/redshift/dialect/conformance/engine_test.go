@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -34,9 +35,14 @@ func engines(t testing.TB, run func(t testing.TB, db *engine)) {
 		}
 		t.Cleanup(func() { _ = conn.Close() })
 		db := &engine{conn: conn, engine: e}
-		for _, s := range dialect.Setup(e) {
+		for _, s := range slices.Concat(dialect.Setup(e), []string{"CREATE SCHEMA IF NOT EXISTS " + dialect.Schema}, dialect.Library(e)) {
 			db.plain(t, s)
 		}
+		search := "SET search_path = 'main,localaws'"
+		if e == dialect.Postgres {
+			search = "SET search_path = public, localaws"
+		}
+		db.plain(t, search)
 		return db
 	}
 	run(t, open(t, "duckdb", "", dialect.DuckDB))

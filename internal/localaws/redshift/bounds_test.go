@@ -30,8 +30,7 @@ func admit(t *testing.T, r *registry, j *job) *job {
 }
 
 func finishJob(r *registry, j *job) {
-	j.finish(finished, "")
-	r.end(j)
+	r.finish(j, finished, "")
 }
 
 // TestRetention: a result is there for 24 hours, a token for 8.

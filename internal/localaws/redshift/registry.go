@@ -81,14 +81,21 @@ func (r *registry) admit(j *job, limit int, claim func() error) (known *job, err
 	return nil, nil
 }
 
-// end moves a job that reached its terminal status to those that may be
-// forgotten.
+// finish gives the job its terminal status and moves it to those that may be
+// forgotten. Who sees the status may count on the room for another statement.
+func (r *registry) finish(j *job, to status, message string) {
+	r.mu.Lock()
+	r.active--
+	r.mu.Unlock()
+	j.finish(to, message)
+	r.end(j)
+}
+
 func (r *registry) end(j *job) {
 	bytes := j.memory()
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now := time.Now()
-	r.active--
 	r.ended = append(r.ended, ended{j, now, bytes})
 	r.kept += bytes
 	r.expire(now)

@@ -16,8 +16,7 @@ func (s *Service) run(ctx context.Context, j *job, own *session) {
 	defer j.cancel(nil)
 	err := s.attempt(ctx, j, own)
 	to, message := verdict(j, err)
-	j.finish(to, message)
-	s.jobs.end(j)
+	s.jobs.finish(j, to, message)
 	s.opts.Log.Debug("redshift-data: statement ended", "id", j.id, "status", to, "error", message)
 }
 

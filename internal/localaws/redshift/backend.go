@@ -157,6 +157,13 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 	if st.Copy != nil {
 		return b.copy(ctx, st.Copy)
 	}
+	if st.Alters != nil {
+		restore, err := b.conn.loosen(ctx, st.Writes[0], st.Alters)
+		if err != nil {
+			return -1, err
+		}
+		st.After = append(st.After, restore...)
+	}
 	for _, sql := range st.Before {
 		if _, err := b.conn.run(ctx, sql, nil); err != nil {
 			return -1, err

@@ -43,6 +43,7 @@ func checks() []check {
 		{"Analyst", checkAnalyst},
 		{"Refused", checkRefused},
 		{"Super", checkSuper},
+		{"Alter", checkAlter},
 		{"SessionSnapshot", checkSessionSnapshot},
 	}
 }

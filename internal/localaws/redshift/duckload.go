@@ -106,6 +106,34 @@ func (c *duckConn) targets(ctx context.Context, table string) ([]target, error) 
 	return out, nil
 }
 
+func (c *duckConn) loosen(ctx context.Context, table string, names map[string]string) ([]string, error) {
+	schema, name := "main", table
+	if s, n, ok := strings.Cut(table, "."); ok {
+		schema, name = s, n
+	}
+	var found textSink
+	sql := fmt.Sprintf("SELECT index_name, expressions FROM duckdb_indexes() WHERE schema_name = %s AND table_name = %s", quoteText(schema), quoteText(name))
+	if _, err := c.run(ctx, sql, &found); err != nil {
+		return nil, err
+	}
+	to := name
+	if n, ok := names[""]; ok {
+		to = n
+	}
+	var restore []string
+	for _, r := range found.rows {
+		if _, err := c.run(ctx, "DROP INDEX "+quoteName(schema)+"."+quoteName(r[0]), nil); err != nil {
+			return nil, err
+		}
+		col := strings.Trim(r[1], `[]'"`) // the indexes of key columns have one column each
+		if n, ok := names[col]; ok {
+			col = n
+		}
+		restore = append(restore, fmt.Sprintf("CREATE INDEX %s ON %s.%s (%s)", quoteName(r[0]), quoteName(schema), quoteName(to), quoteName(col)))
+	}
+	return restore, nil
+}
+
 // columnOf reads an engine's spelling of a type.
 func columnOf(name, spelled string, notNull bool) copyload.Column {
 	col := copyload.Column{Name: name, NotNull: notNull}

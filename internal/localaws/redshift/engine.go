@@ -28,6 +28,9 @@ type conn interface {
 	// It returns the number of rows changed, or returned where there is an out.
 	run(ctx context.Context, sql string, out sink) (int64, error)
 	loader
+	// loosen takes away the indexes that keep the table from being altered, and
+	// returns the statements that bring them back under their new names.
+	loosen(ctx context.Context, table string, names map[string]string) ([]string, error)
 	// usable reports whether the connection still stands.
 	usable() bool
 	close() error

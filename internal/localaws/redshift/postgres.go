@@ -167,6 +167,11 @@ func read(r *pgconn.ResultReader, out sink) error {
 	return nil // what else went wrong comes with Close
 }
 
+// loosen does nothing: here an index follows its table.
+func (c *pgConn) loosen(context.Context, string, map[string]string) ([]string, error) {
+	return nil, nil
+}
+
 func (c *pgConn) usable() bool { return !c.raw.IsClosed() }
 
 func (c *pgConn) close() error {

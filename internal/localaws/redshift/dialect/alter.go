@@ -84,6 +84,13 @@ func (t *translation) alter() error {
 	case k.is("alter"):
 		return t.alterType(dst, at+1)
 	case k.is("drop", "rename"):
+		t.out.Alters = map[string]string{}
+		switch n := len(t.toks); {
+		case k.is("rename") && n == at+3: // TO name
+			t.out.Alters[""] = t.at(n - 1).text
+		case k.is("rename") && n > at+3: // [COLUMN] name TO name
+			t.out.Alters[t.at(n-3).text] = t.at(n - 1).text
+		}
 		t.setSQL(t.expr(dst, at, len(t.toks)))
 		return t.err
 	}

@@ -39,6 +39,9 @@ type Statement struct {
 	// Before and After are engine statements to run right before and right
 	// after SQL, in the same transaction.
 	Before, After []string
+	// Alters is set where ALTER TABLE renames or drops: the new names of columns by
+	// their old ones, and under "" that of the table.
+	Alters map[string]string
 	// Params holds the names of the :parameters that the statement uses, each once.
 	Params []string
 }

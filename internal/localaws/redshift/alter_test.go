@@ -1,0 +1,20 @@
+package redshift_test
+
+import (
+	"fmt"
+	"testing"
+)
+
+// checkAlter: a table with keys can be altered, alone and in a transaction.
+func checkAlter(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE kept (a INTEGER DISTKEY, b INTEGER SORTKEY, c INTEGER, d VARCHAR(5))")
+	r.must(t, "INSERT INTO kept VALUES (1, 2, 3, 'x')")
+	r.must(t, "ALTER TABLE kept DROP COLUMN c")
+	r.must(t, "ALTER TABLE kept RENAME COLUMN a TO aa")
+	r.must(t, "ALTER TABLE kept RENAME COLUMN d TO dd", "ALTER TABLE kept ADD COLUMN e INTEGER DEFAULT 7")
+	r.must(t, "ALTER TABLE kept RENAME TO renamed")
+	r.must(t, "ALTER TABLE renamed RENAME COLUMN aa TO a")
+	if got := fmt.Sprint(r.rows(t, "SELECT a, b, dd, e FROM renamed WHERE a = 1 AND b = 2")); got != "[[1 2 x 7]]" {
+		t.Errorf("got %s", got)
+	}
+}

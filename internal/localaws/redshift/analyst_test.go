@@ -1,6 +1,7 @@
 package redshift_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 
@@ -63,6 +64,24 @@ func checkAnalyst(t *testing.T, r *rig) {
 			if c.want != "" && c.got != c.want {
 				t.Errorf("%s\n %s %s\n want  %s", tt.sql, c.what, c.got, c.want)
 			}
+		}
+	}
+}
+
+// checkSystemViews: the views of the catalog tell tables as they were declared.
+func checkSystemViews(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE told (a VARCHAR(30) NOT NULL, b DECIMAL(12,3), d TIMESTAMP)")
+	for sql, want := range map[string]string{
+		`SELECT "column", type, "notnull" FROM pg_table_def WHERE tablename = 'told' AND schemaname = 'public' ORDER BY 1`:                                                      "[[a character varying(30) true] [b numeric(12,3) false] [d timestamp without time zone false]]",
+		`SELECT column_name, data_type, character_maximum_length, is_nullable FROM svv_columns WHERE table_name = 'told' AND table_schema = 'public' ORDER BY ordinal_position`: "[[a character varying 30 NO] [b numeric NULL YES] [d timestamp without time zone NULL YES]]",
+		`SELECT table_schema, table_name FROM information_schema.tables WHERE table_name = 'told'`:                                                                              "[[public told]]",
+		`SELECT c.data_type FROM information_schema.columns c WHERE c.column_name = 'b'`:                                                                                        "[[numeric]]",
+		`SELECT table_name FROM svv_tables`:                                           "[[told]]",
+		`SELECT "schema", "table" FROM svv_table_info`:                                "[[public told]]",
+		`SELECT db_isolation_level FROM stv_db_isolation_level WHERE db_name = 'dev'`: "[[Snapshot Isolation]]",
+	} {
+		if got := fmt.Sprint(r.rows(t, sql)); got != want {
+			t.Errorf("%s\n got  %s\n want %s", sql, got, want)
 		}
 	}
 }

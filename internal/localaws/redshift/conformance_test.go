@@ -43,6 +43,7 @@ func checks() []check {
 		{"Analyst", checkAnalyst},
 		{"Refused", checkRefused},
 		{"Super", checkSuper},
+		{"SystemViews", checkSystemViews},
 		{"Alter", checkAlter},
 		{"SessionSnapshot", checkSessionSnapshot},
 	}

@@ -61,7 +61,7 @@ func (d *duck) prepare(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
-	for _, sql := range slices.Concat(loadErrorTable(), dialect.Library(dialect.DuckDB), []string{"SET enable_external_access = false"}) {
+	for _, sql := range slices.Concat(loadErrorTable(), systemViews(dialect.DuckDB), dialect.Library(dialect.DuckDB), []string{"SET enable_external_access = false"}) {
 		if _, err := raw.(*duckdb.Conn).ExecContext(ctx, sql, nil); err != nil {
 			return err
 		}

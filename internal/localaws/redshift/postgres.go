@@ -41,7 +41,7 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 	}
 	// Several of us may start on one database at the same time.
 	first := []string{fmt.Sprintf("SELECT pg_advisory_lock(%d)", catalogKey)}
-	for _, sql := range slices.Concat(first, loadErrorTable(), dialect.Library(dialect.Postgres)) {
+	for _, sql := range slices.Concat(first, loadErrorTable(), systemViews(dialect.Postgres), dialect.Library(dialect.Postgres)) {
 		if _, err = c.run(ctx, sql, nil); err != nil {
 			err = fmt.Errorf("prepare the PostgreSQL warehouse: %w", err)
 			break

@@ -91,6 +91,10 @@ func (t *translation) keyword(dst []token, i, hi int, tail []token) ([]token, in
 		t.leaderOnly()
 	case "current_user", "session_user", "user":
 		return t.add(dst, "CAST(", quotedText(t.session.User), "AS varchar)"), i + 1, tail
+	case "information_schema": // DuckDB's has other schemas and types
+		if t.engine == DuckDB && t.at(i+1).is(".") && t.at(i+2).is("tables", "columns") {
+			return t.add(dst, Schema+".svv_"+t.at(i+2).text), i + 3, tail
+		}
 	case "approximate":
 		return dst, i + 1, tail
 	case "minus":

@@ -39,6 +39,8 @@ func checkAnalyst(t *testing.T, r *rig) {
 		{`SELECT JSON_EXTRACT_ARRAY_ELEMENT_TEXT('[1,"b",3]', 1), JSON_ARRAY_LENGTH('[1,2]'), IS_VALID_JSON('{'), IS_VALID_JSON('{}'), IS_VALID_JSON_ARRAY('{}')`, "", "", "b|2|false|true|false"},
 		{"SELECT MONTHS_BETWEEN('2024-03-31', '2024-02-29'), NEXT_DAY('2024-01-01', 'Tue'), NEXT_DAY('2024-01-01', 'Monday'), DATE_CMP('2024-01-01', '2024-01-02')", "", "", "1|2024-01-02|2024-01-08|-1"},
 		{"SELECT INTERVAL '1 year 2 days 03:04:05.5', INTERVAL '1 day'", "interval interval", "", "1 year 2 days 03:04:05.5|1 day"},
+		{"SELECT JSON_ARRAY_LENGTH('[1,2]') + 1 AS n, 8/n FROM (SELECT 2 AS n) s", "n ?column?", "", "3|4"},
+		{"SELECT s.date, s.time FROM (SELECT 1 AS date, 2 AS time) s", "date time", "", "1|2"},
 		{"SELECT GENERATE_SERIES(1, 3)", "generate_series", "", "1;2;3"},
 	}
 	for _, tt := range tests {
@@ -112,6 +114,9 @@ func checkRefused(t *testing.T, r *rig) {
 		{"MERGE INTO tgt USING (SELECT 1 AS a) src ON tgt.a = src.a WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 2)", "syntax error"},
 		{"MERGE INTO tgt t USING src ON t.a = src.a WHEN MATCHED THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 2)", "syntax error"},
 		{"MERGE INTO tgt USING src ON tgt.a = src.a WHEN MATCHED AND src.b > 1 THEN DELETE WHEN NOT MATCHED THEN INSERT VALUES (1, 2)", "syntax error"},
+		{"SELECT 1/0", "Divide by zero"},
+		{"SELECT n, 7/(a - a) FROM (SELECT 1 AS n, 1 AS a) s", "Divide by zero"},
+		{"SELECT 1 +", "syntax error at end of input"},
 		{"SELECT nosuch", `column "nosuch" does not exist`},
 		{"SELECT a FROM tgt, src", `reference "a" is ambiguous`},
 		{"SELECT 2147483647 + 1", "out of range for 4 bytes"},

@@ -4,6 +4,7 @@ import (
 	"database/sql/driver"
 	"encoding/json"
 	"fmt"
+	"math"
 	"math/big"
 	"strconv"
 	"strings"
@@ -81,6 +82,11 @@ func duckValue(kind string, v driver.Value) any {
 		return int64(v)
 	case uint32:
 		return int64(v)
+	case uint64:
+		if v <= math.MaxInt64 {
+			return int64(v)
+		}
+		return strconv.FormatUint(v, 10)
 	case float32:
 		// By way of its text: 0.1 must not become 0.10000000149011612.
 		f, _ := strconv.ParseFloat(strconv.FormatFloat(float64(v), 'g', -1, 32), 64)

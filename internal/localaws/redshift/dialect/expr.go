@@ -48,7 +48,7 @@ func (t *translation) expr(dst []token, lo, hi int) []token {
 		}
 		i = next
 	}
-	if name, ok := t.names[hi]; ok && hi == len(t.toks) {
+	if name, ok := t.names[hi]; ok && lo == 0 && hi == len(t.toks) {
 		dst = t.as(dst, name)
 	}
 	return append(dst, tail...)

@@ -39,7 +39,7 @@ func (t *translation) nameColumns(main int) {
 // itemName is the name of the item [lo,hi) of a select list, "" where it has
 // one already: an alias, or that of its column. call says that it is a call.
 func (t *translation) itemName(lo, hi int) (name string, call bool) {
-	if lo >= hi || t.at(hi-1).is("*") || t.aliased(lo, hi) || t.isColumn(lo, hi) {
+	if lo >= hi || !t.operand(hi-1) || t.aliased(lo, hi) || t.isColumn(lo, hi) {
 		return "", false
 	}
 	if t.match[lo] == hi-1 && !t.at(lo+1).is("select", "with") { // (a)
@@ -187,6 +187,9 @@ func (t *translation) operand(i int) bool {
 	}
 	if k.kind != word {
 		return k.kind != op || k.is(")", "]")
+	}
+	if t.at(i - 1).is(".") {
+		return true // a name, whatever word it is
 	}
 	return !slices.Contains(notOperands, k.text)
 }

@@ -64,7 +64,7 @@ func (b *backend) copy(ctx context.Context, c *dialect.Copy) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
-	b.asks.LastCopyID = b.query
+	b.asks.LastCopyID, b.asks.LastCopied = b.query, n
 	return n, nil
 }
 

@@ -37,7 +37,7 @@ func checkCopyManifest(t *testing.T, r *rig) {
 	r.bucket.put("b/two.csv.gz", gzipped(t, "c,,,,,\n"))
 	r.bucket.put("b/manifest", []byte(`{"entries":[{"url":"s3://b/one.csv.gz","mandatory":true},{"url":"s3://b/gone.gz","mandatory":false},{"url":"s3://b/two.csv.gz","mandatory":true}]}`))
 	d := r.must(t, createOrders, "COPY orders FROM 's3://b/manifest' "+role+" FORMAT AS CSV GZIP MANIFEST TIMEFORMAT 'auto'",
-		"SELECT * FROM orders ORDER BY order_id", "SELECT pg_last_copy_id()")
+		"SELECT * FROM orders ORDER BY order_id", "SELECT pg_last_copy_id()", "SELECT pg_last_copy_count()")
 	want := "[[a 1 10.00 true 2026-11-23 10:00:00.25 x, \"y\"] [b 2 -0.50 false 2026-11-23 10:00:01 NULL] [c NULL NULL NULL NULL ]]"
 	if got := fmt.Sprint(r.result(t, *d.SubStatements[2].Id)); got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
@@ -47,6 +47,9 @@ func checkCopyManifest(t *testing.T, r *rig) {
 	}
 	if got := r.result(t, *d.SubStatements[3].Id)[0][0]; got != fmt.Sprint(d.SubStatements[1].RedshiftQueryId) {
 		t.Errorf("pg_last_copy_id() is %s, the COPY was query %d", got, d.SubStatements[1].RedshiftQueryId)
+	}
+	if got := r.result(t, *d.SubStatements[4].Id)[0][0]; got != "3" {
+		t.Errorf("pg_last_copy_count() is %s", got)
 	}
 }
 

@@ -268,6 +268,10 @@ func (s *submission) readOptions(in members, p *problems) error {
 	if n := utf8.RuneCountInString(s.name); n > 2048 {
 		p.add(fmt.Sprintf("%d characters", n), "statementName", "Member must have length less than or equal to 2048")
 	}
+	var withEvent bool // nobody listens for events here
+	if _, err := in.read("WithEvent", &withEvent); err != nil {
+		return err
+	}
 	if _, err := in.read("ResultFormat", &s.format); err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ func TestValidation(t *testing.T) {
 		{"ExecuteStatement", `{` + where + `,"sql":"SELECT 1"}`, "ValidationException", "Value null at 'sql'"},
 		{"ExecuteStatement", `{` + where + `,"Sql":null}`, "ValidationException", "Value null at 'sql'"},
 		{"ExecuteStatement", `{` + where + `,"Sql":7}`, "SerializationException", "Sql"},
+		{"ExecuteStatement", `{` + where + `,"Sql":"SELECT 1","WithEvent":"yes"}`, "SerializationException", "WithEvent"},
 		{"ExecuteStatement", `not json`, "SerializationException", "JSON"},
 		{"ExecuteStatement", `[]`, "SerializationException", "JSON"},
 		{"ExecuteStatement", `{` + where + `,"Sql":" "}`, "ValidationException", "empty"},

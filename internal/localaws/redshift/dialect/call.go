@@ -204,6 +204,8 @@ func (t *translation) constant(dst []token, name string) ([]token, bool) {
 		return t.add(dst, "CAST(", quotedText(version), "AS varchar )"), true
 	case "pg_last_copy_id":
 		return t.add(dst, "CAST( "+strconv.FormatInt(t.session.LastCopyID, 10)+" AS integer )"), true
+	case "pg_last_copy_count":
+		return t.add(dst, "CAST( "+strconv.FormatInt(t.session.LastCopied, 10)+" AS bigint )"), true
 	case "pg_backend_pid":
 		return t.add(dst, "CAST( "+strconv.FormatInt(t.session.PID, 10)+" AS integer )"), true
 	case "current_database":

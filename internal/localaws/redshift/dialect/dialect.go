@@ -77,6 +77,7 @@ func unsupported(what string) *Error {
 // Session is what a statement can ask about the session it runs in.
 type Session struct {
 	LastCopyID int64  // pg_last_copy_id(); -1 before the first COPY
+	LastCopied int64  // pg_last_copy_count(): the rows that it loaded
 	PID        int64  // pg_backend_pid()
 	User       string // current_user
 	Database   string // current_database(); also stripped from database.schema.table

@@ -128,10 +128,10 @@ func Split(sql string) ([]string, error) {
 			if i < len(toks)-1 {
 				continue
 			}
-			return append(parts, strings.TrimSpace(sql[start:])), nil
+			return append(parts, strings.Trim(sql[start:], blank)), nil
 		}
 		if !empty {
-			parts = append(parts, strings.TrimSpace(sql[start:t.end-1]))
+			parts = append(parts, strings.Trim(sql[start:t.end-1], blank))
 		}
 		start, empty = t.end, true
 	}

@@ -35,6 +35,9 @@ const maxIdentifier = 127
 // -> or //), which would let through what Redshift refuses.
 const operators = " + - * / % ^ < > = <> != <= >= ~ !~ ~* !~* ~~ !~~ ~~* !~~* | || & # << >> @ |/ ||/ "
 
+// blank is Redshift's white space. Unicode has more, all of which can be in a name.
+const blank = " \t\r\n\f\v"
+
 type scanner struct {
 	sql  string
 	pos  int
@@ -77,7 +80,7 @@ func (s *scanner) blanks() error {
 	for s.pos < len(s.sql) {
 		rest := s.sql[s.pos:]
 		switch {
-		case strings.IndexByte(" \t\r\n\f\v", rest[0]) >= 0:
+		case strings.IndexByte(blank, rest[0]) >= 0:
 			s.pos++
 		case strings.HasPrefix(rest, "--"):
 			end := strings.IndexAny(rest, "\r\n")

@@ -3,6 +3,7 @@ package endpoint
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -76,7 +77,11 @@ func (e *Endpoint) putFaults(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	var items []json.RawMessage
-	if err := json.Unmarshal(body, &items); err != nil {
+	err = json.Unmarshal(body, &items)
+	if err == nil && items == nil {
+		err = errors.New("it is null; [] takes all faults away")
+	}
+	if err != nil {
 		writeJSON(w, http.StatusBadRequest, problems{[]string{`not a JSON array of faults like [{"service":"kinesis","operation":"GetRecords","fault":"throttle","count":3}]: ` + err.Error()}})
 		return
 	}

@@ -113,6 +113,12 @@ func (e *Endpoint) Serve(ctx context.Context, listener net.Listener) error {
 
 // call answers one call of an AWS service.
 func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
+	// net/http asks for a body that waits to be asked for when it is first
+	// read, and never for an empty one. The AWS SDK for Python takes the lack
+	// of it for the end of the connection's use, and loses its next answer.
+	if r.ContentLength == 0 && strings.EqualFold(r.Header.Get("Expect"), "100-continue") {
+		w.WriteHeader(http.StatusContinue)
+	}
 	id := newRequestID()
 	w.Header().Set("X-Amzn-Requestid", id)
 	entry := Call{Time: time.Now().UTC(), RequestID: id, Service: "unknown"}

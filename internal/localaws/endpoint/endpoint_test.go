@@ -225,6 +225,7 @@ func TestBadFaultsAreRefusedWhole(t *testing.T) {
 	}{
 		{"no JSON", `{`, []string{"JSON array of faults"}},
 		{"no array", `{"service":"kinesis"}`, []string{"JSON array of faults"}},
+		{"null", `null`, []string{"JSON array of faults"}},
 		{
 			"everything at once", `[{"service":"kinesis","fault":"reset"},{"service":"sqs","fault":"melt","count":-1,"probability":2},{"service":"kinesis","fault":"delay","delay":"soon"},{"servcie":"s3"}]`,
 			[]string{"fault 1: unknown service", "fault 1: unknown fault", "count must not be negative", "from 0 to 1", `fault 2: delay \"soon\"`, `fault 3: json: unknown field \"servcie\"`},
@@ -336,6 +337,34 @@ func TestGzip(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.is(t, http.StatusBadRequest, "SerializationException", "gzip")
+}
+
+// The AWS SDK for Python waits to be told to go on even where it has no body to
+// send, and an answer without that spoils its connection.
+func TestEmptyBodyIsAskedForToo(t *testing.T) {
+	d := overTCP(t)
+	for body, length := range map[string]string{"": "0", "{}": "2"} {
+		connection, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = io.WriteString(connection, "POST / HTTP/1.1\r\nHost: local\r\nExpect: 100-continue\r\nConnection: close\r\n"+
+			"X-Amz-Target: Kinesis_20131202.ListStreams\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: "+length+"\r\n\r\n"+body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(connection)
+		if err != nil {
+			t.Fatal(err)
+		}
+		first, rest, _ := strings.Cut(string(text), "\r\n\r\n")
+		if first != "HTTP/1.1 100 Continue" || !strings.HasPrefix(rest, "HTTP/1.1 200 OK\r\n") {
+			t.Errorf("body %q: answered %q", body, text)
+		}
+		if err := connection.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 func TestLargeBodyIsRefused(t *testing.T) {

@@ -34,6 +34,7 @@ type fileHead struct {
 	Key      string            `json:"key"`
 	Meta     map[string]string `json:"meta,omitempty"`
 	MD5      []byte            `json:"md5"`
+	Parts    int               `json:"parts,omitempty"`
 	Modified time.Time         `json:"modified"`
 }
 
@@ -64,7 +65,7 @@ func (f folder) save(bucketName string, o *object) error {
 	if f == "" {
 		return nil
 	}
-	head, err := json.Marshal(fileHead{Key: o.key, Meta: o.meta, MD5: o.md5, Modified: o.modified})
+	head, err := json.Marshal(fileHead{Key: o.key, Meta: o.meta, MD5: o.md5, Parts: o.parts, Modified: o.modified})
 	if err != nil {
 		return fmt.Errorf("describe object %s: %w", o.key, err)
 	}
@@ -163,7 +164,7 @@ func loadObject(name string) (*object, error) {
 		return nil, err
 	}
 	return &object{
-		key: head.Key, meta: head.Meta, md5: head.MD5, modified: head.Modified,
+		key: head.Key, meta: head.Meta, md5: head.MD5, parts: head.Parts, modified: head.Modified,
 		size: info.Size() - int64(len(line)), file: name, offset: int64(len(line)),
 	}, nil
 }

@@ -39,8 +39,32 @@ func TestMultipart(t *testing.T) {
 		t.Errorf("over another object: %v", err)
 	}
 	done.IfNoneMatch = nil
-	if _, err := c.CompleteMultipartUpload(ctx, done); err != nil {
+	// What is refused does not end the upload.
+	for want, wrong := range map[string][]types.CompletedPart{
+		"InvalidPartOrder": {parts[1], parts[0]},
+		"InvalidPart":      {{PartNumber: aws.Int32(1), ETag: aws.String(`"none"`)}},
+		"MalformedXML":     {},
+	} {
+		done.MultipartUpload.Parts = wrong
+		if _, err := c.CompleteMultipartUpload(ctx, done); code(err) != want {
+			t.Errorf("want %s: %v", want, err)
+		}
+	}
+	done.MultipartUpload.Parts = parts
+	out, err := c.CompleteMultipartUpload(ctx, done)
+	if err != nil {
 		t.Fatal(err)
+	}
+	head, err := c.HeadObject(ctx, &awss3.HeadObjectInput{Bucket: b, Key: k})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The MD5 of the MD5s of the parts.
+	if want := `"b3d8e5fd417161d33300ead1bd2a0668-2"`; *out.ETag != want || *head.ETag != want {
+		t.Errorf("tags %s and %s, want %s", *out.ETag, *head.ETag, want)
+	}
+	if _, err := c.CompleteMultipartUpload(ctx, done); code(err) != "NoSuchUpload" {
+		t.Errorf("completed twice: %v", err)
 	}
 	if got := get(t, c, "multi", "k"); got != "11111111112222222222" {
 		t.Errorf("got %q", got)
@@ -50,13 +74,40 @@ func TestMultipart(t *testing.T) {
 			t.Errorf("%s is not in %v", want, *ops)
 		}
 	}
-	// The library slices its parts by this number.
+	// An upload under way, its parts put out of order and one of them twice.
 	up, err = c.CreateMultipartUpload(ctx, &awss3.CreateMultipartUploadInput{Bucket: b, Key: k})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.ListParts(ctx, &awss3.ListPartsInput{Bucket: b, Key: k, UploadId: up.UploadId, PartNumberMarker: aws.String("9")}); err == nil {
-		t.Error("a part number marker past the end was taken")
+	for _, number := range []int32{5, 2, 2} {
+		_, err := c.UploadPart(ctx, &awss3.UploadPartInput{Bucket: b, Key: k, UploadId: up.UploadId, PartNumber: &number, Body: bytes.NewReader([]byte("x"))})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for marker, want := range map[string][]int32{"0": {2, 5}, "2": {5}, "9": nil} {
+		out, err := c.ListParts(ctx, &awss3.ListPartsInput{Bucket: b, Key: k, UploadId: up.UploadId, PartNumberMarker: &marker})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []int32
+		for _, p := range out.Parts {
+			got = append(got, *p.PartNumber)
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("parts after %s: %v, want %v", marker, got, want)
+		}
+	}
+	uploads, err := c.ListMultipartUploads(ctx, &awss3.ListMultipartUploadsInput{Bucket: b})
+	if err != nil || len(uploads.Uploads) != 1 || *uploads.Uploads[0].UploadId != *up.UploadId {
+		t.Errorf("uploads %v, %v", uploads, err)
+	}
+	abort := &awss3.AbortMultipartUploadInput{Bucket: b, Key: k, UploadId: up.UploadId}
+	if _, err := c.AbortMultipartUpload(ctx, abort); err != nil {
+		t.Error(err)
+	}
+	if _, err := c.AbortMultipartUpload(ctx, abort); code(err) != "NoSuchUpload" {
+		t.Errorf("aborted twice: %v", err)
 	}
 }
 

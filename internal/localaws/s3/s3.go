@@ -16,6 +16,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -30,6 +31,9 @@ type Options struct {
 	// DataDir holds the objects in its folder "s3"; empty keeps them in memory.
 	DataDir string
 }
+
+// metaHeader starts the headers that hold an object's metadata.
+const metaHeader = "X-Amz-Meta-"
 
 // Service is the S3 service. It is safe for concurrent use.
 type Service struct {
@@ -135,7 +139,15 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string
 		s.Refuse(w, r, err)
 		return
 	}
-	if operation == "CreateBucket" && s.createdAgain(w, r, bucket) {
+	switch operation {
+	case "CreateBucket":
+		if s.createdAgain(w, r, bucket) {
+			return
+		}
+	case "ListObjects", "ListObjectsV2":
+		if err := s.list(w, r, bucket, operation == "ListObjectsV2"); err != nil {
+			s.Refuse(w, r, err)
+		}
 		return
 	}
 	out := &reply{ResponseWriter: w, checksums: showsChecksums(r, operation), sent: sums}
@@ -151,6 +163,8 @@ func (s *Service) precheck(r *http.Request, operation, bucket, key string) *wire
 		return wire.Errorf("InvalidURI", "Couldn't parse the specified URI: the key is not UTF-8.")
 	}
 	switch operation {
+	case "GetObject", "HeadObject":
+		return s.checkRead(r, bucket, key)
 	case "CompleteMultipartUpload":
 		// The library completes an upload without looking at conditions.
 		if r.Header.Get("If-None-Match") == "*" && s.store.has(bucket, key) {
@@ -200,11 +214,19 @@ func (s *Service) inner(r *http.Request, bucket, key string, payload []byte, sum
 		in.URL.Path += "/" + key
 	}
 	for name := range in.Header {
-		if strings.HasPrefix(name, "X-Amz-") && !strings.HasPrefix(name, "X-Amz-Meta-") && name != "X-Amz-Copy-Source" {
+		if strings.HasPrefix(name, "X-Amz-") && !strings.HasPrefix(name, metaHeader) && name != "X-Amz-Copy-Source" {
 			in.Header.Del(name)
 		}
 	}
 	in.Header.Del("X-Minio-Force-Delete")
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		for _, name := range []string{"If-None-Match", "If-Modified-Since"} {
+			in.Header.Del(name) // see checkRead
+		}
+		if !oneRange.MatchString(in.Header.Get("Range")) {
+			in.Header.Del("Range") // S3 gives all of the object then
+		}
+	}
 	for name, sum := range sums {
 		in.Header.Set(name, sum)
 	}
@@ -218,6 +240,9 @@ func (s *Service) inner(r *http.Request, bucket, key string, payload []byte, sum
 	in.Header.Set("Content-Length", strconv.Itoa(len(payload)))
 	return in
 }
+
+// oneRange is the form of the Range header that S3 follows.
+var oneRange = regexp.MustCompile(`^bytes=([0-9]+-[0-9]*|-[0-9]+)$`)
 
 // showsChecksums reports whether the reply may carry the object's checksums: a
 // client that is given one checks it, and a part of an object does not match
@@ -246,9 +271,19 @@ func (w *reply) WriteHeader(status int) {
 		w.wrote = true
 		h := w.Header()
 		for name := range h {
-			if strings.HasPrefix(name, checksumHeader) && !w.checksums {
+			switch {
+			case strings.HasPrefix(name, checksumHeader) && !w.checksums:
 				h.Del(name)
+			case strings.HasPrefix(name, metaHeader):
+				// S3 writes these names in lower case, and the SDK for Python
+				// shows them as they are written.
+				h[strings.ToLower(name)] = h[name]
+				delete(h, name)
 			}
+		}
+		if parts := h.Get(partsHeader); parts != "" {
+			h.Set("ETag", strings.TrimSuffix(h.Get("ETag"), `"`)+"-"+parts+`"`)
+			h.Del(partsHeader)
 		}
 		if w.checksums && status < 300 {
 			for name, sum := range w.sent {
@@ -293,6 +328,10 @@ func (s *Service) Refuse(w http.ResponseWriter, r *http.Request, e *wire.Error) 
 		text = []byte("<Error/>")
 	}
 	text = append([]byte(xml.Header), text...)
+	if status == http.StatusNotModified { // which has no body
+		w.WriteHeader(status)
+		return
+	}
 	w.Header().Set("Content-Type", "application/xml")
 	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
 	w.WriteHeader(status)

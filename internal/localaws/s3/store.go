@@ -3,11 +3,13 @@ package s3
 import (
 	"bytes"
 	"crypto/md5"
+	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,8 +21,10 @@ import (
 type store struct {
 	folder folder // where the bodies are; "" is memory
 
-	mu      sync.RWMutex // guards what follows
-	buckets map[string]*bucket
+	mu         sync.RWMutex // guards what follows
+	buckets    map[string]*bucket
+	uploads    map[gofakes3.UploadID]*upload
+	lastUpload int
 }
 
 type bucket struct {
@@ -33,7 +37,8 @@ type bucket struct {
 type object struct {
 	key      string
 	meta     map[string]string
-	md5      []byte
+	md5      []byte // of the body; of an upload in parts, of the sums of its parts
+	parts    int    // of an upload in parts
 	size     int64
 	modified time.Time
 	body     []byte // in memory
@@ -41,10 +46,19 @@ type object struct {
 	offset   int64  // where the body starts in file
 }
 
+// etag is the object's entity tag.
+func (o *object) etag() string {
+	tag := hex.EncodeToString(o.md5)
+	if o.parts > 0 {
+		tag += "-" + strconv.Itoa(o.parts)
+	}
+	return `"` + tag + `"`
+}
+
 var _ gofakes3.Backend = (*store)(nil)
 
 func openStore(dir string) (*store, error) {
-	s := &store{folder: folder(dir), buckets: map[string]*bucket{}}
+	s := &store{folder: folder(dir), buckets: map[string]*bucket{}, uploads: map[gofakes3.UploadID]*upload{}}
 	if dir == "" {
 		return s, nil
 	}
@@ -83,6 +97,17 @@ func (s *store) has(bucketName, key string) bool {
 	defer s.mu.RUnlock()
 	_, err := s.find(bucketName, key)
 	return err == nil
+}
+
+// stamp is the entity tag of an object and when it was written.
+func (s *store) stamp(bucketName, key string) (etag string, modified time.Time, ok bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	o, err := s.find(bucketName, key)
+	if err != nil {
+		return "", time.Time{}, false
+	}
+	return o.etag(), o.modified, true
 }
 
 func (s *store) keys(bucketName, prefix string) ([]string, error) {
@@ -189,7 +214,7 @@ func (s *store) content(bucketName, key string) *gofakes3.Content {
 	}
 	return &gofakes3.Content{
 		Key: key, LastModified: gofakes3.NewContentTime(o.modified),
-		ETag: gofakes3.FormatETag(o.md5), Size: o.size, StorageClass: gofakes3.StorageStandard,
+		ETag: o.etag(), Size: o.size, StorageClass: gofakes3.StorageStandard,
 	}
 }
 
@@ -244,10 +269,18 @@ func (s *store) HeadObject(bucketName, key string) (*gofakes3.Object, error) {
 	return o.describe(io.NopCloser(strings.NewReader(""))), nil
 }
 
+// partsHeader tells the reply how many parts an object was uploaded in: the
+// library makes the tag of the hash alone.
+const partsHeader = "X-Localaws-Parts"
+
 // describe is the object as the library takes it. The metadata is a copy: the
 // library edits what it is given.
 func (o *object) describe(contents io.ReadCloser) *gofakes3.Object {
-	return &gofakes3.Object{Name: o.key, Metadata: maps.Clone(o.meta), Size: o.size, Hash: o.md5, Contents: contents}
+	meta := maps.Clone(o.meta)
+	if o.parts > 0 {
+		meta[partsHeader] = strconv.Itoa(o.parts)
+	}
+	return &gofakes3.Object{Name: o.key, Metadata: meta, Size: o.size, Hash: o.md5, Contents: contents}
 }
 
 // GetObject implements gofakes3.Backend.
@@ -299,6 +332,7 @@ func (s *store) PutObject(bucketName, key string, meta map[string]string, in io.
 	sum := md5.Sum(body)
 	meta = maps.Clone(meta)
 	delete(meta, "X-Amz-Copy-Source")
+	delete(meta, partsHeader) // a copy is in one piece
 	o := &object{key: key, meta: meta, md5: sum[:], size: size, modified: time.Now(), body: body}
 
 	s.mu.Lock()

@@ -130,25 +130,3 @@ func (s *Service) batchWriteItem(in *batchWriteInput, _ string) (*batchWriteOutp
 	}
 	return out, nil
 }
-
-type transactGetInput struct {
-	TransactItems []struct{ Get *getInput }
-}
-
-func (s *Service) transactGetItems(in *transactGetInput, _ string) (*transactOutput, *wire.Error) {
-	if n := len(in.TransactItems); n < 1 || s.limits && n > maxTransaction {
-		return nil, wire.Errorf("ValidationException", "1 validation error detected: Value at 'transactItems' failed to satisfy constraint: Member must have length between 1 and %d", maxTransaction)
-	}
-	out := &transactOutput{}
-	for _, one := range in.TransactItems {
-		if one.Get == nil {
-			return nil, wire.Errorf("ValidationException", "The Get of a transaction's item is required")
-		}
-		got, err := s.getItem(one.Get, "")
-		if err != nil {
-			return nil, err
-		}
-		out.Responses = append(out.Responses, *got)
-	}
-	return out, nil
-}

@@ -31,8 +31,9 @@ type Service struct {
 	limits bool
 	ops    map[string]operation
 
-	mu     sync.Mutex // guards what follows, and the tables
-	tables map[string]*table
+	mu           sync.Mutex // guards what follows, and the tables
+	tables       map[string]*table
+	transactions []transaction // that carried a token, oldest first
 }
 
 // operation answers one call. It runs with the lock held. Beside an error, its
@@ -110,17 +111,7 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string
 		s.Refuse(w, r, wire.Errorf("UnknownOperationException", "DynamoDB has no operation %q here.", operation))
 		return
 	}
-	s.mu.Lock()
-	out, refused := run(body, regionOf(r))
-	var text []byte
-	var err error
-	if refused == nil {
-		text, err = json.Marshal(out)
-	}
-	s.mu.Unlock()
-	if err != nil {
-		refused = wire.Internal("write the reply: " + err.Error())
-	}
+	out, text, refused := s.call(run, body, regionOf(r))
 	if refused == nil {
 		reply(w, http.StatusOK, text)
 		return
@@ -130,6 +121,21 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string
 		return
 	}
 	refuse(w, refused, nil)
+}
+
+// call runs the operation and writes its output, under the lock: a panic must
+// not leave it behind locked.
+func (s *Service) call(run operation, body []byte, region string) (out any, text []byte, refused *wire.Error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if out, refused = run(body, region); refused != nil {
+		return out, nil, refused
+	}
+	text, err := json.Marshal(out)
+	if err != nil {
+		return nil, nil, wire.Internal("write the reply: " + err.Error())
+	}
+	return out, text, nil
 }
 
 // explanation is an output that has something to add to the error beside it.

@@ -233,6 +233,7 @@ func TestRefusals(t *testing.T) {
 		{"a value's name", "UpdateItem", update(`"UpdateExpression":"SET a = n","ExpressionAttributeValues":{"v":{"N":"1"}}`), "contains invalid key"},
 		{"an empty expression", "UpdateItem", update(`"UpdateExpression":""`), "Invalid UpdateExpression: The expression can not be empty;"},
 		{"syntax", "UpdateItem", cond("n = = :v"), `Syntax error; token: \"=\"`},
+		{"parentheses twice", "UpdateItem", cond("((n = :v))"), "Invalid ConditionExpression: The expression has redundant parentheses;"},
 		{"an open end", "UpdateItem", cond("n = :v AND"), "Syntax error"},
 		{"an odd sign", "UpdateItem", cond("n == :v"), "Syntax error"},
 		{"an odd byte", "UpdateItem", cond("n = :v ; x"), "Syntax error"},

@@ -43,6 +43,8 @@ type condition struct {
 	op   string // AND OR NOT = <> < <= > >= BETWEEN IN, or a function's name
 	subs []*condition
 	args []operand
+
+	enclosed bool // in parentheses
 }
 
 // names are the ExpressionAttributeNames and -Values of a request, and which of
@@ -180,6 +182,10 @@ func (p *parser) not() *condition {
 	case p.takes("("):
 		c := p.or()
 		p.expect(")")
+		if c.enclosed {
+			p.fail("The expression has redundant parentheses;")
+		}
+		c.enclosed = true
 		return c
 	}
 	return p.comparison()

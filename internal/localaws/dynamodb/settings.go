@@ -44,10 +44,7 @@ func (s *Service) updateTable(in *updateTableInput, _ string) (*tableOutput, *wi
 	if in.DeletionProtectionEnabled != nil {
 		t.protected = *in.DeletionProtectionEnabled
 	}
-	if len(in.AttributeDefinitions) > 0 {
-		t.attributes = in.AttributeDefinitions
-	}
-	kinds, err := definitions(t.attributes)
+	kinds, err := t.define(in.AttributeDefinitions)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +61,45 @@ func (s *Service) updateTable(in *updateTableInput, _ string) (*tableOutput, *wi
 			return nil, err
 		}
 	}
+	t.dropUnused()
 	*was = t
 	return &tableOutput{TableDescription: was.describe("UPDATING")}, nil
+}
+
+// define adds the definitions to the table's, which need not be given again, and
+// returns the types of all.
+func (t *table) define(more []attributeDefinition) (map[string]kind, *wire.Error) {
+	given, err := definitions(more)
+	if err != nil {
+		return nil, err
+	}
+	known, err := definitions(t.attributes)
+	if err != nil {
+		return nil, err
+	}
+	t.attributes = slices.Clone(t.attributes)
+	for _, d := range more {
+		was, ok := known[d.AttributeName]
+		if ok && was != d.AttributeType {
+			return nil, wire.Errorf("ValidationException", "One or more parameter values were invalid: Attribute %s is of the type %s and cannot become %s", d.AttributeName, was, d.AttributeType)
+		}
+		if !ok {
+			t.attributes = append(t.attributes, d)
+		}
+	}
+	maps.Copy(known, given)
+	return known, nil
+}
+
+// dropUnused takes away the definitions that no key uses any more.
+func (t *table) dropUnused() {
+	used := t.keys.names()
+	for _, ix := range t.indexes {
+		used = append(used, ix.keys.names()...)
+	}
+	t.attributes = slices.DeleteFunc(slices.Clone(t.attributes), func(d attributeDefinition) bool {
+		return !slices.Contains(used, d.AttributeName)
+	})
 }
 
 func noIndex(name string) *wire.Error {

@@ -202,7 +202,7 @@ func (v value) MarshalJSON() ([]byte, error) {
 	case kindNull:
 		body = true
 	case kindList:
-		body = v.list
+		body = append([]value{}, v.list...) // an empty list is written [], not null
 	case kindMap:
 		body = v.m
 	case kindBinarys:

@@ -148,6 +148,12 @@ func TestPutAndReadBack(t *testing.T) {
 	if err != nil || len(list.Metrics) != 2 || *list.Metrics[0].MetricName != "RecordsProcessed" || *list.Metrics[0].Dimensions[0].Value != "dev" {
 		t.Errorf("list: %+v, %v", list, err)
 	}
+	put(types.MetricDatum{MetricName: aws.String("Set"), Dimensions: env, Timestamp: &at, StatisticValues: &types.StatisticSet{
+		SampleCount: aws.Float64(2), Sum: aws.Float64(3), Minimum: aws.Float64(1), Maximum: aws.Float64(2),
+	}})
+	if got = stats("Set", awscw.GetMetricStatisticsInput{ExtendedStatistics: []string{"p50"}}); len(got) != 0 {
+		t.Errorf("a datapoint without a percentile: %+v", got)
+	}
 }
 
 func TestTheWholeRequestFails(t *testing.T) {

@@ -101,7 +101,9 @@ func (s *Service) getMetricStatistics(in *getMetricStatisticsInput, now time.Tim
 	_, key := canonical(in.Namespace, in.MetricName, in.Dimensions)
 	out := &getMetricStatisticsOutput{Label: in.MetricName, Datapoints: members[datapoint]{}}
 	for g, t := range s.store.gather(key, over, in.Unit, true, now) {
-		out.Datapoints = append(out.Datapoints, datapointOf(g, t, in))
+		if p, some := datapointOf(g, t, in); some {
+			out.Datapoints = append(out.Datapoints, p)
+		}
 	}
 	// The order is none of the API's promises; a fixed one is easier to read.
 	slices.SortFunc(out.Datapoints, func(a, b datapoint) int {
@@ -145,13 +147,16 @@ func checkStatistics(in *getMetricStatisticsInput) *wire.Error {
 	return nil
 }
 
-func datapointOf(g group, t *tally, in *getMetricStatisticsInput) datapoint {
-	p := datapoint{Timestamp: instant{time.Unix(g.at, 0).UTC()}, Unit: g.unit}
+// datapointOf makes a datapoint; some is false where the data have none of the
+// statistics: there are no percentiles of a statistic set.
+func datapointOf(g group, t *tally, in *getMetricStatisticsInput) (p datapoint, some bool) {
+	p = datapoint{Timestamp: instant{time.Unix(g.at, 0).UTC()}, Unit: g.unit}
 	for _, name := range in.Statistics {
 		v, ok := t.statistic(name)
 		if !ok {
 			continue
 		}
+		some = true
 		n := number(v)
 		switch name {
 		case "SampleCount":
@@ -171,10 +176,10 @@ func datapointOf(g group, t *tally, in *getMetricStatisticsInput) datapoint {
 			if p.ExtendedStatistics == nil {
 				p.ExtendedStatistics = numberByID{}
 			}
-			p.ExtendedStatistics[name] = number(v)
+			p.ExtendedStatistics[name], some = number(v), true
 		}
 	}
-	return p
+	return p, some
 }
 
 func (s *Service) getMetricData(in *getMetricDataInput, now time.Time) (*getMetricDataOutput, *wire.Error) {

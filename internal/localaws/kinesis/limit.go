@@ -20,19 +20,16 @@ const (
 // documents. The caller holds the lock of what the window belongs to.
 type window struct {
 	opened time.Time
+	until  time.Time
 	calls  int
 	bytes  int
 }
 
-// admits reports whether another call is within the rates, and counts it if
-// so. Its bytes are counted by the caller, who may know them only later.
+// admits reports whether another call of this size, if it is known yet, is
+// within the rates, and counts the call if so. Its bytes are added later.
 func (w *window) admits(now time.Time, calls, bytesPerSecond, size int) bool {
-	length := time.Second
-	if bytesPerSecond > 0 {
-		length = max(length, time.Duration(float64(w.bytes)/float64(bytesPerSecond)*float64(time.Second)))
-	}
-	if now.Sub(w.opened) >= length {
-		*w = window{opened: now}
+	if !now.Before(w.until) {
+		*w = window{opened: now, until: now.Add(time.Second)}
 	}
 	if w.calls >= calls {
 		return false
@@ -44,6 +41,23 @@ func (w *window) admits(now time.Time, calls, bytesPerSecond, size int) bool {
 	}
 	w.calls++
 	return true
+}
+
+// add counts the bytes of a call that was let through. What is more than a
+// second carries by itself is paid for from now on, not from when the window
+// was opened.
+func (w *window) add(now time.Time, bytesPerSecond, size int) {
+	carries := func(bytes int) time.Duration {
+		return time.Duration(float64(bytes) / float64(bytesPerSecond) * float64(time.Second))
+	}
+	w.bytes += size
+	from, bytes := w.opened, w.bytes
+	if size > bytesPerSecond {
+		from, bytes = now, size
+	}
+	if end := from.Add(carries(bytes)); end.After(w.until) {
+		w.until = end
+	}
 }
 
 // accountRates are the calls a second that the account may make, where AWS

@@ -89,7 +89,7 @@ func (c *call) putRecord() *wire.Error {
 		Data                      *string
 		PartitionKey              *string
 		ExplicitHashKey           *string
-		SequenceNumberForOrdering *string // every put is later than all before it anyway
+		SequenceNumberForOrdering *string
 	}
 	if err := c.read(&in); err != nil {
 		return err
@@ -116,6 +116,12 @@ func (c *call) putRecord() *wire.Error {
 	st, bad := c.stream(in.target)
 	if bad != nil {
 		return bad
+	}
+	// A put is later than all before it anyway: the number is only checked.
+	if n := in.SequenceNumberForOrdering; n != nil && *n != "0" {
+		if q, ok := parseSequence(*n); !ok || q.created != st.created {
+			return wire.Errorf(codeArgument, "SequenceNumberForOrdering %s used in PutRecord on stream %s under account %s is invalid because it did not come from this stream.", *n, st.name, accountID)
+		}
 	}
 	one, bad := p.put(st, st.maxRecordBytes())
 	if bad != nil {

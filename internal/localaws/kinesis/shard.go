@@ -60,7 +60,7 @@ func (s *shard) append(puts []put, now time.Time, limits bool) {
 				p.refused = codeThroughput
 				continue
 			}
-			s.writes.bytes += size
+			s.writes.add(now, writeBytesPerSecond, size)
 		}
 		p.at, p.ordinal = at, ordinal
 		ordinal++
@@ -113,7 +113,9 @@ func (s *shard) read(from uint64, limit int, horizon int64, now time.Time, limit
 	s.records.trim(horizon)
 	var size int
 	p.views, p.next, size = s.records.read(nil, from, limit, maxPageBytes)
-	s.reads.bytes += size
+	if limits {
+		s.reads.add(now, readBytesPerSecond, size)
+	}
 	switch {
 	case p.next < s.records.next:
 		// At least 1: 0 says that the reader has caught up.

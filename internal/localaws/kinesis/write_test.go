@@ -112,6 +112,12 @@ func TestRefusedPuts(t *testing.T) {
 			in.ExplicitHashKey = aws.String("340282366920938463463374607431768211456")
 		}), "InvalidArgumentException", "[0, 2^128-1]"},
 		{"hash key no number", one(func(in *sdk.PutRecordInput) { in.ExplicitHashKey = aws.String("0x1") }), "ValidationException", "explicitHashKey"},
+		{"order after no number", one(func(in *sdk.PutRecordInput) {
+			in.SequenceNumberForOrdering = aws.String("abc")
+		}), "InvalidArgumentException", "SequenceNumberForOrdering abc"},
+		{"order after another stream's record", one(func(in *sdk.PutRecordInput) {
+			in.SequenceNumberForOrdering = aws.String("49" + strings.Repeat("0", 54))
+		}), "InvalidArgumentException", "SequenceNumberForOrdering"},
 		{"501 records", many(entries(501, 1)), "ValidationException", "500"},
 		{"no records", many([]types.PutRecordsRequestEntry{}), "ValidationException", "records"},
 		{"one without a key", many(noKey), "ValidationException", "records.2.member.partitionKey"},
@@ -120,6 +126,10 @@ func TestRefusedPuts(t *testing.T) {
 	}
 	if data, _ := c.drain("s", shard0); len(data) > 0 {
 		t.Errorf("refused calls stored %d records", len(data))
+	}
+	first := c.put("s", "k", "1")
+	if err := one(func(in *sdk.PutRecordInput) { in.SequenceNumberForOrdering = first.SequenceNumber })(); err != nil {
+		t.Errorf("in order after a record of the stream: %v", err)
 	}
 	if err := one(func(in *sdk.PutRecordInput) { in.PartitionKey = aws.String(strings.Repeat("é", 256)) })(); err != nil {
 		t.Errorf("a key of 256 characters: %v", err)
@@ -200,6 +210,41 @@ func TestReadLimits(t *testing.T) {
 		}
 		_, err = c.DescribeStreamSummary(t.Context(), &sdk.DescribeStreamSummaryInput{StreamName: aws.String("s")})
 		wantError(t, err, "LimitExceededException", "20 times a second")
+	})
+}
+
+// A page of 10 MiB keeps the shard from being read for 5 s, whatever was read
+// just before it.
+func TestLargePageIsPaidFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := open(t, kinesis.Options{Limits: true})
+		c.create("s", 1)
+		for range 11 {
+			c.put("s", "k", strings.Repeat("x", 1<<20-1))
+			time.Sleep(time.Second)
+		}
+		it, err := c.iterator("s", shard0, types.ShardIteratorTypeLatest, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.get(it, 1); err != nil { // opens the second
+			t.Fatal(err)
+		}
+		time.Sleep(900 * time.Millisecond)
+		if it, err = c.iterator("s", shard0, types.ShardIteratorTypeTrimHorizon, nil); err != nil {
+			t.Fatal(err)
+		}
+		page, err := c.get(it, 10_000)
+		if err != nil || len(page.Records) != 10 {
+			t.Fatalf("%d records, %v", len(page.Records), err)
+		}
+		time.Sleep(4900 * time.Millisecond)
+		_, err = c.get(*page.NextShardIterator, 1)
+		wantError(t, err, "ProvisionedThroughputExceededException")
+		time.Sleep(100 * time.Millisecond)
+		if _, err := c.get(*page.NextShardIterator, 1); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

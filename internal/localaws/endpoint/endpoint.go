@@ -123,7 +123,7 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("X-Amzn-Requestid", id)
 	entry := Call{Time: time.Now().UTC(), RequestID: id, Service: "unknown"}
 	r = wire.WithNote(r, &entry.Summary)
-	body, bad := readBody(w, r)
+	body, bad := readBody(r)
 	to := &reply{ResponseWriter: w, ctx: r.Context()}
 	switch {
 	case len(body) > largeBody:
@@ -145,7 +145,7 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
 	}
 	defer to.starts() // for an answer without a body
 	if bad != nil {
-		refuseUnknown(to, r, bad)
+		e.refuseBody(to, r, bad, &entry)
 	} else {
 		e.survive(to, r, func() { e.dispatch(to, r, body, &entry) })
 	}
@@ -242,19 +242,38 @@ func wait(ctx context.Context, d time.Duration) bool {
 	}
 }
 
+// refuseBody answers a request whose body could not be read, in the words of
+// the service that it is for, if its head tells.
+func (e *Endpoint) refuseBody(w *reply, r *http.Request, bad *wire.Error, entry *Call) {
+	service, operation := e.match(r, nil)
+	if service == nil {
+		refuseUnknown(w, r, bad)
+		return
+	}
+	entry.Service, entry.Operation = service.Name(), operation
+	service.Refuse(w, r, bad)
+}
+
+// maxDrained bounds what is read of a body that is too large. Where more comes,
+// the connection is cut.
+const maxDrained = 512 << 20
+
 // readBody reads the request's body and leaves a reader of it in r.Body. The
 // SDKs gzip bodies of CloudWatch and the like; S3's objects, which no POST
 // carries, stay as they are.
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Error) {
-	body, err := readAll(http.MaxBytesReader(w, r.Body, maxBody), r.ContentLength)
+func readBody(r *http.Request) ([]byte, *wire.Error) {
+	if r.ContentLength > maxBody && r.Header.Get("Expect") != "" {
+		return nil, tooLarge() // the client waits with its body for the answer
+	}
+	body, err := readAll(io.LimitReader(r.Body, maxBody+1), r.ContentLength)
 	if err != nil {
-		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-			return nil, &wire.Error{
-				Code: "RequestEntityTooLarge", Status: http.StatusRequestEntityTooLarge,
-				Message: fmt.Sprintf("The local AWS takes request bodies of up to %d MiB; send large objects in parts.", maxBody>>20),
-			}
-		}
 		return nil, wire.Errorf("RequestTimeout", "The request body could not be read: %v", err)
+	}
+	if len(body) > maxBody {
+		// A client that is still writing does not see the answer before its
+		// connection is gone.
+		_, _ = io.CopyN(io.Discard, r.Body, maxDrained)
+		return nil, tooLarge()
 	}
 	if r.Method == http.MethodPost && r.Header.Get("Content-Encoding") == "gzip" {
 		if body, err = gunzip(body); err != nil {
@@ -265,6 +284,13 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, *wire.Error) {
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	return body, nil
+}
+
+func tooLarge() *wire.Error {
+	return &wire.Error{
+		Code: "RequestEntityTooLarge", Status: http.StatusRequestEntityTooLarge,
+		Message: fmt.Sprintf("The local AWS takes request bodies of up to %d MiB; send large objects in parts.", maxBody>>20),
+	}
 }
 
 // readAll reads to the end, with the announced size in mind.

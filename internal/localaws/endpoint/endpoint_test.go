@@ -369,19 +369,45 @@ func TestEmptyBodyIsAskedForToo(t *testing.T) {
 
 func TestLargeBodyIsRefused(t *testing.T) {
 	d := overTCP(t)
-	// Announced, not sent: the endpoint refuses before it takes it all.
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url, io.LimitReader(zeros{}, 64<<20+1))
+	const tooLarge = 64<<20 + 1
+	for _, header := range []http.Header{
+		{},                           // sent, and only then answered
+		{"Expect": {"100-continue"}}, // announced, and not sent
+		{"X-Amz-Target": {"Kinesis_20131202.PutRecords"}, "Content-Type": {"application/x-amz-json-1.1"}},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, d.url, io.LimitReader(zeros{}, tooLarge))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header, r.ContentLength = header, tooLarge
+		response, err := d.client.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "64 MiB") {
+			t.Errorf("%v: status %d: %s %v", header, response.StatusCode, text, err)
+		}
+	}
+	if got := d.calls(""); len(got) != 3 || got[2].Service != "kinesis" || got[2].Operation != "PutRecords" || got[2].Status != http.StatusRequestEntityTooLarge {
+		t.Errorf("logged %+v", got)
+	}
+	// A client that writes all before it reads sees the answer too.
+	connection, err := net.Dial("tcp", strings.TrimPrefix(d.url, "http://"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := d.client.Do(r)
+	defer func() { _ = connection.Close() }()
+	_, err = io.WriteString(connection, "POST / HTTP/1.1\r\nHost: local\r\nConnection: close\r\nContent-Length: 67108865\r\n\r\n")
+	if err == nil {
+		_, err = io.CopyN(connection, zeros{}, tooLarge)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
-	if err != nil || response.StatusCode != http.StatusRequestEntityTooLarge || !strings.Contains(string(text), "64 MiB") {
-		t.Errorf("status %d: %s %v", response.StatusCode, text, err)
+	if text, err := io.ReadAll(connection); err != nil || !strings.HasPrefix(string(text), "HTTP/1.1 413 ") {
+		t.Errorf("%q, %v", text, err)
 	}
 }
 

@@ -52,7 +52,7 @@ func (s *putScratch) decode(body []byte) (putTarget, *wire.Error) {
 	}
 	if len(body) > 0 {
 		if err := json.Unmarshal(body, &in); err != nil {
-			return putTarget{}, wire.Errorf("SerializationException", "The request body does not decode: %v", err)
+			return putTarget{}, undecodable(err)
 		}
 	}
 	for _, r := range in.Records {

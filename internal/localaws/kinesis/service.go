@@ -236,9 +236,22 @@ func (c *call) read(v any) *wire.Error {
 		return nil
 	}
 	if err := json.Unmarshal(c.body, v); err != nil {
-		return wire.Errorf("SerializationException", "The request body does not decode: %v", err)
+		return undecodable(err)
 	}
 	return nil
+}
+
+// undecodable is the error of a body that does not read as the operation's input.
+func undecodable(err error) *wire.Error {
+	var kind *json.UnmarshalTypeError
+	switch {
+	case !errors.As(err, &kind):
+		return wire.Errorf("SerializationException", "The request body does not decode: %v", err)
+	case kind.Field == "":
+		return wire.Errorf("SerializationException", "The request body must be an object, and it is a JSON %s.", kind.Value)
+	}
+	member := kind.Field[strings.LastIndexByte(kind.Field, '.')+1:]
+	return wire.Errorf("SerializationException", "%s cannot be a JSON %s.", member, kind.Value)
 }
 
 // reply appends v to the reply.

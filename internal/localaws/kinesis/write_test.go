@@ -358,3 +358,33 @@ func TestUnknownOperation(t *testing.T) {
 		t.Errorf("%d %+v", response.StatusCode, out)
 	}
 }
+
+// What is wrong with a body is said in the words of the API.
+func TestMalformedBodies(t *testing.T) {
+	c := open(t, kinesis.Options{})
+	for _, test := range []struct{ operation, body, text string }{
+		{"DescribeStream", `{`, "unexpected end"},
+		{"DescribeStream", `[]`, "must be an object, and it is a JSON array"},
+		{"DescribeStream", `{"StreamName":5}`, "StreamName cannot be a JSON number"},
+		{"PutRecords", `{"StreamName":"s","Records":{}}`, "Records cannot be a JSON object"},
+		{"PutRecord", `{"StreamName":"s","PartitionKey":"k","Data":"!!"}`, "Data is not base64"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.local/", strings.NewReader(test.body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Content-Type", "application/x-amz-json-1.1")
+		r.Header.Set("X-Amz-Target", "Kinesis_20131202."+test.operation)
+		response, err := c.http.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var out map[string]string
+		err = json.NewDecoder(response.Body).Decode(&out)
+		_ = response.Body.Close()
+		if err != nil || response.StatusCode != http.StatusBadRequest || out["__type"] != "SerializationException" ||
+			!strings.Contains(out["message"], test.text) || strings.Contains(out["message"], "struct") {
+			t.Errorf("%s %s: %d %v %v", test.operation, test.body, response.StatusCode, out, err)
+		}
+	}
+}

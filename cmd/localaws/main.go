@@ -71,7 +71,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	}
 	flags := command.Flags()
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:4566", "loopback address and port to serve on; port 0 takes a free one")
-	flags.StringVar(&o.data, "data", "", "directory for streams, objects and tables (default: in memory, gone at exit)")
+	flags.StringVar(&o.data, "data", "", "directory for streams, objects and SQL tables (default: in memory, gone at exit)")
 	flags.StringVar(&o.warehouse, "warehouse", "duckdb", "what runs the SQL: duckdb, or postgres://user:password@host/database")
 	flags.StringVar(&o.limits, "limits", "aws", "enforce AWS's documented rates and quotas: aws or off")
 	flags.BoolVar(&o.verbose, "verbose", false, "log every call to standard error")

@@ -4,15 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"io/fs"
 	"math"
 	"net"
+	"net/http"
+	"strings"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
-	smithyhttp "github.com/aws/smithy-go/transport/http"
 )
 
 // Limits of PutMetricData. The body may have 1 MB; it is reckoned before its
@@ -54,26 +57,42 @@ type Datum struct {
 // Metrics returns the publisher of a namespace. It makes no call.
 func (a *Account) Metrics(namespace string) *Metrics {
 	client := cloudwatch.NewFromConfig(a.cfg, func(o *cloudwatch.Options) {
+		o.HTTPClient = shortReplies{o.HTTPClient}
 		o.Retryer = retry.NewStandard(standard, func(o *retry.StandardOptions) {
-			o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(notTwice)}, o.Retryables...)
+			o.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(unsent)}
 		})
 	})
 	return &Metrics{client: client, namespace: namespace, account: a}
 }
 
-// notTwice leaves a call whose reply was lost alone: CloudWatch has no token
-// that would keep a repeat from counting twice.
-func notTwice(err error) sdk.Ternary {
-	var lost *smithyhttp.RequestSendError
-	if errors.As(err, &lost) && !neverSent(err) {
-		return sdk.FalseTernary
-	}
-	return sdk.UnknownTernary
-}
+// unsent has only a call tried again that no service got. Whoever was throttled
+// would ask for more of it by asking again, a lost reply would count twice, and
+// the next publication takes along what this one did not.
+func unsent(err error) sdk.Ternary { return sdk.BoolTernary(neverSent(err)) }
 
 func neverSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// maxAnswer is far more than CloudWatch answers with.
+const maxAnswer = 64 << 10
+
+// shortReplies cuts replies off: the SDK reads an error's body into memory,
+// however long it is, and whatever it is that answers in CloudWatch's place.
+type shortReplies struct{ next cloudwatch.HTTPClient }
+
+func (s shortReplies) Do(r *http.Request) (*http.Response, error) {
+	response, err := s.next.Do(r)
+	if err == nil {
+		response.Body = cutBody{io.LimitReader(response.Body, maxAnswer), response.Body}
+	}
+	return response, err
+}
+
+type cutBody struct {
+	io.Reader
+	io.Closer
 }
 
 // PutMetricData publishes the data in as few calls as the limits allow. Values
@@ -112,6 +131,26 @@ func (m *Metrics) send(ctx context.Context, batch []types.MetricDatum) error {
 		failure = fmt.Errorf("%w: %w", failure, ErrUnsettled)
 	}
 	return failure
+}
+
+// Probe finds out whether the caller may publish, and publishes nothing: it sends
+// a value that CloudWatch refuses, which is decided after whether it may at all.
+// A refused permission is fs.ErrPermission.
+func (m *Metrics) Probe(ctx context.Context) error {
+	ctx, cancel := bounded(ctx, callTimeout)
+	defer cancel()
+	_, err := m.client.PutMetricData(ctx, &cloudwatch.PutMetricDataInput{Namespace: &m.namespace, MetricData: []types.MetricDatum{{
+		MetricName: sdk.String("Probe"), Unit: types.StandardUnitNone, Value: sdk.Float64(math.NaN()),
+	}}})
+	if err == nil || strings.HasPrefix(refusalOf(err).Code, "InvalidParameter") {
+		return nil
+	}
+	return judged(ctx, "try to publish metrics to "+m.namespace, err, func(r refusal) error {
+		if denied(r.Code) {
+			return fs.ErrPermission
+		}
+		return nil
+	})
 }
 
 // parts makes as many data of d as the limit on values asks for, none where d

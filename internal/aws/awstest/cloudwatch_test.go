@@ -93,13 +93,43 @@ func TestMetricsAreNotCountedTwiceAfterALostReply(t *testing.T) {
 	}
 }
 
-func TestMetricsAreSentAgainAfterAThrottle(t *testing.T) {
-	l, a := start(t, true)
-	l.strike(t, fault.Fault{Service: "cloudwatch", Kind: fault.Throttle, Count: 1})
-	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err != nil {
-		t.Fatal(err)
+// A worker may make two calls a minute, and publishes once a minute and once at
+// its end: nothing may call again for a call that failed, throttles least of all.
+func TestAPublicationIsOneCallWhateverBecomesOfIt(t *testing.T) {
+	for _, kind := range []fault.Kind{fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost} {
+		t.Run(string(kind), func(t *testing.T) {
+			l, a := start(t, true)
+			l.strike(t, fault.Fault{Service: "cloudwatch", Operation: "PutMetricData", Kind: kind})
+			m := a.Metrics(namespace)
+			for publication := 1; publication <= 2; publication++ {
+				if err := m.PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err == nil {
+					t.Error("no error")
+				}
+				if got := l.calls(t, "PutMetricData"); got != publication {
+					t.Fatalf("%d calls for %d publications", got, publication)
+				}
+			}
+			l.strike(t)
+			if err := m.PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err != nil {
+				t.Errorf("afterwards: %v", err)
+			}
+		})
 	}
-	if p := statistics(t, "Orders", time.Now()); *p.Sum != 5 {
-		t.Errorf("sum %v, want 5", *p.Sum)
+}
+
+func TestProbeSeesWhatIsWrongAndPublishesNothing(t *testing.T) {
+	l, a := start(t, true)
+	m := a.Metrics(namespace)
+	if err := m.Probe(t.Context()); err != nil {
+		t.Errorf("nothing is wrong: %v", err)
+	}
+	if p := statistics(t, "Probe", time.Now()); *p.SampleCount != 0 {
+		t.Errorf("%v values were published", *p.SampleCount)
+	}
+	for _, kind := range []fault.Kind{fault.Throttle, fault.InternalError, fault.Reset} {
+		l.strike(t, fault.Fault{Service: "cloudwatch", Kind: kind})
+		if err := m.Probe(t.Context()); err == nil {
+			t.Errorf("%s is not seen", kind)
+		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math"
@@ -239,6 +240,40 @@ func TestCountsAreRightAfterEachTrouble(t *testing.T) {
 				t.Errorf("published %+v, want a sum of %v", got, want)
 			}
 		})
+	}
+}
+
+// Whatever answers in CloudWatch's place may answer without an end. The SDK reads
+// an error's body into memory.
+func TestAnEndlessAnswerIsCutOff(t *testing.T) {
+	for _, status := range []int{http.StatusOK, http.StatusBadRequest, http.StatusServiceUnavailable} {
+		for _, protocol := range []string{"rpc-v2-cbor", ""} {
+			t.Run(fmt.Sprintf("%d %s", status, protocol), func(t *testing.T) {
+				l, a := start(t)
+				var written atomic.Int64
+				endless := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					if protocol != "" {
+						w.Header().Set("Smithy-Protocol", protocol)
+						w.Header().Set("Content-Type", "application/cbor")
+					}
+					w.WriteHeader(status)
+					for chunk := bytes.Repeat([]byte("<html>"), 10_000); written.Load() < 1<<30; {
+						n, err := w.Write(chunk)
+						if written.Add(int64(n)); err != nil {
+							return
+						}
+					}
+				})
+				l.spoil.Store(&endless)
+				err := account{a.Metrics(namespace)}.PutMetricData(t.Context(), []metrics.Datum{{Name: "N", Unit: "Count", Values: []float64{1}}})
+				if protocol == "" && err == nil {
+					t.Error("no error")
+				}
+				if n := written.Load(); n > 64<<20 { // what the system's buffers hold, and room
+					t.Errorf("%d bytes were taken", n)
+				}
+			})
+		}
 	}
 }
 

@@ -44,7 +44,9 @@ test: ## Run every test with the race detector (PKG=./internal/... for some)
 # Apart from the others, as Chromium is large. The pictures are kept for CI.
 .PHONY: test-browser
 test-browser: ## Look at the dashboard with headless Chromium (pictures in .screenshots)
-	SCREENSHOTS='$(CURDIR)/.screenshots' $(GO) test -tags browser -count=1 ./internal/admin/browsertest
+	@scripts/need-chromium
+	@rm -rf .screenshots
+	SCREENSHOTS='$(CURDIR)/.screenshots' CGO_ENABLED=0 $(GO) test -tags browser -count=1 -timeout 10m -v ./internal/admin/browsertest
 
 .PHONY: test-peers
 test-peers: ## Try leases and stream reading on dynalite and kinesis-local too (npm)

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -138,11 +139,20 @@ func (s *Site) Handler() http.Handler {
 	mux.HandleFunc("GET /{$}", s.page.serve)
 	if s.c.Gatherer != nil {
 		mux.Handle("GET /metrics", promhttp.HandlerFor(s.c.Gatherer, promhttp.HandlerOpts{
-			ErrorLog: slog.NewLogLogger(s.c.Log.Handler(), slog.LevelWarn), ErrorHandling: promhttp.ContinueOnError,
+			ErrorLog: scrapeLog{s.c.Log}, ErrorHandling: promhttp.ContinueOnError,
 			MaxRequestsInFlight: scrapesAtOnce, Timeout: scrapeTime,
 		}))
 	}
 	return guarded(mux)
+}
+
+// scrapeLog logs what goes wrong with a scrape under one message. As it comes, the
+// text names the connection: no two would be the same, and none would be counted
+// as the repeat of another.
+type scrapeLog struct{ log *slog.Logger }
+
+func (s scrapeLog) Println(v ...any) {
+	s.log.Warn("answering a scrape of /metrics failed", "error", strings.TrimSpace(fmt.Sprintln(v...)))
 }
 
 func answer(w http.ResponseWriter, status int, text string) {

@@ -109,10 +109,6 @@ func (p *Problem) add(a slog.Attr) {
 		p.Error = clip(v.String())
 	case "hint":
 		p.Hint = clip(v.String())
-	case "times": // a rate-limited message that stands for several
-		if v.Kind() == slog.KindInt64 {
-			p.Times = max(1, int(v.Int64()))
-		}
 	default:
 		p.Fields += a.Key + "=" + v.String() + " "
 	}

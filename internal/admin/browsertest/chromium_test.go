@@ -27,6 +27,7 @@ type browser struct {
 	mu       sync.Mutex // guards what follows
 	next     int
 	waiting  map[int]chan reply
+	offline  bool     // requests may fail: the test has stopped the server
 	troubles []string // errors on the console, and requests that failed
 }
 
@@ -126,8 +127,10 @@ func (b *browser) note(m reply) {
 			b.troubles = append(b.troubles, "console: "+string(m.Params))
 		}
 	case "Log.entryAdded":
-		var p struct{ Entry struct{ Level string } }
-		if json.Unmarshal(m.Params, &p) == nil && p.Entry.Level == "error" {
+		var p struct {
+			Entry struct{ Level, Source string }
+		}
+		if json.Unmarshal(m.Params, &p) == nil && p.Entry.Level == "error" && (!b.offline || p.Entry.Source != "network") {
 			b.troubles = append(b.troubles, "log: "+string(m.Params))
 		}
 	}
@@ -140,6 +143,13 @@ func (b *browser) complaints() []string {
 	out := b.troubles
 	b.troubles = nil
 	return out
+}
+
+// expectFailures has requests that fail count as no trouble from now on.
+func (b *browser) expectFailures() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.offline = true
 }
 
 func (b *browser) send(session, method string, params any) chan reply {
@@ -204,7 +214,7 @@ func (b *browser) eval(script string) string {
 // await waits until the script is true on the page.
 func (b *browser) await(what, script string) {
 	b.t.Helper()
-	limit := time.Now().Add(20 * time.Second)
+	limit := time.Now().Add(30 * time.Second)
 	probe := "(() => { try { return !!(" + script + ") } catch { return false } })()" // the page may not be there yet
 	for b.eval(probe) != "true" {
 		if time.Now().After(limit) {
@@ -212,6 +222,31 @@ func (b *browser) await(what, script string) {
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
+}
+
+// drawnAfter loads the page anew and returns how long it took until the condition
+// held and was painted, by the page's own clock, which begins with the navigation:
+// the start of the browser and the driving of it do not count.
+func (b *browser) drawnAfter(url, condition string) time.Duration {
+	b.t.Helper()
+	var script struct{ Identifier string }
+	b.call(b.session, "Page.addScriptToEvaluateOnNewDocument", map[string]any{"source": `
+		window.drawnAfter = 0;
+		const watch = new MutationObserver(() => {
+			try { if (!(` + condition + `)) return } catch { return }
+			watch.disconnect();
+			requestAnimationFrame(() => setTimeout(() => { window.drawnAfter = performance.now() })); // after the paint
+		});
+		watch.observe(document, { childList: true, subtree: true, characterData: true });`}, &script)
+	b.visit("about:blank")
+	b.visit(url)
+	b.await("the page is drawn", "window.drawnAfter > 0")
+	b.call(b.session, "Page.removeScriptToEvaluateOnNewDocument", map[string]any{"identifier": script.Identifier}, nil)
+	var millis float64
+	if _, err := fmt.Sscan(b.eval("window.drawnAfter"), &millis); err != nil {
+		b.t.Fatal(err)
+	}
+	return time.Duration(millis * float64(time.Millisecond))
 }
 
 // look sets the size of the window and the colour scheme.

@@ -61,7 +61,7 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 	}
 	if err != nil {
 		w.cfg.Metrics.WriteErrors.Add(1)
-		w.errs.tell("claiming shards in the warehouse failed; it is tried again", err, "shards", len(claims))
+		w.log.Error("claiming shards in the warehouse failed; it is tried again", "shards", len(claims), "error", err, "hint", hint(err))
 	}
 	for i, r := range requests {
 		a := claimAnswer{err: err}

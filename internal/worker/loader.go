@@ -205,7 +205,8 @@ func (w *Worker) load(ctx context.Context, l *load) {
 		if ctx.Err() != nil {
 			break
 		}
-		w.errs.tell("load failed; it is tried again, nothing is lost", err, "rows", len(l.batch.Rows), "shards", len(l.batch.Moves), "attempt", attempt)
+		w.log.Error("load failed; it is tried again, nothing is lost", "rows", len(l.batch.Rows), "shards", len(l.batch.Moves), "attempt", attempt,
+			"error", err, "hint", hint(err))
 		if errors.Is(err, warehouse.ErrThrottled) {
 			w.pace.throttled()
 		}
@@ -281,6 +282,23 @@ func (w *Worker) watch(ctx context.Context, started time.Time, what string) (sto
 
 // slowLoad is after how long a load is worth a warning, and how often.
 const slowLoad = 15 * time.Second
+
+// hint is what whoever is woken up can do about an error of the warehouse.
+func hint(err error) string {
+	switch {
+	case errors.Is(err, warehouse.ErrDenied):
+		return "allow what is denied to the worker's role or database user; analytics-worker doctor shows what else is missing"
+	case errors.Is(err, warehouse.ErrThrottled):
+		return "it passes; if it stays, raise LOAD_INTERVAL: the Data API's rates hold for the whole account"
+	case errors.Is(err, warehouse.ErrConflict):
+		return "it passes; if it stays, see who else writes to the tables"
+	case errors.Is(err, warehouse.ErrNoTable):
+		return "analytics-worker schema --apply"
+	case errors.Is(err, warehouse.ErrUnavailable):
+		return "is the cluster paused, resizing or overloaded? If not, analytics-worker doctor shows what does not answer"
+	}
+	return "analytics-worker doctor compares the tables with what the worker expects"
+}
 
 // settle takes the warehouse's answer: shards that went in move on, shards that
 // were refused are given up.

@@ -1,9 +1,7 @@
 package worker
 
 import (
-	"log/slog"
 	"math/rand/v2"
-	"sync"
 	"time"
 )
 
@@ -45,49 +43,3 @@ func (b *backoff) next() time.Duration {
 
 // reset makes the next wait the shortest again.
 func (b *backoff) reset() { b.now = 200 * time.Millisecond }
-
-// errorLog logs what goes wrong again and again: the first time at once, then
-// once in a while with a count.
-type errorLog struct {
-	log *slog.Logger
-
-	mu   sync.Mutex // guards seen
-	seen map[string]*repeated
-}
-
-type repeated struct {
-	last  time.Time
-	count int
-}
-
-// repeatEvery is how often a message that repeats is logged.
-const repeatEvery = 10 * time.Second
-
-func newErrorLog(log *slog.Logger) *errorLog {
-	return &errorLog{log: log, seen: make(map[string]*repeated)}
-}
-
-// tell logs a message with its error, unless the same message was logged just now.
-func (e *errorLog) tell(message string, err error, args ...any) {
-	e.mu.Lock()
-	r := e.seen[message]
-	if r == nil {
-		r = &repeated{}
-		e.seen[message] = r
-	}
-	r.count++
-	now, times := time.Now(), r.count
-	quiet := !r.last.IsZero() && now.Sub(r.last) < repeatEvery
-	if !quiet {
-		r.last, r.count = now, 0
-	}
-	e.mu.Unlock()
-	if quiet {
-		return
-	}
-	args = append(args, "error", err)
-	if times > 1 {
-		args = append(args, "times", times)
-	}
-	e.log.Error(message, args...)
-}

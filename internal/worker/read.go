@@ -143,7 +143,7 @@ func (w *Worker) expired(ctx context.Context, s *shard) bool {
 	id := s.term.Shard.ID
 	shards, err := w.cfg.Shards(ctx)
 	if err != nil || slices.ContainsFunc(shards, func(l stream.Shard) bool { return l.ID == id }) {
-		w.errs.tell("the stream or the shard is not found; asking again", fmt.Errorf("shard %s: %w", id, errors.Join(stream.ErrGone, err)))
+		w.log.Error("the stream or the shard is not found; asking again", "error", fmt.Errorf("shard %s: %w", id, errors.Join(stream.ErrGone, err)))
 		return false
 	}
 	at, _ := w.queue.position(s)
@@ -165,5 +165,5 @@ func (w *Worker) readFailed(s *shard, err error) {
 	case errors.Is(err, stream.ErrDenied):
 		message = "reading a shard is denied; the worker's role needs kinesis:GetShardIterator and kinesis:GetRecords on the stream"
 	}
-	w.errs.tell(message, err, "shard", s.term.Shard.ID)
+	w.log.Error(message, "shard", s.term.Shard.ID, "error", err)
 }

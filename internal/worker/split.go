@@ -34,7 +34,7 @@ func (w *Worker) weigh(ctx context.Context, guilt, rows int, err error) int {
 	w.turn(ctx)
 	if err := w.cfg.Warehouse.Probe(ctx, innocent()); err != nil {
 		if ctx.Err() == nil {
-			w.errs.tell("the warehouse refuses every load, whatever it carries; waiting for it", err)
+			w.log.Error("the warehouse refuses every load, whatever it carries; waiting for it", "error", err)
 		}
 		return 0
 	}

@@ -77,7 +77,6 @@ type Worker struct {
 	claims chan claimRequest
 	pace   pace
 	done   chan struct{} // closed when Run has returned
-	errs   *errorLog
 	writes writes
 
 	mu     sync.Mutex // guards shards
@@ -97,7 +96,6 @@ func New(cfg Config) *Worker {
 		claims: make(chan claimRequest),
 		pace:   newPace(cfg.LoadInterval),
 		done:   make(chan struct{}),
-		errs:   newErrorLog(cfg.Log),
 		shards: make(map[string]*shard),
 	}
 }

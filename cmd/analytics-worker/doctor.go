@@ -21,7 +21,7 @@ type level string
 
 const (
 	levelOK   level = "OK"
-	levelWarn level = "WARN" // works, or could not be tried without changing something
+	levelWarn level = "WARN" // works and needs a look, or could not be found out
 	levelFail level = "FAIL"
 )
 
@@ -42,8 +42,8 @@ func (a *app) doctorCommand() *cobra.Command {
 and metrics, side by side, and answers within 10 seconds whatever is down. Each line is OK, WARN or FAIL with
 what it means and the next step.
 
-It changes nothing. A permission to write that cannot be proved without writing is a WARN that says "not
-tried" and names the IAM action.
+It changes nothing. Whether it may write is found out by calls that are refused in any case: an update whose
+condition no row meets, an object with a wrong checksum, a metric without a value.
 
 Status 0 means that nothing failed, 1 that something did.`,
 		Example: "  analytics-worker doctor\n  analytics-worker doctor --format json | jq -r '.[] | select(.level == \"FAIL\") | .next'",
@@ -69,10 +69,12 @@ Status 0 means that nothing failed, 1 that something did.`,
 // doctorTime bounds all of the checks together.
 const doctorTime = 8 * time.Second
 
+var errDoctorTime = fmt.Errorf("no answer within %v", doctorTime)
+
 // examine runs every check. Without settings or credentials there is nothing
 // else to ask.
 func (a *app) examine(parent context.Context) []finding {
-	ctx, cancel := context.WithTimeoutCause(parent, doctorTime, fmt.Errorf("no answer within %v", doctorTime))
+	ctx, cancel := context.WithTimeoutCause(parent, doctorTime, errDoctorTime)
 	defer cancel()
 	c, err := loadConfig(a.lookup)
 	var bad *configError
@@ -130,7 +132,7 @@ func (p *patient) checkCaller(ctx context.Context) []finding {
 	if err != nil {
 		out[0] = finding{
 			"credentials", levelFail, err.Error(),
-			"check the credentials, the network path to STS, and AWS_ENDPOINT_URL if it is set",
+			nextStep(err, "STS", "check the credentials: analytics-worker takes them where every AWS program does"),
 		}
 	}
 	if caller.Clock.IsZero() {
@@ -149,14 +151,17 @@ func (p *patient) checkCaller(ctx context.Context) []finding {
 	return append(out, f)
 }
 
-func (p *patient) checkMetrics(context.Context) []finding {
+func (p *patient) checkMetrics(ctx context.Context) []finding {
 	if p.config.MetricsInterval == 0 {
 		return []finding{{"metrics", levelOK, "not published: METRICS_INTERVAL is 0", ""}}
 	}
-	return []finding{{
-		"metrics", levelWarn, "not tried: publishing would add to the metrics",
-		"see that the worker's role allows cloudwatch:PutMetricData; a worker logs it if not",
-	}}
+	if err := p.account.Metrics(metricsNamespace).Probe(ctx); err != nil {
+		return []finding{{
+			"metrics", levelFail, err.Error() + " (orders are loaded all the same; alarms and scaling see nothing)",
+			nextStep(err, "CloudWatch", "check AWS_REGION"),
+		}}
+	}
+	return []finding{{"metrics", levelOK, "CloudWatch lets this caller publish in " + metricsNamespace, ""}}
 }
 
 func writeFindings(w io.Writer, format string, findings []finding) error {

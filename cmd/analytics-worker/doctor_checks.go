@@ -13,16 +13,23 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// readNext is the next step after a call that failed. Refused permissions name
-// their IAM action in the error itself.
-func readNext(err error, otherwise string) string {
-	if errors.Is(err, stream.ErrDenied) || errors.Is(err, warehouse.ErrDenied) || errors.Is(err, fs.ErrPermission) {
+// nextStep is the one thing to do after a call to a service failed; otherwise
+// is what to do if it was the call that was wrong. Refused permissions name their
+// IAM action in the error itself.
+func nextStep(err error, service, otherwise string) string {
+	switch {
+	case errors.Is(err, stream.ErrDenied) || errors.Is(err, warehouse.ErrDenied) || errors.Is(err, fs.ErrPermission):
 		return "add the IAM action that is named to the role of this caller, or the SQL grant"
+	case aws.Troubled(err):
+		return "ask again in a minute; if it stays, see what else calls " + service + " in this account, and AWS's health page"
+	case aws.Unreached(err) || errors.Is(err, errDoctorTime):
+		return "check the network path to " + service + " (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
 	}
 	return otherwise
 }
@@ -43,7 +50,7 @@ func (p *patient) checkStream(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{{
 			"stream", levelFail, err.Error(),
-			readNext(err, "check KINESIS_STREAM_NAME and AWS_REGION, or create the stream: analytics-worker publish --create 4 --count 1"),
+			nextStep(err, "Kinesis", "check KINESIS_STREAM_NAME and AWS_REGION, or create the stream: analytics-worker publish --create 4 --count 1"),
 		}}
 	}
 	open := 0
@@ -95,7 +102,7 @@ func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding
 	}
 	reads := finding{"reads", levelOK, fmt.Sprintf("an iterator and a read on each of %d shards", len(results)), ""}
 	if failed > 0 {
-		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %d shards: %v", failed, len(results), first), readNext(first, "see analytics-worker status for each shard")}
+		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %d shards: %v", failed, len(results), first), nextStep(first, "Kinesis", "see analytics-worker status for each shard")}
 	}
 	return []finding{reads, p.retention(lag, asked && warehouseErr == nil)}
 }
@@ -136,7 +143,7 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 		}
 	}
 	if err != nil {
-		return []finding{{"leases", levelFail, err.Error(), readNext(err, "check LEASE_TABLE, AWS_REGION and the network path to DynamoDB")}}
+		return []finding{{"leases", levelFail, err.Error(), nextStep(err, "DynamoDB", "check LEASE_TABLE and AWS_REGION")}}
 	}
 	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(rows)), ""}}
 }
@@ -155,7 +162,7 @@ func (p *patient) checkWarehouse(ctx context.Context) []finding {
 			"see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path",
 		}}
 	}
-	return []finding{{"warehouse", levelFail, err.Error(), readNext(err, "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
+	return []finding{{"warehouse", levelFail, err.Error(), nextStep(err, "the Redshift Data API", "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
 }
 
 // expectedColumns are those that the worker reads and writes.
@@ -189,7 +196,7 @@ func (p *patient) checkTables(ctx context.Context) []finding {
 		case errors.As(err, &refused):
 			out = append(out, finding{
 				"tables", levelFail, expectedColumns[i].table + ": " + err.Error(),
-				readNext(err, "compare it with: analytics-worker schema"),
+				nextStep(err, "the Redshift Data API", "compare it with: analytics-worker schema"),
 			})
 		default:
 			return []finding{{"tables", levelWarn, "not known: the warehouse did not answer", "mend that first"}}
@@ -205,24 +212,23 @@ func (p *patient) checkStaging(ctx context.Context) []finding {
 	if p.config.StagingURL == "" {
 		return []finding{{"staging", levelOK, "not used: STAGING_URL is empty, loads are by INSERT", ""}}
 	}
-	return []finding{p.checkBucket(ctx, "staging", p.config.StagingURL, "s3:PutObject and s3:DeleteObject")}
+	return []finding{p.checkBucket(ctx, "staging", p.config.StagingURL, "; s3:DeleteObject was not tried")}
 }
 
-// checkBucket looks into the bucket. Writing would change it, so it is not tried.
-func (p *patient) checkBucket(ctx context.Context, check, location, actions string) finding {
-	const next = "create the bucket in AWS_REGION, or correct the URL"
+// checkBucket looks into the bucket, and tries an object that is refused.
+func (p *patient) checkBucket(ctx context.Context, check, location, more string) finding {
+	const nothing = "analytics-worker-doctor/nothing"
 	bucket, err := p.account.Bucket(location)
 	if err == nil {
-		_, err = bucket.List(ctx, "analytics-worker-doctor/") // a prefix of nothing: one cheap call
+		_, err = bucket.List(ctx, nothing)
 	}
-	notTried := "see that the role allows " + actions + " on " + location
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return finding{check, levelWarn, err.Error() + " (looking is not allowed; writing was not tried)", notTried}
-	case err != nil:
-		return finding{check, levelFail, err.Error(), next}
+	if err == nil || errors.Is(err, fs.ErrPermission) && check == "staging" { // a worker lists dead letters only
+		err = bucket.Probe(ctx, nothing)
 	}
-	return finding{check, levelWarn, location + " is there; writing was not tried", notTried}
+	if err != nil {
+		return finding{check, levelFail, err.Error(), nextStep(err, "S3", "create the bucket in AWS_REGION, or correct the URL")}
+	}
+	return finding{check, levelOK, location + " takes objects" + more, ""}
 }
 
 // nothingThere is Redshift's answer to a COPY of a prefix without objects: the
@@ -260,7 +266,7 @@ func (p *patient) checkCopyRole(ctx context.Context) []finding {
 func (p *patient) checkLetters(ctx context.Context) []finding {
 	const check = "dead letters"
 	if strings.HasPrefix(p.config.DeadLetterURL, "s3://") {
-		return []finding{p.checkBucket(ctx, check, p.config.DeadLetterURL, "s3:PutObject, s3:GetObject and s3:ListBucket")}
+		return []finding{p.checkBucket(ctx, check, p.config.DeadLetterURL, "")}
 	}
 	path, err := filepath.Abs(filePath(p.config.DeadLetterURL))
 	if err != nil {

@@ -4,6 +4,9 @@ import (
 	"bytes"
 	"context"
 	"net"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -34,7 +37,7 @@ func TestDoctorAnswersWithEverythingDown(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			m := &machine{t: t, env: sessionEnvironment("http://"+c.endpoint(t), t.TempDir())}
-			m.env = append(m.env, "STAGING_URL=s3://staging")
+			m.env = append(m.env, "STAGING_URL=s3://staging", "METRICS_INTERVAL=60")
 			started := time.Now()
 			out, status := m.run("doctor")
 			if took := time.Since(started); took > 10*time.Second {
@@ -43,7 +46,7 @@ func TestDoctorAnswersWithEverythingDown(t *testing.T) {
 			if status != exitError {
 				t.Errorf("status %d", status)
 			}
-			for _, check := range []string{"credentials", "stream", "leases", "warehouse", "staging"} {
+			for _, check := range []string{"credentials", "stream", "leases", "warehouse", "staging", "metrics"} {
 				if !strings.Contains(out, "FAIL  "+check) {
 					t.Errorf("no line says that %s failed", check)
 				}
@@ -52,6 +55,49 @@ func TestDoctorAnswersWithEverythingDown(t *testing.T) {
 				t.Log(out)
 			}
 		})
+	}
+}
+
+// A caller who may do nothing is told, for each service, the IAM action. The
+// answers' clock stands ten minutes behind, which is told too.
+func TestDoctorNamesTheActionsAndTheSkewOfARefusedCaller(t *testing.T) {
+	aws := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
+		switch {
+		case strings.Contains(r.URL.Path, "GraniteService"): // CloudWatch
+			w.Header().Set("Smithy-Protocol", "rpc-v2-cbor")
+			w.Header().Set("Content-Type", "application/cbor")
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte("\xa1f__typelAccessDenied")) // a CBOR map of one text
+		case strings.HasPrefix(r.URL.Path, "/staging"), strings.HasPrefix(r.URL.Path, "/letters"):
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte("<Error><Code>AccessDenied</Code><Message>no</Message></Error>"))
+		case r.Header.Get("X-Amz-Target") == "": // STS
+			w.WriteHeader(http.StatusForbidden)
+			_, _ = w.Write([]byte("<ErrorResponse><Error><Code>AccessDenied</Code><Message>no</Message></Error></ErrorResponse>"))
+		default:
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"__type":"AccessDeniedException","message":"no"}`))
+		}
+	}))
+	defer aws.Close()
+	m := &machine{t: t, env: sessionEnvironment(aws.URL, t.TempDir())}
+	m.env = append(m.env, "STAGING_URL=s3://staging", "DEAD_LETTER_URL=s3://letters", "METRICS_INTERVAL=60")
+	out, status := m.run("doctor")
+	if status != exitError {
+		t.Errorf("status %d", status)
+	}
+	for _, want := range []string{
+		`FAIL  credentials .*sts:GetCallerIdentity`, `FAIL  clock +10m`, `FAIL  stream .*kinesis:DescribeStreamSummary`,
+		`FAIL  leases .*dynamodb:DescribeTable`, `FAIL  warehouse .*redshift-data:BatchExecuteStatement`,
+		`FAIL  staging .*s3:PutObject`, `FAIL  dead letters .*s3:ListBucket`, `FAIL  metrics .*cloudwatch:PutMetricData`,
+	} {
+		if !regexp.MustCompile(want + `.*\n`).MatchString(out) {
+			t.Errorf("no line like %q", want)
+		}
+	}
+	if t.Failed() {
+		t.Log(out)
 	}
 }
 

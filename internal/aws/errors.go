@@ -11,6 +11,7 @@ import (
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
@@ -242,12 +243,32 @@ func judged(ctx context.Context, doing string, err error, verdict func(refusal) 
 	}
 	v := verdict(r)
 	if r.Code != "" {
+		passes := passing(err)
 		err = fmt.Errorf("%s: %s%s", r.Code, r.Message, advice(r))
+		if passes {
+			err = troubled{err}
+		}
 	}
 	if v != nil {
 		return fmt.Errorf("%s: %w: %w", doing, v, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// troubled marks the refusal of a service that has trouble of its own.
+type troubled struct{ error }
+
+func (t troubled) Unwrap() error { return t.error }
+
+// Troubled reports whether a service answered that it cannot now: it throttles, or
+// fails by itself.
+func Troubled(err error) bool { return errors.As(err, new(troubled)) }
+
+// Unreached reports whether no service answered: it was not reached, or the
+// connection broke, or time ran out.
+func Unreached(err error) bool {
+	var lost *smithyhttp.RequestSendError
+	return errors.As(err, new(noAnswer)) || errors.As(err, &lost)
 }
 
 // The Data API reports the failure of a statement as the engine's text alone,

@@ -98,6 +98,24 @@ func (b *Bucket) PutIfAbsent(ctx context.Context, name string, body []byte) (cre
 	}
 }
 
+// Probe finds out whether the caller may put objects, and puts none: the checksum
+// that it sends along is wrong, which S3 looks at after the permission.
+func (b *Bucket) Probe(ctx context.Context, name string) error {
+	ctx, cancel := bounded(ctx, callTimeout)
+	defer cancel()
+	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+		Bucket: &b.name, Key: b.key(name), Body: bytes.NewReader([]byte{0}), ContentLength: sdk.Int64(1),
+		ChecksumCRC32C: sdk.String("AAAAAA=="),
+	}, s3.WithAPIOptions(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware))
+	switch {
+	case err == nil: // a store that looks at no checksums has made it
+		return b.Delete(ctx, name)
+	case refusalOf(err).Code == "BadDigest":
+		return nil
+	}
+	return objectFailed(ctx, "try to put "+b.URL(name), err)
+}
+
 // put sends the body as it is. Its CRC-32C, which costs next to nothing, guards
 // it end to end; the SDK would also hash it with SHA-256 over plain HTTP, and
 // encode it in chunks over TLS.

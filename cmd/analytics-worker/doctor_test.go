@@ -29,7 +29,7 @@ func settingsOf(lines []string) func(string) (string, bool) {
 func TestDoctorAnswersWithEverythingDown(t *testing.T) {
 	for _, c := range []struct {
 		name     string
-		endpoint func(*testing.T) string
+		endpoint func(testing.TB) string
 	}{
 		{"refused", freeAddr},
 		{"silent", silentAddr},
@@ -102,7 +102,7 @@ func TestDoctorNamesTheActionsAndTheSkewOfARefusedCaller(t *testing.T) {
 }
 
 // silentAddr takes connections, and never answers.
-func silentAddr(t *testing.T) string {
+func silentAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // the kernel takes what nobody accepts
 	if err != nil {

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(leakChecked{m}, map[string]func(){
 		"analytics-worker": main,
 		"localaws":         serveLocal,
+		"profiled-worker":  profiledWorker,
 	})
 }
 

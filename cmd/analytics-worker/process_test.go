@@ -27,13 +27,13 @@ import (
 // machine is a local AWS in a process of its own, and what is needed to run
 // programs of ours against it.
 type machine struct {
-	t    *testing.T
+	t    testing.TB
 	url  string
 	env  []string
 	http *http.Client
 }
 
-func newMachine(t *testing.T) *machine {
+func newMachine(t testing.TB) *machine {
 	t.Helper()
 	local := start(t, nil, "localaws")
 	m := &machine{t: t, http: &http.Client{Timeout: patience}}
@@ -152,7 +152,7 @@ func (m *machine) status(addr string) (s admin.Status, err error) {
 }
 
 // freeAddr is an address that nothing listens on now.
-func freeAddr(t *testing.T) string {
+func freeAddr(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -165,7 +165,7 @@ func freeAddr(t *testing.T) string {
 // process is a process under way. Its output is kept; it is killed at the end of
 // the test at the latest.
 type process struct {
-	t    *testing.T
+	t    testing.TB
 	cmd  *exec.Cmd
 	done chan struct{} // closed once it has ended and all output is in
 	err  error         // of Wait
@@ -175,7 +175,7 @@ type process struct {
 	grown chan struct{} // closed at the next line
 }
 
-func start(t *testing.T, env []string, name string, args ...string) *process {
+func start(t testing.TB, env []string, name string, args ...string) *process {
 	t.Helper()
 	p := &process{t: t, cmd: exec.Command(name, args...), done: make(chan struct{}), grown: make(chan struct{})}
 	p.cmd.Env = append(os.Environ(), env...)

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"regexp"
+	"runtime/pprof"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/admin"
+)
+
+// profiledWorker is the worker with a profile of its CPU, at CPU_PROFILE.
+func profiledWorker() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	defer stop()
+	f, err := os.Create(os.Getenv("CPU_PROFILE"))
+	if err == nil {
+		err = pprof.StartCPUProfile(f)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	status := run(ctx, nil, os.LookupEnv, os.Stdout, os.Stderr)
+	pprof.StopCPUProfile()
+	if err := f.Close(); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		status = 1
+	}
+	os.Exit(status)
+}
+
+// The parts of observing, by the functions below which they spend their time.
+// What a dashboard asks of the warehouse counts as the dashboard's.
+var observing = map[string]string{
+	"metrics":   `internal/metrics\.|\(\*Metrics\)\.PutMetricData|main\.cloudWatch`,
+	"logs":      `log/slog\.`,
+	"dashboard": `internal/admin\.|net/http\.\(\*conn\)\.serve|main\.sales`,
+}
+
+// background is what the runtime does for all alike: collecting garbage,
+// scheduling. It is shared out in proportion.
+const background = `runtime\.(gcBgMarkWorker|mcall|mstart|bgsweep|bgscavenge|goexit0)$`
+
+// BenchmarkObserving loads a million waiting orders by COPY and reports which
+// shares of the worker's CPU go into metrics, logs and the dashboard. All are
+// made to cost more than they usually do: metrics go out every five seconds in
+// place of sixty, and are scraped every second, with one dashboard open. The
+// shares come from a profile of one run: the difference of two runs is lost in
+// what else the machine does.
+func BenchmarkObserving(b *testing.B) {
+	const orders = 1_000_000
+	for range b.N {
+		m := newMachine(b)
+		m.admin(http.MethodPut, "/staging", "")
+		m.must("schema", "--apply")
+		m.must("publish", "--create", "4", "--count", strconv.Itoa(orders), "--bad", "0.001")
+		profile := filepath.Join(b.TempDir(), "cpu")
+		addr := freeAddr(b)
+		w := start(b, append(m.env, "CPU_PROFILE="+profile, "STAGING_URL=s3://staging/orders", "HTTP_ADDR="+addr, "METRICS_INTERVAL=5",
+			"LOAD_INTERVAL=1", "POLL_INTERVAL=5", "BATCH_SIZE=100"), "profiled-worker")
+		w.await("starting")
+		began := time.Now()
+		m.watch(addr, orders)
+		took := time.Since(began)
+		w.signal(syscall.SIGTERM)
+		if status := w.exit(patience); status != 0 {
+			b.Fatalf("the worker's status is %d", status)
+		}
+		own := 100 - share(b, profile, background)
+		all := 0.0
+		for part, functions := range observing {
+			percent := 100 * share(b, profile, functions) / own
+			b.ReportMetric(percent, part+"-cpu-%")
+			all += percent
+		}
+		used := w.cmd.ProcessState.UserTime() + w.cmd.ProcessState.SystemTime()
+		b.ReportMetric(all, "observing-cpu-%")
+		b.ReportMetric(used.Seconds(), "worker-cpu-s")
+		b.ReportMetric(took.Seconds(), "load-s")
+	}
+}
+
+// watch follows a worker as a dashboard and a scraper do, until it has processed
+// as many records.
+func (m *machine) watch(addr string, records int64) {
+	m.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
+	defer cancel()
+	var scraping sync.WaitGroup
+	defer scraping.Wait()
+	defer cancel()
+	scraping.Go(func() {
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+			}
+			if response, err := m.http.Get("http://" + addr + "/metrics"); err == nil {
+				_ = response.Body.Close()
+			}
+		}
+	})
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+"/events", nil)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	response, err := new(http.Client).Do(request)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	events := bufio.NewScanner(response.Body)
+	events.Buffer(nil, 1<<20)
+	for events.Scan() {
+		var st admin.Status
+		text, ok := strings.CutPrefix(events.Text(), "data: {")
+		if ok && json.Unmarshal([]byte("{"+text), &st) == nil && st.Processed >= records {
+			return
+		}
+	}
+	m.t.Fatalf("the dashboard's stream ended before %d records were processed: %v", records, events.Err())
+}
+
+var accounted = regexp.MustCompile(`Showing nodes accounting for [^,]+, ([\d.]+)% of`)
+
+// share is the percentage of a profile's samples that have one of the functions
+// on their stack.
+func share(b *testing.B, profile, functions string) float64 {
+	b.Helper()
+	out, err := exec.Command("go", "tool", "pprof", "-top", "-nodecount=100000", "-nodefraction=0", "-focus="+functions, profile).CombinedOutput()
+	if err != nil {
+		b.Fatalf("go tool pprof: %v\n%s", err, out)
+	}
+	found := accounted.FindSubmatch(out)
+	if found == nil {
+		b.Fatalf("go tool pprof said\n%s", out)
+	}
+	percent, err := strconv.ParseFloat(string(found[1]), 64)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return percent
+}

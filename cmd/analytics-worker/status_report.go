@@ -155,7 +155,11 @@ func writeStatus(w io.Writer, format string, r statusReport) error {
 		return e.Encode(r)
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "stream\t%s %s, %d shards, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), len(r.Shards), r.RetentionHours)
+	if r.StreamStatus == "" {
+		fmt.Fprintf(tw, "stream\t%s, not known\n", r.Stream)
+	} else {
+		fmt.Fprintf(tw, "stream\t%s %s, %d shards, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), len(r.Shards), r.RetentionHours)
+	}
 	fmt.Fprintf(tw, "warehouse\t%s, last update %s\n", r.Warehouse, moment(r.LastUpdate))
 	fmt.Fprintf(tw, "complete until\t%s\n", moment(r.CompleteUntil))
 	fmt.Fprintf(tw, "lag\t%s\n", millis(r.LagMillis))

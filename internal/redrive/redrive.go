@@ -195,6 +195,9 @@ const (
 // and notes what became of each.
 func (r *run) put(ctx context.Context, todo []claim) error {
 	for try := 1; len(todo) > 0; try++ {
+		if ctx.Err() != nil { // told to end: what is not put yet is not in doubt
+			return errors.Join(context.Cause(ctx), r.settle(ctx, todo, outcomes(len(todo), deadletter.Refused)))
+		}
 		letters := make([]deadletter.Letter, len(todo))
 		for i, c := range todo {
 			letters[i] = c.letter

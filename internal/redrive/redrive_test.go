@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -193,6 +194,28 @@ func TestRefusals(t *testing.T) {
 	}
 	if !slices.Equal(seen, []int{2, 1, 1}) || s.puts["100"] != 1 || s.puts["101"] != 1 {
 		t.Errorf("puts of %v letters, on the stream %v", seen, s.puts)
+	}
+}
+
+// A run that is told to end while it waits for room leaves nothing in doubt.
+func TestAnInterruptWhileWaitingLeavesNoDoubt(t *testing.T) {
+	s := newShop(t, 2)
+	synctest.Test(t, func(t *testing.T) {
+		ctx, interrupt := context.WithCancel(t.Context())
+		c := s.config("a")
+		c.Put = func(ctx context.Context, ls []deadletter.Letter) ([]deadletter.Outcome, error) {
+			if ctx.Err() != nil { // what a client does that is not to call any more
+				return []deadletter.Outcome{deadletter.InDoubt, deadletter.InDoubt}, ctx.Err()
+			}
+			time.AfterFunc(time.Millisecond, interrupt) // by then it waits
+			return []deadletter.Outcome{deadletter.Refused, deadletter.Refused}, stream.ErrThrottled
+		}
+		if sum, err := redrive.Run(ctx, c); !errors.Is(err, context.Canceled) || sum.Refused != 2 || sum.Unknown != 0 {
+			t.Errorf("%+v, %v", sum, err)
+		}
+	})
+	if sum, err := redrive.Run(t.Context(), s.config("b")); err != nil || sum.Placed != 2 || sum.Doubtful != 0 {
+		t.Errorf("the next run: %+v, %v", sum, err)
 	}
 }
 

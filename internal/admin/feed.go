@@ -9,7 +9,9 @@ import (
 )
 
 const (
-	tickEvery  = time.Second
+	// tickEvery is how often a dashboard hears of its worker. To gather and encode
+	// the state is most of what observing costs, so it is not oftener.
+	tickEvery  = 2 * time.Second
 	maxViewers = 500
 	// salesEvery is the least time between questions to the warehouse; a slow one
 	// is asked for no more than a tenth of the time.

@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
@@ -85,13 +86,15 @@ type WarehouseStatus struct {
 func (s *Site) status(now time.Time) Status {
 	c := s.c
 	st, m := c.Status(), c.Metrics
+	loads, _ := m.WriteDuration.QuantileSince(metrics.Mark{}, 0.5, 0.99)
+	ends, _ := m.EndToEnd.QuantileSince(metrics.Mark{}, 0.5, 0.99)
 	out := Status{
 		At: now.UTC(), Version: c.Version, Worker: c.Worker, Stream: c.Stream, Environment: c.Environment,
 		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(),
 		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
 		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), HeldBytes: st.HeldBytes,
-		LoadP50Millis: m.WriteDuration.Quantile(0.5).Milliseconds(), LoadP99Millis: m.WriteDuration.Quantile(0.99).Milliseconds(),
-		DelayP50: m.EndToEnd.Quantile(0.5).Milliseconds(), DelayP99: m.EndToEnd.Quantile(0.99).Milliseconds(),
+		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),
+		DelayP50: ends[0].Milliseconds(), DelayP99: ends[1].Milliseconds(),
 		Shards: []ShardStatus{}, Fleet: []ShardOwner{},
 		RejectedByReason: m.RejectedBy.Values(),
 		Errors:           ErrorCounts{m.ShardErrors.Value(), m.WriteErrors.Value(), m.WorkerErrors.Value()},

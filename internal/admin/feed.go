@@ -50,7 +50,7 @@ type feed struct {
 
 	mu      sync.Mutex // guards what follows
 	viewers map[*viewer]struct{}
-	sales   *Sales
+	sales   json.RawMessage // of a Sales, encoded once: it is most of a state; nil = not known
 	failed  string // why sales are old; empty = they are not
 	nextAsk time.Time
 	asking  bool
@@ -63,8 +63,8 @@ type viewer struct{ next chan []byte }
 // state is one event of the dashboard's stream.
 type state struct {
 	Status
-	Sales      *Sales `json:"sales"` // null = not known yet, or not available
-	SalesError string `json:"sales_error,omitempty"`
+	Sales      json.RawMessage `json:"sales"` // null = not known yet, or not available
+	SalesError string          `json:"sales_error,omitempty"`
 }
 
 // run keeps the past and feeds the viewers until ctx ends. While nobody watches
@@ -115,7 +115,11 @@ func (s *Site) askSales(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, salesTime)
 	defer cancel()
 	began := time.Now()
+	var text []byte
 	sales, err := s.c.Sales(ctx)
+	if err == nil {
+		text, err = json.Marshal(sales)
+	}
 	f := &s.feed
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -125,7 +129,7 @@ func (s *Site) askSales(ctx context.Context) {
 		f.failed = clip(err.Error())
 		return
 	}
-	f.sales, f.failed = &sales, ""
+	f.sales, f.failed = text, ""
 }
 
 // mayAsk reports whether it is time to ask the warehouse, and takes the turn.

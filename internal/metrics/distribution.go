@@ -62,49 +62,56 @@ func (d *Distribution) Count() int64 {
 
 // Quantile returns the duration below which the share q (0 to 1) of the
 // observations lies, or 0 without any.
-func (d *Distribution) Quantile(q float64) time.Duration { return quantile(d.read(), q) }
+func (d *Distribution) Quantile(q float64) time.Duration {
+	values, _ := d.QuantileSince(Mark{}, q)
+	return values[0]
+}
 
 // QuantileSince is Quantile over what was observed after the mark, and the
 // count of it. An empty mark stands for the beginning.
 func (d *Distribution) QuantileSince(m Mark, qs ...float64) (values []time.Duration, count int64) {
-	now := d.read()
-	for i := range m.buckets {
-		now[i].n -= m.buckets[i].n
-		now[i].sum -= m.buckets[i].sum
-	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	count = d.count - m.count
 	for _, q := range qs {
-		values = append(values, quantile(now, q))
-	}
-	for _, t := range now {
-		count += t.n
+		values = append(values, d.quantile(m, q, count))
 	}
 	return values, count
 }
 
-// Mark is a moment in the life of a Distribution.
-type Mark struct{ buckets []tally }
-
-// Mark returns the present moment.
-func (d *Distribution) Mark() Mark { return Mark{d.read()} }
-
-func (d *Distribution) read() []tally {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return append([]tally(nil), d.buckets[:]...)
-}
-
-func quantile(buckets []tally, q float64) time.Duration {
-	count := int64(0)
-	for _, t := range buckets {
-		count += t.n
-	}
+// quantile copies nothing: a dashboard asks often. The caller holds mu.
+func (d *Distribution) quantile(m Mark, q float64, count int64) time.Duration {
 	want, seen := max(1, int64(math.Ceil(q*float64(count)))), int64(0)
-	for _, t := range buckets {
+	for i := range d.buckets {
+		t := d.buckets[i]
+		if m.buckets != nil {
+			t.n -= m.buckets[i].n
+			t.sum -= m.buckets[i].sum
+		}
 		if seen += t.n; t.n > 0 && seen >= want {
 			return time.Duration(t.sum / float64(t.n) * float64(time.Millisecond))
 		}
 	}
 	return 0
+}
+
+// Mark is a moment in the life of a Distribution.
+type Mark struct {
+	buckets []tally
+	count   int64
+}
+
+// Mark returns the present moment.
+func (d *Distribution) Mark() Mark {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return Mark{append([]tally(nil), d.buckets[:]...), d.count}
+}
+
+func (d *Distribution) read() []tally {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return append([]tally(nil), d.buckets[:]...)
 }
 
 // cursor tells what was observed since it was last asked, as few enough values

@@ -51,7 +51,7 @@ type feed struct {
 	mu      sync.Mutex // guards what follows
 	viewers map[*viewer]struct{}
 	sales   json.RawMessage // of a Sales, encoded once: it is most of a state; nil = not known
-	failed  string // why sales are old; empty = they are not
+	failed  string          // why sales are old; empty = they are not
 	nextAsk time.Time
 	asking  bool
 }

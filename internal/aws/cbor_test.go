@@ -55,8 +55,11 @@ var samples = []struct {
 		},
 	}, true},
 	{"other order, unknown members", object{
-		"Records", list{object{"SequenceNumber", "1", "X", object{"a", list{1, -2, "}"}, "c", nil, "t", at(7)}, "Data", []byte("hi"), "PartitionKey", "p"}},
-		"New", list{true, false, nil, 1.5, float32(2.5)}, "MillisBehindLatest", 0, "NextShardIterator", "i",
+		"Records",
+		list{object{"SequenceNumber", "1", "X", object{"a", list{1, -2, "}"}, "c", nil, "t", at(7)}, "Data", []byte("hi"), "PartitionKey", "p"}},
+		"New",
+		list{true, false, nil, 1.5, float32(2.5)},
+		"MillisBehindLatest", 0, "NextShardIterator", "i",
 	}, true},
 	{"times as seconds and as floats", object{"Records", list{
 		object{"SequenceNumber", "1", "ApproximateArrivalTimestamp", cbor.Tag{Number: 1, Content: 1459799926.48}},
@@ -65,8 +68,10 @@ var samples = []struct {
 	}, "NextShardIterator", "i"}, true},
 	{"Unicode in keys", object{"Records", list{object{"SequenceNumber", "1", "PartitionKey", "a\"b\\żółw😀", "Data", []byte("hi")}}, "NextShardIterator", "i"}, true},
 	{"end of a shard", object{"ChildShards", list{object{
-		"ShardId", "shardId-000000000001", "ParentShards", list{"shardId-000000000000"},
-		"HashKeyRange", object{"StartingHashKey", "0", "EndingHashKey", "7"},
+		"ShardId", "shardId-000000000001", "ParentShards",
+		list{"shardId-000000000000"},
+		"HashKeyRange",
+		object{"StartingHashKey", "0", "EndingHashKey", "7"},
 	}}, "MillisBehindLatest", 0, "Records", list{object{"SequenceNumber", "1", "Data", []byte("hi"), "PartitionKey", "p"}}}, true},
 	{"nothing", object{"Records", list{}, "NextShardIterator", "i", "MillisBehindLatest", 0}, true},
 	{"no partition key", object{"Records", list{object{"SequenceNumber", "1", "Data", []byte("hi")}}, "NextShardIterator", "i"}, true},
@@ -153,7 +158,8 @@ func TestScanRefusesBrokenReplies(t *testing.T) {
 		}
 	}
 	for _, body := range []any{
-		list{}, 7, "", nil,
+		list{},
+		7, "", nil,
 		object{"Records", object{}},
 		object{"Records", list{7}},
 		object{"Records", list{object{"Data", "text"}}},

@@ -22,10 +22,14 @@ func checkAnalyst(t *testing.T, r *rig) {
 		{"SELECT AVG(DISTINCT amount), COUNT(DISTINCT n) FROM sales", "avg count", "numeric int8", "1.88|2"},
 		{"SELECT n, SUM(n) OVER (ORDER BY n ROWS UNBOUNDED PRECEDING) AS s, AVG(big) OVER () a FROM sales ORDER BY n LIMIT 2", "n s a", "int4 int8 int8", "1|1|12;2|3|12"},
 		{"SELECT STDDEV(n), VARIANCE(n) FROM sales", "stddev variance", "float8 float8", "0.7071067811865476|0.5"},
-		{"SELECT n + 1, amount::VARCHAR, 'x'::CHAR(2) || 'y', CASE WHEN n = 1 THEN 1 END, DATEDIFF(day, at, at), (n) FROM sales WHERE n = 1",
-			"?column? amount ?column? case datediff n", "", ""},
-		{"SELECT 1::SMALLINT, DATE '2026-01-02', CAST(2 AS BIGINT), n AS k, big b, LEN(name), -n, n IS NULL, NVL(n, 0) FROM sales WHERE n = 1",
-			"int2 date int8 k b len ?column? ?column? coalesce", "", "1|2026-01-02|2|1|10|3|-1|false|1"},
+		{
+			"SELECT n + 1, amount::VARCHAR, 'x'::CHAR(2) || 'y', CASE WHEN n = 1 THEN 1 END, DATEDIFF(day, at, at), (n) FROM sales WHERE n = 1",
+			"?column? amount ?column? case datediff n", "", "",
+		},
+		{
+			"SELECT 1::SMALLINT, DATE '2026-01-02', CAST(2 AS BIGINT), n AS k, big b, LEN(name), -n, n IS NULL, NVL(n, 0) FROM sales WHERE n = 1",
+			"int2 date int8 k b len ?column? ?column? coalesce", "", "1|2026-01-02|2|1|10|3|-1|false|1",
+		},
 		{"SELECT COUNT(*) FILTER_COUNT, COUNT(n), MAX(at) FROM sales", "filter_count count max", "int8 int8 timestamp", "3|2|2026-01-03 00:00:00"},
 		{"SELECT name FROM sales WHERE name ~ 'b' OR name ~* 'X' ORDER BY name", "name", "", "abc;x.z"},
 		{"SELECT name FROM sales WHERE name !~ '^a'", "name", "", "x.z"},

@@ -303,22 +303,22 @@ func (r *reply) decodeAny(m *pageMemory) error {
 	}
 	next, err := textOf(top["NextShardIterator"])
 	if err != nil {
-		return fmt.Errorf("NextShardIterator: %w", err)
+		return fmt.Errorf("the member NextShardIterator: %w", err)
 	}
 	r.next = next
 	ms, err := numberOf(top["MillisBehindLatest"])
 	if err != nil {
-		return fmt.Errorf("MillisBehindLatest: %w", err)
+		return fmt.Errorf("the member MillisBehindLatest: %w", err)
 	}
 	r.behind = milliseconds(ms)
 	if children, present := top["ChildShards"]; present {
 		if r.children, err = childShards(children); err != nil {
-			return fmt.Errorf("ChildShards: %w", err)
+			return fmt.Errorf("the member ChildShards: %w", err)
 		}
 	}
 	records, err := listOf(top["Records"])
 	if err != nil {
-		return fmt.Errorf("Records: %w", err)
+		return fmt.Errorf("the member Records: %w", err)
 	}
 	for i, v := range records {
 		record, err := anyRecord(v)
@@ -343,7 +343,7 @@ func anyRecord(v cbor.Value) (record stream.Record, err error) {
 		record.Data = data
 	case nil, *cbor.Nil:
 	default:
-		all[2] = fmt.Errorf("Data: %w", errNoReply)
+		all[2] = fmt.Errorf("the member Data: %w", errNoReply)
 	}
 	if v := members["ApproximateArrivalTimestamp"]; !absent(v) {
 		var ms float64

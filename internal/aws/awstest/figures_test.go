@@ -287,7 +287,9 @@ func BenchmarkSteadyThousand(b *testing.B) {
 			for range b.N {
 				s := newSite(b, bin, 4, "aws")
 				_, ask := s.worker("POLL_INTERVAL=" + poll)
-				s.steady(seconds, 1000)
+				if err := s.steady(seconds, 1000); err != nil {
+					b.Fatal(err)
+				}
 				end := ask()
 				s.await("all is loaded", func() bool { return ask().Processed == seconds*1000 })
 				last := ask()
@@ -301,8 +303,7 @@ func BenchmarkSteadyThousand(b *testing.B) {
 }
 
 // steady puts orders on the stream at an even rate.
-func (s *site) steady(seconds, perSecond int) {
-	s.b.Helper()
+func (s *site) steady(seconds, perSecond int) error {
 	const parts = 10 // a second
 	g := made.New(99)
 	tick := time.NewTicker(time.Second / parts)
@@ -315,7 +316,8 @@ func (s *site) steady(seconds, perSecond int) {
 			entries[i] = aws.Entry{PartitionKey: e.OrderID, Data: e.Data}
 		}
 		if _, err := s.stream.Put(s.b.Context(), entries); err != nil {
-			s.b.Fatal(err)
+			return err
 		}
 	}
+	return nil
 }

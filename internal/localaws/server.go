@@ -29,6 +29,7 @@ import (
 type Config struct {
 	DataDir   string // where streams, objects and tables are kept; "" keeps them in memory
 	Warehouse string // "" or "duckdb", or a postgres:// URL
+	Tiny      bool   // DuckDB is to expect a few rows, and to spend little on planning
 	Limits    bool   // enforce the documented rates and quotas
 	Log       *slog.Logger
 }
@@ -71,7 +72,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	statements, err := redshift.New(ctx, redshift.Options{
-		Warehouse: c.Warehouse, DataDir: c.DataDir, Limits: c.Limits, Faults: s.faults, Objects: objects, Log: s.log,
+		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Faults: s.faults, Objects: objects, Log: s.log,
 	})
 	if err != nil {
 		return err

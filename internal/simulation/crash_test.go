@@ -77,13 +77,9 @@ func scenario(ctx, alive context.Context, f *Fleet, rng *rand.Rand) error {
 		{verb: doPublish, n: 30},
 		{wait: 1200 * time.Millisecond, verb: doSplit},
 		{wait: 300 * time.Millisecond, verb: doPublish, n: 20},
-		{wait: 2 * time.Second, verb: doSplit, n: 1},
-		{wait: 1 * time.Second, verb: doPublish, n: 20},
-		{wait: 2 * time.Second, verb: doMerge, n: 1},
+		{wait: 6 * time.Second, verb: doMerge},
 		{wait: 300 * time.Millisecond, verb: doPublish, n: 10},
-		{wait: 2 * time.Second, verb: doPublish, n: 10},
-		{wait: 2 * time.Second, verb: doPublish, n: 10},
-		{wait: 1 * time.Second, verb: doVerify},
+		{wait: 12 * time.Second, verb: doVerify},
 	}) {
 		if f.until(alive, time.Now().Add(s.wait)) != nil {
 			return ctx.Err()

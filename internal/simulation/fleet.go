@@ -43,6 +43,7 @@ type Fleet struct {
 	expect  expectation
 	pending []timed // what ends later
 	log     strings.Builder
+	tally   *tally
 	began   time.Time
 	// spoil stands between the workers and the wire, for tests of the oracle.
 	spoil func(http.RoundTripper) http.RoundTripper
@@ -67,7 +68,7 @@ func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{world: w, shards: shards, began: time.Now(), expect: expectation{orders: make(map[string]mark)}}
+	f := &Fleet{world: w, shards: shards, began: time.Now(), tally: newTally(), expect: expectation{orders: make(map[string]mark)}}
 	for _, url := range []string{lettersURL, stagingURL} {
 		b, err := w.Account.Bucket(url)
 		if err == nil {
@@ -181,16 +182,23 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 	}
 	switch s.verb {
 	case doPublish:
+		f.tally.event("a burst of records")
 		return f.publish(ctx, s.n, rng)
 	case doSplit, doMerge:
 		return f.reshard(ctx, s)
 	case doStart:
 		if f.count() < mostWorkers {
+			f.tally.event("a worker more")
+			if s.pace != 1 {
+				f.tally.struck("a worker whose clock is off")
+			}
 			return f.start(ctx, s.pace)
 		}
 	case doDrain:
+		f.tally.event("a worker told to stop")
 		f.drain(s.n % f.count())
 	case doCrash:
+		f.tally.struck("a worker killed")
 		f.crash(s.n % f.count())
 		f.later(s.lasts, func(ctx context.Context) error { return f.start(ctx, 1) })
 	case doFreeze:
@@ -202,6 +210,7 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 		m.link.cut(s.service, s.how)
 		f.later(s.lasts, func(context.Context) error { m.link.heal(s.service); return nil })
 	case doFault:
+		f.tally.arm(s.fault)
 		return f.world.Local.Faults().Put(append(f.world.Local.Faults().List(), s.fault))
 	case doVerify:
 		return f.glance(ctx)
@@ -219,7 +228,7 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 		if f.spoil != nil {
 			next = f.spoil(next)
 		}
-		m.link = newLink(next)
+		m.link = newLink(next, f.tally)
 		return m.link
 	})
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }
@@ -277,10 +286,12 @@ func (f *Fleet) reshard(ctx context.Context, s step) error {
 	}
 	switch {
 	case s.verb == doSplit && len(open) < mostOpen:
+		f.tally.event("a split")
 		f.shards += 2
 		return f.world.Stream.Split(ctx, open[s.n%len(open)])
 	case s.verb == doMerge && len(open) > 1:
 		i := s.n % (len(open) - 1)
+		f.tally.event("a merge")
 		f.shards++
 		return f.world.Stream.Merge(ctx, open[i], open[i+1])
 	}
@@ -315,6 +326,7 @@ func (f *Fleet) insist(ctx context.Context, do func() error) (err error) {
 
 // heal ends every fault.
 func (f *Fleet) heal(ctx context.Context) error {
+	f.tally.disarm(f.world.Local.Faults().List())
 	f.world.Local.Faults().Clear()
 	for _, m := range f.live {
 		m.link.restore()

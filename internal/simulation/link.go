@@ -26,21 +26,42 @@ var (
 // and the wire, and is where a single machine's troubles are made: its death,
 // its freezing, and its partition from one service.
 type link struct {
-	next http.RoundTripper
+	next  http.RoundTripper
+	tally *tally
 
 	mu     sync.Mutex // guards what follows
 	dead   chan struct{}
 	thawed chan struct{}   // closed by thaw; nil while the machine runs
+	held   bool            // the freezing has held a call
 	cuts   map[string]*cut // by service
 }
 
 type cut struct {
 	how    string
 	healed chan struct{}
+	struck bool // a call
 }
 
-func newLink(next http.RoundTripper) *link {
-	return &link{next: next, dead: make(chan struct{}), cuts: make(map[string]*cut)}
+func newLink(next http.RoundTripper, t *tally) *link {
+	return &link{next: next, tally: t, dead: make(chan struct{}), cuts: make(map[string]*cut)}
+}
+
+// trouble returns what stands in the way of a call to the service, and counts
+// it when it does so for the first time.
+func (l *link) trouble(service string) (thawed chan struct{}, c *cut) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	thawed, c = l.thawed, l.cuts[service]
+	switch {
+	case l.isDead():
+	case thawed != nil && !l.held:
+		l.held = true
+		l.tally.struck("a worker frozen")
+	case thawed == nil && c != nil && !c.struck:
+		c.struck = true
+		l.tally.struck("a worker parted from " + service + ", " + c.how)
+	}
+	return thawed, c
 }
 
 // serviceOf names the service that a request is for, as faults do.
@@ -60,9 +81,7 @@ func (l *link) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	l.mu.Lock()
-	thawed, c := l.thawed, l.cuts[serviceOf(r)]
-	l.mu.Unlock()
+	thawed, c := l.trouble(serviceOf(r))
 	switch {
 	case l.isDead():
 		return nil, errDead
@@ -181,7 +200,7 @@ func (l *link) freeze() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.thawed == nil {
-		l.thawed = make(chan struct{})
+		l.thawed, l.held = make(chan struct{}), false
 	}
 }
 
@@ -199,7 +218,7 @@ func (l *link) cut(service, how string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cuts[service] == nil {
-		l.cuts[service] = &cut{how, make(chan struct{})}
+		l.cuts[service] = &cut{how: how, healed: make(chan struct{})}
 	}
 }
 

@@ -3,6 +3,7 @@ package simulation
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,6 +25,7 @@ const (
 	doCut     = "cut"    // a worker is parted from a service for a while
 	doFault   = "fault"  // a service misbehaves towards everybody
 	doVerify  = "verify" // the checker is asked in the middle of it
+	doLinger  = "linger" // nothing: what goes wrong has time to
 )
 
 // step is one thing that happens.
@@ -78,15 +80,23 @@ func (s schedule) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// faulty says whether anything goes wrong in it.
+// faulty says whether anything goes wrong in it: something that workers meet at
+// all times, and not only a call that they make now and then.
 func (s schedule) faulty() bool {
-	for _, st := range s {
+	return slices.ContainsFunc(s, func(st step) bool {
 		switch st.verb {
-		case doCrash, doFreeze, doCut, doFault:
+		case doCrash, doFreeze:
 			return true
+		case doCut:
+			return st.service != "s3"
+		case doFault:
+			switch st.fault.Operation {
+			case "GetRecords", "Scan", "UpdateItem", "BatchExecuteStatement", "DescribeStatement":
+				return true
+			}
 		}
-	}
-	return false
+		return false
+	})
 }
 
 // draw makes a schedule from what the generator says, and nothing else.
@@ -99,10 +109,12 @@ func draw(rng *rand.Rand) schedule {
 	for !out.faulty() {
 		out = append(out, drawStep(rng))
 	}
-	if rng.IntN(2) == 0 {
-		out = append(out, step{wait: ms(rng, 0, 800), verb: doPublish, n: 1 + rng.IntN(6)})
-	}
-	return out
+	// A fault that meets no work, or ends at once, breaks nothing.
+	return append(
+		out,
+		step{wait: ms(rng, 0, 800), verb: doPublish, n: 1 + rng.IntN(6)},
+		step{wait: ms(rng, 200, 2*int(pollTime.Milliseconds())), verb: doLinger},
+	)
 }
 
 // chances are the weights of the verbs.
@@ -111,8 +123,8 @@ var chances = []struct {
 	weight int
 }{
 	{doPublish, 2},
-	{doSplit, 1},
-	{doMerge, 1},
+	{doSplit, 2},
+	{doMerge, 2},
 	{doStart, 2},
 	{doDrain, 2},
 	{doCrash, 4},
@@ -193,8 +205,7 @@ var troubles = []fault.Fault{
 	{Service: "redshift-data", Operation: "DescribeStatement"},
 	{Service: "redshift-data", Operation: "GetStatementResult"},
 	{Service: "s3", Operation: "PutObject"},
-	{Service: "s3", Operation: "ListObjectsV2"},
-	{Service: "s3", Operation: "GetObject"},
+	{Service: "s3", Operation: "DeleteObjects"},
 }
 
 func pick[T any](rng *rand.Rand, from ...T) T { return from[rng.IntN(len(from))] }

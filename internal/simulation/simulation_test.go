@@ -34,6 +34,8 @@ const (
 type simulation struct {
 	seed  uint64
 	drawn []schedule
+	spent int // schedules in which no fault struck
+	tally *tally
 	story string
 	err   error
 }
@@ -52,11 +54,16 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 		out.err = err
 		return out
 	}
+	out.tally = f.tally
 	for n := 1; n <= perWorld && out.err == nil; n++ {
 		s := draw(rng)
 		out.drawn = append(out.drawn, s)
 		f.note("schedule %d", n)
+		before := f.tally.total()
 		out.err = f.Run(ctx, s, rng, n%fullEvery == 0)
+		if f.tally.total() == before {
+			out.spent++
+		}
 	}
 	out.err = errors.Join(out.err, f.Close())
 	out.story = f.log.String()
@@ -82,8 +89,8 @@ func TestSimulation(t *testing.T) {
 		runSeed(t, *oneSeed)
 		return
 	}
-	var mu sync.Mutex // guards distinct
-	distinct := make(map[string]bool)
+	var mu sync.Mutex // guards distinct, all and spent
+	distinct, all, spent := make(map[string]bool), newTally(), 0
 	t.Run("seeds", func(t *testing.T) {
 		for seed := uint64(1); seed <= *worlds; seed++ {
 			t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) {
@@ -94,13 +101,24 @@ func TestSimulation(t *testing.T) {
 				for _, s := range out.drawn {
 					distinct[s.String()] = true
 				}
+				if out.tally != nil {
+					all.merge(out.tally)
+				}
+				spent += out.spent
 			})
 		}
 	})
-	if want := int(*worlds * perWorld); len(distinct) != want && !t.Failed() {
+	t.Logf("%d distinct schedules; in %d of them a fault struck. What happened:%s", len(distinct), len(distinct)-spent, all)
+	if t.Failed() {
+		return
+	}
+	if want := int(*worlds * perWorld); len(distinct) != want {
 		t.Errorf("%d distinct schedules, want %d", len(distinct), want)
 	}
-	t.Logf("%d distinct schedules", len(distinct))
+	// Schedules that strike nothing would be easy to survive.
+	if spent*10 > len(distinct) {
+		t.Errorf("in %d of %d schedules no fault struck", spent, len(distinct))
+	}
 }
 
 // TestSoak draws new seeds until the time is up.

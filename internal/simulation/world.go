@@ -80,7 +80,7 @@ func NewWorld(ctx context.Context, o Options) (*World, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	local, err := localaws.New(ctx, localaws.Config{Warehouse: o.Warehouse, Limits: o.Limits, Log: o.Log})
+	local, err := localaws.New(ctx, localaws.Config{Warehouse: o.Warehouse, Tiny: o.InMemory, Limits: o.Limits, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}

@@ -24,12 +24,14 @@ type duck struct {
 	db    *duckdb.Connector
 	spill string // folder of a database in memory for what does not fit; removed at the end
 	locks *tableLocks
+	known knownTables
 	rules []rule
 	pids  atomic.Int64
 }
 
 // openDuck opens the database file, or a database in memory where path is "".
-func openDuck(ctx context.Context, path string) (*duck, error) {
+// tiny spares what pays only where there are more than a few rows.
+func openDuck(ctx context.Context, path string, tiny bool) (*duck, error) {
 	if path != "" {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			return nil, fmt.Errorf("make the warehouse's directory: %w", err)
@@ -37,7 +39,12 @@ func openDuck(ctx context.Context, path string) (*duck, error) {
 	}
 	// Two threads are what a laptop can spare beside the worker. Statements come
 	// from the network, so they must not reach files or extensions.
-	dsn := path + "?threads=2&memory_limit=2GB&autoinstall_known_extensions=false&autoload_known_extensions=false"
+	dsn := path + "?memory_limit=2GB&autoinstall_known_extensions=false&autoload_known_extensions=false&threads="
+	if tiny {
+		dsn += "1"
+	} else {
+		dsn += "2"
+	}
 	spill := ""
 	if path == "" { // the engine's own choice is a folder where the program was started
 		spill = filepath.Join(os.TempDir(), fmt.Sprintf("localaws-%d-%s", os.Getpid(), rand.Text()[:8]))
@@ -48,20 +55,35 @@ func openDuck(ctx context.Context, path string) (*duck, error) {
 		return nil, fmt.Errorf("open the DuckDB warehouse %q: %w", path, err)
 	}
 	d := &duck{db: db, spill: spill, locks: newTableLocks(), rules: duckRules()}
-	if err := d.prepare(ctx); err != nil {
+	if err := d.prepare(ctx, tiny); err != nil {
 		return nil, errors.Join(fmt.Errorf("prepare the DuckDB warehouse %q: %w", path, err), d.close())
 	}
 	return d, nil
 }
 
-// prepare makes what every connection finds.
-func (d *duck) prepare(ctx context.Context) (err error) {
+// unhelpful are the optimizers of DuckDB that cost more than they save where
+// every table fits into one vector. Results are the same without them.
+const unhelpful = "build_side_probe_side,column_lifetime,common_aggregate,common_subexpressions,compressed_materialization," +
+	"cte_filter_pusher,cte_inlining,deliminator,duplicate_groups,empty_result_pullup,expression_rewriter,filter_pullup," +
+	"filter_pushdown,in_clause,join_filter_pushdown,join_order,late_materialization,limit_pushdown,materialized_cte," +
+	"regex_range,reorder_filter,sampling_pushdown,statistics_propagation,sum_rewriter,top_n,unnest_rewriter,unused_columns"
+
+// prepare makes what every connection finds. Settings are made once, for all
+// connections: a request opens one, and made four settings longer than it ran.
+func (d *duck) prepare(ctx context.Context, tiny bool) (err error) {
 	raw, err := d.db.Connect(ctx)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
-	for _, sql := range slices.Concat(loadErrorTable(), systemViews(dialect.DuckDB), dialect.Library(dialect.DuckDB), []string{"SET enable_external_access = false"}) {
+	all := slices.Concat(loadErrorTable(), systemViews(dialect.DuckDB), dialect.Library(dialect.DuckDB))
+	for _, sql := range dialect.Setup(dialect.DuckDB) {
+		all = append(all, strings.Replace(sql, "SET ", "SET GLOBAL ", 1))
+	}
+	if tiny {
+		all = append(all, "SET disabled_optimizers = "+quoteText(unhelpful))
+	}
+	for _, sql := range append(all, "SET enable_external_access = false") {
 		if _, err := raw.(*duckdb.Conn).ExecContext(ctx, sql, nil); err != nil {
 			return err
 		}
@@ -86,10 +108,9 @@ func (d *duck) connect(ctx context.Context) (conn, error) {
 	}
 	c := &duckConn{db: d, raw: raw.(*duckdb.Conn), temporary: map[string]bool{}}
 	c.hold = &holder{pid: d.pids.Add(1)}
-	for _, sql := range append(dialect.Setup(dialect.DuckDB), "SET search_path = 'main,localaws'") {
-		if _, err := c.run(ctx, sql, nil); err != nil {
-			return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
-		}
+	// The one setting that DuckDB does not have for all connections.
+	if _, err := c.run(ctx, "SET search_path = 'main,localaws'", nil); err != nil {
+		return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
 	}
 	return c, nil
 }
@@ -103,8 +124,9 @@ type duckConn struct {
 	// it: it learns with the first statement, so that what LOCK waited for is
 	// part of the snapshot.
 	wanted, open bool
-	temporary    map[string]bool // the temporary tables, as of the last look
-	stale        bool            // a statement may have changed them since
+	temporary    map[string]bool // the temporary tables
+	stale        bool            // a statement may have changed them unseen
+	removing     bool            // the transaction may have removed tables
 }
 
 func (c *duckConn) dialect() dialect.Engine { return dialect.DuckDB }
@@ -142,42 +164,12 @@ func (c *duckConn) lock(ctx context.Context, tables []string, mode lockMode) err
 	return nil
 }
 
-// look reads the names of this connection's temporary tables. It asks outside
-// the transaction if that has not started, as exists does.
-func (c *duckConn) look(ctx context.Context) error {
-	var t textSink
-	if _, err := c.ask(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary", &t); err != nil {
-		return err
-	}
-	clear(c.temporary)
-	for _, r := range t.rows {
-		c.temporary[r[0]] = true
-	}
-	c.stale = false
-	return nil
-}
-
-// exists refuses a table that is not there. It asks outside the transaction if
-// that has not started: to look is to take the snapshot.
-func (c *duckConn) exists(ctx context.Context, table string) error {
-	schema, name := "main", table
-	if s, n, ok := strings.Cut(table, "."); ok {
-		schema, name = s, n
-	}
-	sql := fmt.Sprintf("SELECT 1 FROM duckdb_tables() WHERE schema_name = %s AND table_name = %s", quoteText(schema), quoteText(name))
-	var t textSink
-	if _, err := c.ask(ctx, sql, &t); err != nil {
-		return err
-	}
-	if len(t.rows) == 0 {
-		return refusal("relation %q does not exist", name)
-	}
-	return nil
-}
-
 func (c *duckConn) end(ctx context.Context, commit bool) error {
 	defer func() {
-		c.wanted, c.open = false, false
+		if c.removing {
+			c.db.known.forget()
+		}
+		c.wanted, c.open, c.removing = false, false, false
 		c.db.locks.release(c.hold)
 	}()
 	if !c.open {
@@ -214,9 +206,7 @@ func (c *duckConn) ask(ctx context.Context, sql string, out sink) (int64, error)
 		if err != nil {
 			return 0, duckError(ctx, c.db.rules, err)
 		}
-		if word, _, _ := strings.Cut(sql, " "); word == "CREATE" || word == "DROP" || word == "ALTER" {
-			c.stale = true
-		}
+		c.notice(sql)
 		n, err := res.RowsAffected()
 		return n, err
 	}

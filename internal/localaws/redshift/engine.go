@@ -91,7 +91,7 @@ func openEngine(ctx context.Context, opts Options) (engine, error) {
 		if opts.DataDir != "" {
 			path = filepath.Join(opts.DataDir, "warehouse.duckdb")
 		}
-		return openDuck(ctx, path)
+		return openDuck(ctx, path, opts.Tiny)
 	case strings.HasPrefix(w, "postgres://"), strings.HasPrefix(w, "postgresql://"):
 		return openPostgres(ctx, w)
 	default:

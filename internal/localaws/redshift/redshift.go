@@ -40,6 +40,7 @@ type Objects interface {
 type Options struct {
 	Warehouse string     // "" or "duckdb", or a postgres:// URL
 	DataDir   string     // DuckDB keeps its file here; "" keeps it in memory
+	Tiny      bool       // DuckDB is to expect a few rows, and to spend little on planning
 	Limits    bool       // enforce AWS's call rates and quotas
 	Faults    *fault.Set // may be nil
 	Objects   Objects    // what COPY reads; nil means that no bucket exists

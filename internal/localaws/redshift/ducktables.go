@@ -1,0 +1,109 @@
+package redshift
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+)
+
+// What is known of the tables without asking DuckDB, whose catalog is slow to
+// ask: a look at it costs more than most statements of a small load.
+
+// knownTables are permanent tables that are known to exist.
+type knownTables struct {
+	mu    sync.Mutex // guards what follows
+	age   int        // how often all was forgotten
+	names map[string]bool
+}
+
+// has reports whether the table is known, and the age of what is known.
+func (k *knownTables) has(table string) (bool, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.names[table], k.age
+}
+
+// add makes a table known that was seen since the age.
+func (k *knownTables) add(table string, age int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if age != k.age {
+		return // it may have gone since
+	}
+	if k.names == nil {
+		k.names = make(map[string]bool)
+	}
+	k.names[table] = true
+}
+
+// forget is called once a table may have gone.
+func (k *knownTables) forget() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.age++
+	clear(k.names)
+}
+
+// plainTemporary matches the definition of a temporary table whose name says
+// itself in the catalog too.
+var plainTemporary = regexp.MustCompile(`^CREATE TEMPORARY TABLE ([a-z_][a-z0-9_]*) (?:\(|as )`)
+
+// notice follows what a statement that has run did to the tables.
+func (c *duckConn) notice(sql string) {
+	switch word, _, _ := strings.Cut(sql, " "); word {
+	case "CREATE":
+		if m := plainTemporary.FindStringSubmatch(sql); m != nil {
+			c.temporary[m[1]] = true
+		} else {
+			c.stale = true
+		}
+	case "DROP", "ALTER":
+		c.stale = true
+		if !strings.HasPrefix(sql, "DROP TABLE temp.") {
+			c.removing = true
+			c.db.known.forget()
+		}
+	}
+}
+
+// look reads the names of this connection's temporary tables. It asks outside
+// the transaction if that has not started, as exists does.
+func (c *duckConn) look(ctx context.Context) error {
+	var t textSink
+	if _, err := c.ask(ctx, "SELECT table_name FROM duckdb_tables() WHERE temporary", &t); err != nil {
+		return err
+	}
+	clear(c.temporary)
+	for _, r := range t.rows {
+		c.temporary[r[0]] = true
+	}
+	c.stale = false
+	return nil
+}
+
+// exists refuses a table that is not there. It asks outside the transaction if
+// that has not started: to look is to take the snapshot.
+func (c *duckConn) exists(ctx context.Context, table string) error {
+	schema, name := "main", table
+	if s, n, ok := strings.Cut(table, "."); ok {
+		schema, name = s, n
+	}
+	seen, at := c.db.known.has(table)
+	if seen {
+		return nil
+	}
+	sql := fmt.Sprintf("SELECT 1 FROM duckdb_tables() WHERE schema_name = %s AND table_name = %s", quoteText(schema), quoteText(name))
+	var t textSink
+	if _, err := c.ask(ctx, sql, &t); err != nil {
+		return err
+	}
+	if len(t.rows) == 0 {
+		return refusal("relation %q does not exist", name)
+	}
+	if !c.open { // else it may be this transaction's own
+		c.db.known.add(table, at)
+	}
+	return nil
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,38 +15,52 @@ import (
 // leastCalls is how long the recorded run must be.
 const leastCalls = 300
 
+// crashesPerWorld is for how many calls one world serves. Each of their runs
+// begins with a new stream, new leases and an empty warehouse.
+const crashesPerWorld = 10
+
 // TestG2_CrashAtEveryCall records a run, and repeats it for the calls that it
 // made, crashing just before and just after each, replacing the worker, and
 // asking the oracle.
 //
-// With -crashes=1, as make soak has it, that is every call. Here it is a fixed
-// sample, and every one of the first calls: claim, first reads and first load.
+// With -crashes=1, as make simulate and make soak have it, that is every call.
+// Here, where the race detector may be on, it is a fixed sample.
 func TestG2_CrashAtEveryCall(t *testing.T) {
 	calls := 0
-	synctest.Test(t, func(t *testing.T) { calls = crashRun(t, 0, false) })
+	synctest.Test(t, func(t *testing.T) { calls = crashRun(t, spoiledFleet(t, 1), 0, false) })
 	if calls < leastCalls {
 		t.Fatalf("a run makes %d calls; it is to make %d", calls, leastCalls)
 	}
 	t.Logf("the run makes %d calls", calls)
-	const first = 12
+	var points []int
 	for at := 1; at <= calls; at++ {
-		if at > first && at%max(1, *crashStep) != 0 {
-			continue
+		if *oneCrash == at || *oneCrash == 0 && at%max(1, *crashStep) == 0 {
+			points = append(points, at)
 		}
-		for _, after := range []bool{false, true} {
-			t.Run(fmt.Sprintf("call-%d-after-%v", at, after), func(t *testing.T) {
-				t.Parallel()
-				synctest.Test(t, func(t *testing.T) { crashRun(t, at, after) })
+	}
+	for group := range slices.Chunk(points, crashesPerWorld) {
+		t.Run(fmt.Sprintf("calls-%d-to-%d", group[0], group[len(group)-1]), func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := spoiledFleet(t, 1)
+				for _, at := range group {
+					for _, after := range []bool{false, true} {
+						if err := f.renew(t.Context()); err != nil {
+							t.Fatal(err)
+						}
+						crashRun(t, f, at, after)
+					}
+				}
 			})
-		}
+		})
 	}
 }
 
 // crashRun runs the scenario with a worker that crashes at a call, 0 for none.
 // It returns the calls that this worker made.
-func crashRun(t *testing.T, at int, after bool) int {
+func crashRun(t *testing.T, f *Fleet, at int, after bool) int {
 	t.Helper()
-	ctx, f, rng := t.Context(), spoiledFleet(t, 1), rand.New(rand.NewPCG(7, 7))
+	ctx, rng := t.Context(), rand.New(rand.NewPCG(7, 7))
 	alive, die := context.WithCancel(ctx)
 	defer die()
 	c := &crash{at: at, after: after, died: die}
@@ -66,20 +81,21 @@ func crashRun(t *testing.T, at int, after bool) int {
 		t.Logf("call %d was not made: there were %d", at, calls)
 	}
 	if err := errors.Join(err, f.publish(ctx, 10, rng), f.settle(ctx, true)); err != nil {
-		t.Errorf("crash at call %d, after it %v: %v\n%s", at, after, err, f.log.String())
+		t.Errorf("crash at call %d, after it %v: %v\n%s\nto replay: go test ./internal/simulation -run TestG2_CrashAtEveryCall -crash=%d -v", at, after, err, f.log.String(), at)
 	}
 	return calls
 }
 
-// scenario is what happens meanwhile; it ends early with the worker's life.
+// scenario is what happens meanwhile; it ends early with the worker's life. The
+// loads, which cost the most, come late: most repeats end before them.
 func scenario(ctx, alive context.Context, f *Fleet, rng *rand.Rand) error {
 	for _, s := range (schedule{
-		{verb: doPublish, n: 30},
 		{wait: 1200 * time.Millisecond, verb: doSplit},
+		{wait: 5 * time.Second, verb: doPublish, n: 20},
+		{wait: 3 * time.Second, verb: doMerge},
 		{wait: 300 * time.Millisecond, verb: doPublish, n: 20},
-		{wait: 6 * time.Second, verb: doMerge},
-		{wait: 300 * time.Millisecond, verb: doPublish, n: 10},
-		{wait: 12 * time.Second, verb: doVerify},
+		{wait: 3 * time.Second, verb: doPublish, n: 10},
+		{wait: 5 * time.Second, verb: doVerify},
 	}) {
 		if f.until(alive, time.Now().Add(s.wait)) != nil {
 			return ctx.Err()

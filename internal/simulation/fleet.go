@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
@@ -36,6 +37,8 @@ const (
 // goroutine uses it at a time.
 type Fleet struct {
 	world   *World
+	renewed int    // how often
+	leases  string // the name of the lease table
 	live    []*member
 	ended   []*Running // whose goroutines may not have
 	born    int
@@ -64,11 +67,12 @@ type timed struct {
 // NewFleet starts a local AWS in memory, with a stream, a lease table and
 // buckets. The caller closes the Fleet.
 func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
-	w, err := NewWorld(ctx, Options{Shards: shards, InMemory: true, Letters: lettersURL})
+	w, err := NewWorld(ctx, Options{Shards: shards, InMemory: true, Tiny: true, Letters: lettersURL})
 	if err != nil {
 		return nil, err
 	}
-	f := &Fleet{world: w, shards: shards, began: time.Now(), tally: newTally(), expect: expectation{orders: make(map[string]mark)}}
+	f := &Fleet{world: w, leases: leaseTable, tally: newTally()}
+	f.begin()
 	for _, url := range []string{lettersURL, stagingURL} {
 		b, err := w.Account.Bucket(url)
 		if err == nil {
@@ -78,10 +82,30 @@ func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
 			return nil, fmt.Errorf("make the bucket of %s: %w", url, f.fail(err))
 		}
 	}
-	if err := w.Account.LeaseTable(leaseTable).Ensure(ctx); err != nil {
+	if err := w.Account.LeaseTable(f.leases).Ensure(ctx); err != nil {
 		return nil, f.fail(err)
 	}
 	return f, nil
+}
+
+// begin forgets what was: nothing is published, and nobody born.
+func (f *Fleet) begin() {
+	f.live, f.ended, f.pending, f.born = nil, nil, nil, 0
+	f.shards, f.began = f.world.Options.Shards, time.Now()
+	f.expect = expectation{orders: make(map[string]mark)}
+	f.log.Reset()
+}
+
+// renew kills what runs and gives the fleet a world as good as new.
+func (f *Fleet) renew(ctx context.Context) error {
+	f.end()
+	f.begin()
+	f.renewed++
+	f.leases = fmt.Sprintf("%s-%d", leaseTable, f.renewed)
+	return errors.Join(
+		f.world.renew(ctx, fmt.Sprintf("%s-%d", StreamName, f.renewed)),
+		f.world.Account.LeaseTable(f.leases).Ensure(ctx),
+	)
 }
 
 func (f *Fleet) fail(err error) error {
@@ -91,13 +115,19 @@ func (f *Fleet) fail(err error) error {
 
 // Close kills what runs and ends the local AWS.
 func (f *Fleet) Close() error {
+	f.end()
+	return f.world.Close()
+}
+
+// end kills what runs, and waits for the end of what ran.
+func (f *Fleet) end() {
 	for len(f.live) > 0 {
 		f.crash(0)
 	}
 	for _, r := range f.ended {
+		r.abandon() // one that was told to stop may not have yet
 		<-r.done
 	}
-	return f.world.Close()
 }
 
 // note writes a line of the story that a failure tells.
@@ -233,7 +263,7 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 	})
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }
 	c := Worker{
-		Client: client, Name: m.name, LeaseTable: leaseTable,
+		Client: client, Name: m.name, LeaseTable: f.leases,
 		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 100,
 	}
 	switch f.born % 8 {

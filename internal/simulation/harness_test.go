@@ -60,6 +60,8 @@ func newWorld(t testing.TB, o Options) *World {
 	if o.Dir == "" {
 		o.Dir = t.TempDir()
 	}
+	_, measured := t.(*testing.B)
+	o.Tiny = !measured
 	if testing.Verbose() && os.Getenv("SIMULATION_LOG") != "" {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, nil))
 	}

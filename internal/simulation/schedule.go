@@ -113,7 +113,7 @@ func draw(rng *rand.Rand) schedule {
 	return append(
 		out,
 		step{wait: ms(rng, 0, 800), verb: doPublish, n: 1 + rng.IntN(6)},
-		step{wait: ms(rng, 200, 2*int(pollTime.Milliseconds())), verb: doLinger},
+		step{wait: ms(rng, 1000, 2*int(pollTime.Milliseconds())), verb: doLinger},
 	)
 }
 

@@ -52,6 +52,7 @@ type Options struct {
 	Dir       string // for dead letters, unless Letters is set
 	Letters   string // s3://bucket/prefix for dead letters
 	InMemory  bool   // serve within the process, as a bubble of virtual time needs
+	Tiny      bool   // the warehouse will hold few rows, and is to save its thinking
 	Log       *slog.Logger
 }
 
@@ -66,6 +67,7 @@ type World struct {
 	DB      *aws.Redshift
 	Options Options
 
+	stream   string // its name
 	listener net.Listener
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	served   chan error
@@ -80,11 +82,11 @@ func NewWorld(ctx context.Context, o Options) (*World, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	local, err := localaws.New(ctx, localaws.Config{Warehouse: o.Warehouse, Tiny: o.InMemory, Limits: o.Limits, Log: o.Log})
+	local, err := localaws.New(ctx, localaws.Config{Warehouse: o.Warehouse, Tiny: o.Tiny, Limits: o.Limits, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	w := &World{Local: local, Options: o, served: make(chan error, 1)}
+	w := &World{Local: local, Options: o, stream: StreamName, served: make(chan error, 1)}
 	if err := w.listen(); err != nil {
 		return nil, errors.Join(err, local.Close())
 	}
@@ -118,12 +120,8 @@ func (w *World) prepare(ctx context.Context) (err error) {
 	if w.Account, err = w.Open(ctx, w.Client(nil)); err != nil {
 		return err
 	}
-	w.Stream = w.Account.Stream(StreamName)
 	w.DB = w.Account.Redshift(redshift)
-	if err := w.Stream.Create(ctx, w.Options.Shards); err != nil {
-		return err
-	}
-	if err := w.Stream.WaitActive(ctx); err != nil {
+	if err := w.createStream(ctx); err != nil {
 		return err
 	}
 	var sql []string
@@ -134,6 +132,28 @@ func (w *World) prepare(ctx context.Context) (err error) {
 		return fmt.Errorf("apply the schema: %w", err)
 	}
 	return nil
+}
+
+func (w *World) createStream(ctx context.Context) error {
+	w.Stream = w.Account.Stream(w.stream)
+	if err := w.Stream.Create(ctx, w.Options.Shards); err != nil {
+		return err
+	}
+	return w.Stream.WaitActive(ctx)
+}
+
+// renew gives the world a stream of another name and empties its tables: a new
+// World, but for the opening of a warehouse, which costs more than a short run.
+// No worker may be running. What a dead one has under way comes before, or is
+// refused.
+func (w *World) renew(ctx context.Context, stream string) error {
+	w.stream = stream
+	sql := []string{"LOCK TABLE worker_load_lock"}
+	for _, table := range warehouse.Tables() {
+		sql = append(sql, "DELETE FROM "+table)
+	}
+	_, err := w.DB.Run(ctx, warehouse.Token(), sql)
+	return errors.Join(err, w.createStream(ctx))
 }
 
 var redshift = aws.RedshiftConfig{ClusterID: "cluster", Database: "analytics", DBUser: "admin"}
@@ -212,7 +232,7 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	if c.Letters == nil {
 		c.Letters = w.letters(account)
 	}
-	source := account.Stream(StreamName)
+	source := account.Stream(w.stream)
 	var fill warehouse.Fill = warehouse.Insert{}
 	if c.Staging != "" {
 		bucket, err := account.Bucket(c.Staging)
@@ -223,7 +243,7 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	}
 	r := &Running{Metrics: new(metrics.Metrics), done: make(chan struct{})}
 	r.Worker = worker.New(worker.Config{
-		Stream: StreamName,
+		Stream: w.stream,
 		Open:   func(s stream.Shard, at stream.Position) worker.Reader { return source.Reader(s, at) },
 		Shards: source.Shards, Warehouse: warehouse.New(account.Redshift(redshift), fill), Letters: c.Letters,
 		Note:      func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
@@ -285,15 +305,15 @@ func (w *World) letters(account *aws.Account) *deadletter.Store {
 	if w.Options.Letters != "" {
 		bucket, err := account.Bucket(w.Options.Letters)
 		if err != nil {
-			return deadletter.New(brokenBucket{err}, StreamName)
+			return deadletter.New(brokenBucket{err}, w.stream)
 		}
-		return deadletter.New(bucket, StreamName)
+		return deadletter.New(bucket, w.stream)
 	}
 	dir, err := deadletter.Dir(w.Options.Dir)
 	if err != nil {
-		return deadletter.New(brokenBucket{err}, StreamName)
+		return deadletter.New(brokenBucket{err}, w.stream)
 	}
-	return deadletter.New(dir, StreamName)
+	return deadletter.New(dir, w.stream)
 }
 
 // brokenBucket answers everything with the error of opening it.
@@ -345,7 +365,7 @@ func Await(ctx context.Context, what string, done func() (bool, error)) error {
 // Verify compares the stream with the warehouse.
 func (w *World) Verify(ctx context.Context) (*verify.Report, error) {
 	return verify.Run(ctx, verify.Config{
-		Stream: StreamName, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx),
+		Stream: w.stream, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx),
 		Open: func(s stream.Shard, at stream.Position) verify.Reader { return w.Stream.Reader(s, at) },
 	})
 }

@@ -25,6 +25,8 @@ func checks() []check {
 		{"WritersWait", checkWritersWait},
 		{"Deadlock", checkDeadlock},
 		{"FailedLetsGo", checkFailedLetsGo},
+		{"LockOfWhatIsThere", checkLockOfWhatIsThere},
+		{"TemporaryNamesLockNothing", checkTemporaryNamesLockNothing},
 		{"Conflict", checkConflict},
 		{"DefineAtOnce", checkDefineAtOnce},
 		{"Catalog", checkCatalog},
@@ -57,6 +59,13 @@ type check struct {
 func TestOnDuckDB(t *testing.T) {
 	for _, c := range checks() {
 		t.Run(c.name, func(t *testing.T) { c.run(t, newRig(t, redshift.Options{})) })
+	}
+}
+
+// TestOnTinyDuckDB: sparing DuckDB's thinking changes no result.
+func TestOnTinyDuckDB(t *testing.T) {
+	for _, c := range checks() {
+		t.Run(c.name, func(t *testing.T) { c.run(t, newRig(t, redshift.Options{Tiny: true})) })
 	}
 }
 

@@ -25,6 +25,7 @@ type duck struct {
 	spill string // folder of a database in memory for what does not fit; removed at the end
 	locks *tableLocks
 	known knownTables
+	each  []string // what each connection has to run
 	rules []rule
 	pids  atomic.Int64
 }
@@ -77,8 +78,16 @@ func (d *duck) prepare(ctx context.Context, tiny bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
 	all := slices.Concat(loadErrorTable(), systemViews(dialect.DuckDB), dialect.Library(dialect.DuckDB))
+	d.each = []string{"SET search_path = 'main,localaws'"} // which there is for no more than one connection
 	for _, sql := range dialect.Setup(dialect.DuckDB) {
-		all = append(all, strings.Replace(sql, "SET ", "SET GLOBAL ", 1))
+		switch {
+		case strings.HasPrefix(sql, "SET "):
+			all = append(all, strings.Replace(sql, "SET ", "SET GLOBAL ", 1))
+		case d.spill != "": // in memory, a definition can be of the database's
+			all = append(all, strings.Replace(sql, " TEMPORARY MACRO ", " MACRO localaws.", 1))
+		default:
+			d.each = append(d.each, sql)
+		}
 	}
 	if tiny {
 		all = append(all, "SET disabled_optimizers = "+quoteText(unhelpful))
@@ -108,10 +117,12 @@ func (d *duck) connect(ctx context.Context) (conn, error) {
 	}
 	c := &duckConn{db: d, raw: raw.(*duckdb.Conn), temporary: map[string]bool{}}
 	c.hold = &holder{pid: d.pids.Add(1)}
-	// The one setting that DuckDB does not have for all connections.
-	if _, err := c.run(ctx, "SET search_path = 'main,localaws'", nil); err != nil {
-		return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
+	for _, sql := range d.each {
+		if _, err := c.run(ctx, sql, nil); err != nil {
+			return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
+		}
 	}
+	c.stale = false
 	return c, nil
 }
 

@@ -119,3 +119,55 @@ func checkDefineAtOnce(t *testing.T, r *rig) {
 		}
 	}
 }
+
+// checkLockOfWhatIsThere: a table can be locked while it is there, and only
+// then: whoever locked it before, drops and renames it, and whether the drop is
+// undone.
+func checkLockOfWhatIsThere(t *testing.T, r *rig) {
+	there := func(table string, want bool) {
+		t.Helper()
+		d := r.try(t, "LOCK "+table, "SELECT 1")
+		if got := d.Status == types.StatusStringFinished; got != want {
+			t.Errorf("LOCK %s is %s: %s", table, d.Status, aws.ToString(d.Error))
+		}
+	}
+	there("a", false)
+	r.must(t, "CREATE TABLE a (n INTEGER)")
+	there("a", true)
+	id, _ := r.openSession(t, "BEGIN", 60)
+	r.in(t, id, "DROP TABLE a")
+	r.in(t, id, "ROLLBACK")
+	there("a", true)
+	r.in(t, id, "BEGIN")
+	r.in(t, id, "CREATE TABLE b (n INTEGER)")
+	r.in(t, id, "LOCK b")
+	r.in(t, id, "ROLLBACK")
+	there("b", false)
+	r.must(t, "ALTER TABLE a RENAME TO c")
+	there("a", false)
+	there("c", true)
+	r.must(t, "DROP TABLE c")
+	there("c", false)
+}
+
+// checkTemporaryNamesLockNothing: a session's temporary table keeps nobody from
+// the permanent one of its name, and no longer hides it once it is undone.
+func checkTemporaryNamesLockNothing(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE a (n INTEGER)", "INSERT INTO a VALUES (0)")
+	id, _ := r.openSession(t, "BEGIN", 60)
+	r.in(t, id, "CREATE TEMP TABLE a (n INTEGER)")
+	r.in(t, id, "INSERT INTO a VALUES (1)")
+	r.must(t, "UPDATE a SET n = n + 10") // would wait for ever
+	r.in(t, id, "ROLLBACK")
+	r.in(t, id, "BEGIN")
+	r.in(t, id, "UPDATE a SET n = n + 100")
+	waiting := r.submit(t, "UPDATE a SET n = n + 1000")
+	r.await(t, waiting, types.StatusStringStarted)
+	r.in(t, id, "COMMIT")
+	if d := r.await(t, waiting); d.Status != types.StatusStringFinished {
+		t.Errorf("the second writer is %s: %s", d.Status, aws.ToString(d.Error))
+	}
+	if got := fmt.Sprint(r.rows(t, "SELECT n FROM a")); got != "[[1110]]" {
+		t.Errorf("the row is %s", got)
+	}
+}

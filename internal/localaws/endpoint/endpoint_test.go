@@ -49,7 +49,8 @@ func open(t *testing.T, listener net.Listener, dial func(context.Context, string
 	ctx, cancel := context.WithCancel(context.Background())
 	served := make(chan error, 1)
 	go func() { served <- e.Serve(ctx, listener) }()
-	transport := &http.Transport{DialContext: dial}
+	// A client that announces its body waits for the word to send it.
+	transport := &http.Transport{DialContext: dial, ExpectContinueTimeout: time.Minute}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		cancel()

@@ -226,7 +226,6 @@ func TestBadFaultsAreRefusedWhole(t *testing.T) {
 	}{
 		{"no JSON", `{`, []string{"JSON array of faults"}},
 		{"no array", `{"service":"kinesis"}`, []string{"JSON array of faults"}},
-		{"null", `null`, []string{"JSON array of faults"}},
 		{
 			"everything at once", `[{"service":"kinesis","fault":"reset"},{"service":"sqs","fault":"melt","count":-1,"probability":2},{"service":"kinesis","fault":"delay","delay":"soon"},{"servcie":"s3"}]`,
 			[]string{"fault 1: unknown service", "fault 1: unknown fault", "count must not be negative", "from 0 to 1", `fault 2: delay \"soon\"`, `fault 3: json: unknown field \"servcie\"`},
@@ -238,6 +237,10 @@ func TestBadFaultsAreRefusedWhole(t *testing.T) {
 		})
 	}
 	d.admin(http.MethodGet, "/faults", "").is(t, http.StatusOK, `"operation": "PutRecord"`)
+	d.admin(http.MethodPut, "/faults", "null").is(t, http.StatusOK)
+	if left := d.admin(http.MethodGet, "/faults", ""); strings.Contains(left.body, "PutRecord") {
+		t.Errorf("after an empty list: %s", left.body)
+	}
 }
 
 func TestCallLog(t *testing.T) {

@@ -45,12 +45,19 @@ type line struct {
 // part takes some 50 MB when it is compared.
 const parts = 64
 
-// spool spreads entries over files by the hash of their key, so that entries
-// with the same key meet in the same file, in the order in which they came.
+// inMemory is how many entries are held in memory before files are made: they
+// cost more than the comparison of a small stream does.
+const inMemory = 10_000
+
+// spool spreads entries over parts by the hash of their key, so that entries
+// with the same key meet in the same part, in the order in which they came. Once
+// they are many, the parts are files.
 type spool struct {
-	dir   string
-	seed  maphash.Seed
-	files [parts]*part
+	parent, dir string // dir is empty while there are no files
+	seed        maphash.Seed
+	held        [parts][]entry // while there are no files
+	holding     int
+	files       [parts]*part
 }
 
 type part struct {
@@ -59,25 +66,36 @@ type part struct {
 	enc  *gob.Encoder
 }
 
-func newSpool(parent string) (*spool, error) {
-	dir, err := os.MkdirTemp(parent, "verify-")
+func newSpool(parent string) *spool { return &spool{parent: parent, seed: maphash.MakeSeed()} }
+
+// spill moves what is held in memory to files.
+func (s *spool) spill() error {
+	dir, err := os.MkdirTemp(s.parent, "verify-")
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for temporary files: %w", err)
+		return fmt.Errorf("make a folder for temporary files: %w", err)
 	}
-	s := &spool{dir: dir, seed: maphash.MakeSeed()}
+	s.dir = dir
 	for i := range s.files {
 		f, err := os.Create(filepath.Join(dir, strconv.Itoa(i)))
 		if err != nil {
-			s.remove()
-			return nil, fmt.Errorf("make a temporary file: %w", err)
+			return fmt.Errorf("make a temporary file: %w", err)
 		}
 		buf := bufio.NewWriter(f)
 		s.files[i] = &part{f, buf, gob.NewEncoder(buf)}
+		for _, e := range s.held[i] {
+			if err := s.files[i].write(e); err != nil {
+				return err
+			}
+		}
+		s.held[i] = nil
 	}
-	return s, nil
+	return nil
 }
 
 func (s *spool) remove() {
+	if s.dir == "" {
+		return
+	}
 	for _, p := range s.files {
 		if p != nil {
 			_ = p.file.Close()
@@ -87,7 +105,18 @@ func (s *spool) remove() {
 }
 
 func (s *spool) add(key string, e entry) error {
-	p := s.files[maphash.String(s.seed, key)%parts]
+	i := maphash.String(s.seed, key) % parts
+	if s.dir != "" {
+		return s.files[i].write(e)
+	}
+	s.held[i] = append(s.held[i], e)
+	if s.holding++; s.holding > inMemory {
+		return s.spill()
+	}
+	return nil
+}
+
+func (p *part) write(e entry) error {
 	if err := p.enc.Encode(line{e.kind, e.order, e.shard, e.settled, e.place}); err != nil {
 		return fmt.Errorf("write temporary file %s: %w", p.file.Name(), err)
 	}
@@ -96,6 +125,12 @@ func (s *spool) add(key string, e entry) error {
 
 // read gives the entries of one part to yield.
 func (s *spool) read(i int, yield func(entry)) error {
+	if s.dir == "" {
+		for _, e := range s.held[i] {
+			yield(e)
+		}
+		return nil
+	}
 	p := s.files[i]
 	if err := p.buf.Flush(); err != nil {
 		return fmt.Errorf("write temporary file %s: %w", p.file.Name(), err)

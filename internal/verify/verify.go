@@ -50,10 +50,7 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	if c.Tell == nil {
 		c.Tell = func(string) {}
 	}
-	sp, err := newSpool(c.Dir)
-	if err != nil {
-		return nil, err
-	}
+	sp := newSpool(c.Dir)
 	defer sp.remove()
 	v := &verifier{Config: c, spool: sp, report: &Report{Stream: c.Stream}}
 	if err := v.collect(ctx); err != nil {

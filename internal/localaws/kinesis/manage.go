@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
 )
@@ -64,7 +65,7 @@ func (c *call) createStream() *wire.Error {
 		return wire.Errorf(codeLimit, "This request would exceed the shard limit for the account %s in %s. Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d.",
 			accountID, c.region(), open, shardQuota, count)
 	}
-	st := newStream(name, c.region(), count, c.now)
+	st := newStream(name, c.region(), count, s.birth(c.now))
 	st.mode, st.maxRecord = mode, recordKiB<<10
 	maps.Copy(st.tags, in.Tags)
 	if s.root != "" {
@@ -75,6 +76,16 @@ func (c *call) createStream() *wire.Error {
 	}
 	s.streams[name] = st
 	return nil
+}
+
+// birth is when a stream is made, a millisecond that no other stream has:
+// sequence numbers and iterators tell by it whose they are. The caller holds s.mu.
+func (s *Service) birth(now time.Time) time.Time {
+	if now = now.Truncate(time.Millisecond); !now.After(s.born) {
+		now = s.born.Add(time.Millisecond)
+	}
+	s.born = now
+	return now
 }
 
 // openShards counts the open shards of all streams.

@@ -1,6 +1,7 @@
 package kinesis_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -124,6 +125,23 @@ func TestRefusedIterators(t *testing.T) {
 			_, err := c.iterator(test.stream, test.shard, test.kind, test.edit)
 			wantError(t, err, test.code, test.text)
 		})
+	}
+}
+
+// TestStreamsOfOneMillisecondAreToldApart makes streams as fast as it can: two
+// would often begin in the same millisecond.
+func TestStreamsOfOneMillisecondAreToldApart(t *testing.T) {
+	c := open(t, kinesis.Options{})
+	seen := map[string]string{}
+	for i := range 50 {
+		name := fmt.Sprint("s", i)
+		c.create(name, 1)
+		put := c.put(name, "k", "x")
+		begin := (*put.SequenceNumber)[:17] // by which the stream is known
+		if other, twice := seen[begin]; twice {
+			t.Fatalf("%s and %s have the same sequence numbers: %s", name, other, *put.SequenceNumber)
+		}
+		seen[begin] = name
 	}
 }
 

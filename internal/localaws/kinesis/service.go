@@ -41,8 +41,9 @@ type Service struct {
 	seal    seal
 	account account
 
-	mu      sync.RWMutex // guards streams
+	mu      sync.RWMutex // guards what follows
 	streams map[string]*stream
+	born    time.Time // of the youngest stream
 
 	buffers sync.Pool // of *[]byte: replies
 	scratch sync.Pool // of *putScratch

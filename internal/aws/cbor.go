@@ -1,6 +1,7 @@
 package aws
 
 import (
+	"encoding/base64"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -341,6 +342,8 @@ func anyRecord(v cbor.Value) (record stream.Record, err error) {
 	switch data := members["Data"].(type) {
 	case cbor.Slice:
 		record.Data = data
+	case cbor.String: // some services put base64 into CBOR as they do into JSON
+		record.Data, all[2] = base64.StdEncoding.DecodeString(string(data))
 	case nil, *cbor.Nil:
 	default:
 		all[2] = fmt.Errorf("the member Data: %w", errNoReply)

@@ -128,6 +128,18 @@ func TestScanReadsWhatTheServiceSaid(t *testing.T) {
 	}
 }
 
+// Some services put base64 into CBOR, as they do into JSON.
+func TestDataMayBeBase64(t *testing.T) {
+	r := reply{}
+	m := &pageMemory{body: encoded(t, object{"Records", list{object{"SequenceNumber", "1", "Data", "YmxvYg=="}}})}
+	if r.scan(m) {
+		t.Error("scanned as it is")
+	}
+	if err := r.decodeAny(m); err != nil || string(m.records[0].Data) != "blob" {
+		t.Errorf("got %q, %v", m.records[0].Data, err)
+	}
+}
+
 func TestTimesAreReadToTheMillisecond(t *testing.T) {
 	var got reply
 	m := &pageMemory{body: encoded(t, samples[2].reply)}
@@ -162,7 +174,7 @@ func TestScanRefusesBrokenReplies(t *testing.T) {
 		7, "", nil,
 		object{"Records", object{}},
 		object{"Records", list{7}},
-		object{"Records", list{object{"Data", "text"}}},
+		object{"Records", list{object{"Data", "no base64"}}},
 		object{"Records", list{object{"SequenceNumber", 7}}},
 		object{"Records", list{object{"PartitionKey", []byte("k")}}},
 		object{"Records", list{object{"ApproximateArrivalTimestamp", "now"}}},

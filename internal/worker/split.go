@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
@@ -66,7 +67,7 @@ func (w *Worker) condemn(l *load, cause error) {
 	p := l.places[0]
 	c := l.spans[p.span].chunk
 	w.log.Error("the warehouse refuses one record; it goes to the dead letters", "shard", c.shard.term.Shard.ID,
-		"sequence_number", c.records[p.record].SequenceNumber, "error", cause)
+		"sequence_number", strings.Clone(c.records[p.record].SequenceNumber), "error", cause) // who keeps logs outlives the page
 	detail := cause.Error()
 	var refused *warehouse.StatementError
 	if errors.As(cause, &refused) {

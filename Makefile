@@ -63,20 +63,24 @@ test-peers: ## Try leases and stream reading on dynalite and kinesis-local too (
 KEEP_MEMORY := GOGC=400 DUCKDB_JE_MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-1 \
 	MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=1073741824 MALLOC_TOP_PAD_=67108864
 
+# What go test -v prints of tests that pass.
+PASSED := -e '^=== ' -e '    --- PASS'
+
 .PHONY: simulate
 simulate: ## Simulate seeds 1 to SEEDS (SEEDS=100, 2,000 schedules), crash at every n-th call (CRASHES=1)
 	@scripts/need-cc
 	$(KEEP_MEMORY) CGO_ENABLED=1 $(GO) test -count=1 -timeout 0 -v ./internal/simulation \
 		-run '^(TestSimulation|TestG2_CrashAtEveryCall)$$' -worlds $(or $(SEEDS),100) -crashes $(or $(CRASHES),1) \
-		| { grep -v -e '^=== ' -e '    --- PASS' || true; }
+		| { grep --line-buffered -v $(PASSED) || true; }
 
 # Virtual time makes the waits of the simulation free, and new seeds find what a
 # fixed set cannot. The seed that fails is printed with the command to replay it.
 .PHONY: soak
 soak: ## Crash at every call, then simulate new seeds (MINUTES=30)
 	@scripts/need-cc
-	$(KEEP_MEMORY) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 ./internal/simulation \
-		-run 'TestG2_CrashAtEveryCall|TestSoak' -crashes 1 -soak $(or $(MINUTES),30)m
+	$(KEEP_MEMORY) CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 0 -v ./internal/simulation \
+		-run '^(TestG2_CrashAtEveryCall|TestSoak)$$' -crashes 1 -soak $(or $(MINUTES),30)m \
+		| { grep --line-buffered -v $(PASSED) || true; }
 
 # golangci-lint was tried and left out: it takes 200 modules and three minutes of
 # two cores to build, where staticcheck and gofumpt take 40 s. Its depguard and

@@ -79,9 +79,9 @@ func (g *growth) load(ids []int, at int64) time.Duration {
 		batch.Rows = append(batch.Rows, warehouse.Row{Order: &orders[i]})
 	}
 	start := time.Now()
-	outcomes, err := g.house.Load(g.b.Context(), batch)
-	if err != nil || outcomes[0].Verdict != warehouse.Committed {
-		g.b.Fatalf("load: %+v, %v", outcomes, err)
+	loaded, err := g.house.Load(g.b.Context(), batch)
+	if err != nil || loaded.Outcomes[0].Verdict != warehouse.Committed {
+		g.b.Fatalf("load: %+v, %v", loaded, err)
 	}
 	g.at = to
 	return time.Since(start)

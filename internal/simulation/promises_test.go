@@ -48,7 +48,7 @@ func TestG4_AStaleTermChangesNothing(t *testing.T) {
 			}
 			return c[0]
 		}
-		load := func(term int64, from stream.Position, to string) []warehouse.Outcome {
+		load := func(term int64, from stream.Position, to string) warehouse.Loaded {
 			t.Helper()
 			b := warehouse.Batch{Stream: StreamName, Moves: []warehouse.Move{
 				{Shard: "shard-a", Term: term, From: from, To: stream.Position{Sequence: to}},
@@ -57,11 +57,11 @@ func TestG4_AStaleTermChangesNothing(t *testing.T) {
 			for i := range 2 {
 				b.Rows = append(b.Rows, warehouse.Row{Move: i, Order: &event.Order{OrderID: fmt.Sprint("order-", i, "-term-", term), CustomerID: "c", EventType: "e", EventTime: 1e15}})
 			}
-			o, err := house.Load(ctx, b)
+			l, err := house.Load(ctx, b)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return o
+			return l
 		}
 		if c := claim(1); !c.Granted || c.Position != horizon {
 			t.Fatalf("first claim: %+v", c)
@@ -72,17 +72,18 @@ func TestG4_AStaleTermChangesNothing(t *testing.T) {
 		if c := claim(7); !c.Granted {
 			t.Fatalf("a later term: %+v", c)
 		}
-		if o := load(1, horizon, "5"); o[0].Verdict != warehouse.Refused || o[0].Term != 7 {
-			t.Fatalf("a load under the stale term: %+v", o)
+		if l := load(1, horizon, "5"); l.Outcomes[0].Verdict != warehouse.Refused || l.Outcomes[0].Term != 7 || l.Outcomes[0].Position != horizon {
+			t.Fatalf("a load under the stale term: %+v", l)
 		}
 		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_orders"); n != "0" {
 			t.Fatalf("%s rows went in under a stale term", n)
 		}
-		if o := load(7, horizon, "5"); o[0].Verdict != warehouse.Committed || o[0].Changed != 1 || o[1].Verdict != warehouse.Refused {
-			t.Fatalf("a load under the present term: %+v", o)
+		five := stream.Position{Sequence: "5"}
+		if l := load(7, horizon, "5"); l.Changed != 1 || l.Outcomes[0] != (warehouse.Outcome{Term: 7, Position: five}) || l.Outcomes[1].Verdict != warehouse.Refused {
+			t.Fatalf("a load under the present term: %+v", l)
 		}
-		if o := load(7, horizon, "5"); o[0].Verdict != warehouse.Committed || o[0].Known {
-			t.Fatalf("the same load again, as after a lost reply: %+v", o)
+		if l := load(7, horizon, "5"); l.Changed != -1 || l.Outcomes[0] != (warehouse.Outcome{Term: 7, Position: five}) {
+			t.Fatalf("the same load again, as after a lost reply: %+v", l)
 		}
 		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_orders"); n != "1" {
 			t.Fatalf("%s rows, want the one of the accepted shard", n)

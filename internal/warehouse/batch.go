@@ -48,6 +48,10 @@ type Outcome struct {
 	Verdict  Verdict
 	Term     int64           // of the shard in the warehouse now
 	Position stream.Position // of the shard in the warehouse now
-	Changed  int64           // rows of fact_orders that the move's rows wrote
-	Known    bool            // Changed is known; not so when an earlier try committed
+}
+
+// Loaded is the warehouse's answer for a batch.
+type Loaded struct {
+	Outcomes []Outcome // one for each move
+	Changed  int64     // rows of fact_orders written; -1 where an earlier try committed, or the warehouse does not say
 }

@@ -46,21 +46,17 @@ func (w *Warehouse) Claim(ctx context.Context, streamName string, claims []Claim
 SELECT `+name+`, n.shard_id, 0, n.start_sequence, n.start_sub, GETDATE()
 FROM load_claims n LEFT JOIN worker_checkpoints c ON c.stream_name = `+name+` AND c.shard_id = n.shard_id
 WHERE c.shard_id IS NULL`,
-		`CREATE TEMP TABLE load_granted AS
-SELECT n.claim, n.shard_id, n.term FROM load_claims n JOIN worker_checkpoints c ON c.shard_id = n.shard_id
-WHERE c.stream_name = `+name+` AND c.term < n.term`,
-		`UPDATE worker_checkpoints SET term = g.term, updated_at = GETDATE() FROM load_granted g
-WHERE worker_checkpoints.stream_name = `+name+` AND worker_checkpoints.shard_id = g.shard_id`,
-		`SELECT n.claim, CASE WHEN g.claim IS NULL THEN 0 ELSE 1 END AS granted,
- c.term, c.sequence_number, c.sub_sequence_number, c.arrived_until
+		// How things stand before: a term below the claim's is one that gives way.
+		`SELECT n.claim, c.term, c.sequence_number, c.sub_sequence_number, c.arrived_until
 FROM load_claims n JOIN worker_checkpoints c ON c.stream_name = `+name+` AND c.shard_id = n.shard_id
-LEFT JOIN load_granted g ON g.claim = n.claim
-ORDER BY n.claim`)
+ORDER BY n.claim`,
+		`UPDATE worker_checkpoints SET term = n.term, updated_at = GETDATE() FROM load_claims n
+WHERE worker_checkpoints.stream_name = `+name+` AND worker_checkpoints.shard_id = n.shard_id AND worker_checkpoints.term < n.term`)
 	results, err := w.db.Run(ctx, Token(), statements)
 	if err != nil {
 		return nil, fmt.Errorf("claim %d shards: %w", len(claims), err)
 	}
-	rows := results[len(results)-1].Rows
+	rows := results[len(results)-2].Rows
 	if len(rows) != len(claims) {
 		return nil, fmt.Errorf("claim of %d shards: the warehouse answered for %d; does worker_checkpoints hold a shard twice?", len(claims), len(rows))
 	}
@@ -69,25 +65,27 @@ ORDER BY n.claim`)
 		if out[i], err = readClaimed(row); err != nil {
 			return nil, fmt.Errorf("claim: answer for shard %s: %w", claims[i].Shard, err)
 		}
+		if out[i].Term < claims[i].Term {
+			out[i].Term, out[i].Granted = claims[i].Term, true
+		}
 	}
 	return out, nil
 }
 
 func readClaimed(row []Value) (c Claimed, err error) {
-	if len(row) != 6 {
-		return c, fmt.Errorf("%d columns instead of 6", len(row))
+	if len(row) != 5 {
+		return c, fmt.Errorf("%d columns instead of 5", len(row))
 	}
-	c.Granted = row[1].Text == "1"
-	if c.Term, err = strconv.ParseInt(row[2].Text, 10, 64); err != nil {
+	if c.Term, err = strconv.ParseInt(row[1].Text, 10, 64); err != nil {
 		return c, fmt.Errorf("term: %w", err)
 	}
-	sub, err := strconv.ParseInt(row[4].Text, 10, 64)
+	sub, err := strconv.ParseInt(row[3].Text, 10, 64)
 	if err != nil {
 		return c, fmt.Errorf("sub_sequence_number: %w", err)
 	}
-	c.Position = stream.Position{Sequence: row[3].Text, Sub: sub}
-	if !row[5].Null {
-		if c.ArrivedUntil, err = ParseTimestamp(row[5].Text); err != nil {
+	c.Position = stream.Position{Sequence: row[2].Text, Sub: sub}
+	if !row[4].Null {
+		if c.ArrivedUntil, err = ParseTimestamp(row[4].Text); err != nil {
 			return c, fmt.Errorf("arrived_until: %w", err)
 		}
 	}

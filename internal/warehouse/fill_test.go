@@ -57,7 +57,7 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 			t.Fatalf("seed %d: %d rows fit, but: %v", seed, fits, err)
 		}
 		done()
-		whole := loadStatements(Batch{Stream: "s", Moves: make([]Move, 250), Rows: rows[:fits]}, statements)
+		whole := loadTransaction(Batch{Stream: "s", Moves: make([]Move, 250), Rows: rows[:fits]}, statements).statements
 		if len(whole) > maxStatements {
 			t.Errorf("seed %d: %d statements", seed, len(whole))
 		}

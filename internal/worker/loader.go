@@ -243,7 +243,7 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 	started := time.Now()
 	w.writes.began(started)
 	stopWaiting := w.watch(ctx, started, "load")
-	outcomes, err := w.cfg.Warehouse.Load(ctx, l.batch)
+	loaded, err := w.cfg.Warehouse.Load(ctx, l.batch)
 	stopWaiting()
 	if ctx.Err() == nil {
 		w.writes.ended(err)
@@ -253,7 +253,7 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 		return err
 	}
 	w.pace.succeeded()
-	w.settle(l, outcomes, started)
+	w.settle(l, loaded, started)
 	return nil
 }
 
@@ -302,9 +302,9 @@ func hint(err error) string {
 
 // settle takes the warehouse's answer: shards that went in move on, shards that
 // were refused are given up.
-func (w *Worker) settle(l *load, outcomes []warehouse.Outcome, started time.Time) {
+func (w *Worker) settle(l *load, loaded warehouse.Loaded, started time.Time) {
 	moved := make(map[*shard]move)
-	for i, o := range outcomes {
+	for i, o := range loaded.Outcomes {
 		s, m := l.owners[i], l.batch.Moves[i]
 		if o.Verdict == warehouse.Committed {
 			moved[s] = move{m.To, m.ArrivedUntil}
@@ -316,21 +316,13 @@ func (w *Worker) settle(l *load, outcomes []warehouse.Outcome, started time.Time
 		w.queue.drop(s)
 		s.stop(errRefused)
 	}
-	w.count(l, outcomes, moved, started)
+	w.count(l, loaded.Changed, moved, started)
 	w.queue.settle(l.spans, moved)
 }
 
-func (w *Worker) count(l *load, outcomes []warehouse.Outcome, moved map[*shard]move, started time.Time) {
+func (w *Worker) count(l *load, changed int64, moved map[*shard]move, started time.Time) {
 	m, now := w.cfg.Metrics, time.Now()
 	m.WriteDuration.Observe(now.Sub(started), 1)
-	var changed int64
-	known := true
-	for _, o := range outcomes {
-		if o.Verdict == warehouse.Committed {
-			changed += o.Changed
-			known = known && o.Known
-		}
-	}
 	records := 0
 	for _, sp := range l.spans {
 		if _, in := moved[sp.shard]; !in {
@@ -352,7 +344,7 @@ func (w *Worker) count(l *load, outcomes []warehouse.Outcome, moved map[*shard]m
 	m.RecordsProcessed.Add(records)
 	m.RecordsRejected.Add(rejected)
 	m.EventsWritten.Add(written)
-	if known {
+	if changed >= 0 {
 		m.DuplicateEvents.Add(written - int(changed))
 	}
 	w.log.Debug("loaded", "records", records, "rejected", rejected, "changed", changed,

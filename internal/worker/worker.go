@@ -36,7 +36,7 @@ type Reader interface {
 // Warehouse takes batches; see the warehouse package.
 type Warehouse interface {
 	Claim(ctx context.Context, streamName string, claims []warehouse.Claim) ([]warehouse.Claimed, error)
-	Load(ctx context.Context, b warehouse.Batch) ([]warehouse.Outcome, error)
+	Load(ctx context.Context, b warehouse.Batch) (warehouse.Loaded, error)
 	Probe(ctx context.Context, sample warehouse.Row) error
 	Fits(rows []warehouse.Row) int
 }

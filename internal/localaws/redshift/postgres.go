@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -23,9 +25,23 @@ import (
 // nobody else in the database uses.
 const catalogKey = 7215100
 
+// mostIdle is how many connections wait for their next use.
+const mostIdle = 8
+
 // postgres is a PostgreSQL server.
 type postgres struct {
 	config *pgx.ConnConfig
+
+	mu     sync.Mutex // guards what follows
+	idle   []*pgConn  // as good as new; the last one used comes last
+	closed bool
+}
+
+// settings are those of a fresh connection; RESET ALL goes back to them. What
+// Redshift has built in stands in a schema of ours.
+var settings = map[string]string{
+	"timezone": "UTC", "standard_conforming_strings": "on", "datestyle": "ISO, YMD",
+	"search_path": "public, localaws", "client_min_messages": "warning",
 }
 
 func openPostgres(ctx context.Context, url string) (*postgres, error) {
@@ -33,9 +49,10 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the warehouse's URL: %w", err)
 	}
+	maps.Copy(config.RuntimeParams, settings)
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: c} }
 	p := &postgres{config: config}
-	c, err := p.dial(ctx)
+	c, err := p.connect(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("open the PostgreSQL warehouse: %w", err)
 	}
@@ -47,36 +64,76 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 			break
 		}
 	}
-	return p, errors.Join(err, c.close())
+	if err := errors.Join(err, c.close()); err != nil {
+		return nil, errors.Join(err, p.close())
+	}
+	return p, nil
 }
 
 func (p *postgres) dialect() dialect.Engine { return dialect.Postgres }
-func (p *postgres) close() error            { return nil }
 
-func (p *postgres) dial(ctx context.Context) (*pgConn, error) {
+// close ends the idle connections, and has those in use end with their use.
+func (p *postgres) close() error {
+	p.mu.Lock()
+	idle := p.idle
+	p.idle, p.closed = nil, true
+	p.mu.Unlock()
+	var all error
+	for _, c := range idle {
+		all = errors.Join(all, c.hangUp())
+	}
+	return all
+}
+
+// connect returns a connection in the state of a new one. A request of the Data
+// API has one for itself, and PostgreSQL starts a process for each that is
+// really new: that takes as long as a load.
+func (p *postgres) connect(ctx context.Context) (conn, error) {
+	for {
+		c := p.take()
+		if c == nil {
+			break
+		}
+		if err := c.raw.Ping(ctx); err == nil {
+			return c, nil
+		}
+		_ = c.hangUp() // the server has ended it; a new one says what is wrong, if anything is
+	}
 	raw, err := pgx.ConnectConfig(ctx, p.config)
 	if err != nil {
 		return nil, postgresError(ctx, err)
 	}
-	return &pgConn{raw: raw.PgConn()}, nil
+	return &pgConn{raw: raw.PgConn(), home: p}, nil
 }
 
-func (p *postgres) connect(ctx context.Context) (conn, error) {
-	c, err := p.dial(ctx)
-	if err != nil {
-		return nil, err
+func (p *postgres) take() *pgConn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := len(p.idle)
+	if n == 0 {
+		return nil
 	}
-	setup := append(dialect.Setup(dialect.Postgres), "SET search_path = public, localaws", "SET client_min_messages = warning")
-	if _, err := c.run(ctx, strings.Join(setup, "; "), nil); err != nil {
-		return nil, errors.Join(err, c.close())
+	c := p.idle[n-1]
+	p.idle = p.idle[:n-1]
+	return c
+}
+
+// keep takes a connection that is as good as new, unless there are enough.
+func (p *postgres) keep(c *pgConn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed || len(p.idle) >= mostIdle {
+		return false
 	}
-	return c, nil
+	p.idle = append(p.idle, c)
+	return true
 }
 
 // pgConn is one connection. It uses the simple protocol, whose results are
 // text; the statements hold no parameters, and the dialect passes only one.
 type pgConn struct {
-	raw *pgconn.PgConn
+	raw  *pgconn.PgConn
+	home *postgres
 }
 
 func (c *pgConn) dialect() dialect.Engine { return dialect.Postgres }
@@ -174,8 +231,32 @@ func (c *pgConn) loosen(context.Context, string, map[string]string) ([]string, e
 
 func (c *pgConn) usable() bool { return !c.raw.IsClosed() }
 
+// close gives the connection back, or ends it where it cannot be made as good as
+// new: temporary tables, settings, locks and what else a session may hold go.
 func (c *pgConn) close() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
+	defer cancel()
+	if c.usable() && c.reset(ctx) == nil && c.home.keep(c) {
+		return nil
+	}
+	return c.hangUp()
+}
+
+func (c *pgConn) reset(ctx context.Context) error {
+	if c.raw.TxStatus() != 'I' { // idle; an open transaction cannot discard
+		if _, err := c.run(ctx, "ROLLBACK", nil); err != nil {
+			return err
+		}
+	}
+	_, err := c.run(ctx, "DISCARD ALL", nil)
+	return err
+}
+
+// hangUpTimeout bounds the goodbye to the server.
+const hangUpTimeout = 5 * time.Second
+
+func (c *pgConn) hangUp() error {
+	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
 	defer cancel()
 	return c.raw.Close(ctx)
 }

@@ -109,6 +109,9 @@ func (b *backend) single(ctx context.Context, sql string, params map[string]stri
 	if b.block || st.Verb == "BEGIN" {
 		return b.step(ctx, st, out)
 	}
+	if st.Verb == "SELECT" && st.Before == nil && st.After == nil {
+		return b.execute(ctx, st, out) // a transaction by itself
+	}
 	if err := b.conn.begin(ctx); err != nil {
 		return -1, err
 	}

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/duckdb/duckdb-go/v2"
@@ -25,9 +26,13 @@ type duck struct {
 	spill string // folder of a database in memory for what does not fit; removed at the end
 	locks *tableLocks
 	known knownTables
-	each  []string // what each connection has to run
+	each  []string        // what each connection has to run
+	ours  map[string]bool // the names in our own schema
 	rules []rule
 	pids  atomic.Int64
+
+	mu   sync.Mutex  // guards idle
+	idle []*duckConn // as good as new; the last one used comes last
 }
 
 // openDuck opens the database file, or a database in memory where path is "".
@@ -78,7 +83,6 @@ func (d *duck) prepare(ctx context.Context, tiny bool) (err error) {
 	}
 	defer func() { err = errors.Join(err, raw.Close()) }()
 	all := slices.Concat(loadErrorTable(), systemViews(dialect.DuckDB), dialect.Library(dialect.DuckDB))
-	d.each = []string{"SET search_path = 'main,localaws'"} // which there is for no more than one connection
 	for _, sql := range dialect.Setup(dialect.DuckDB) {
 		switch {
 		case strings.HasPrefix(sql, "SET "):
@@ -89,6 +93,7 @@ func (d *duck) prepare(ctx context.Context, tiny bool) (err error) {
 			d.each = append(d.each, sql)
 		}
 	}
+	d.ours = namesOf(all)
 	if tiny {
 		all = append(all, "SET disabled_optimizers = "+quoteText(unhelpful))
 	}
@@ -103,27 +108,60 @@ func (d *duck) prepare(ctx context.Context, tiny bool) (err error) {
 func (d *duck) dialect() dialect.Engine { return dialect.DuckDB }
 
 func (d *duck) close() error {
-	err := d.db.Close()
+	var err error
+	for c := d.take(); c != nil; c = d.take() {
+		err = errors.Join(err, c.raw.Close())
+	}
+	err = errors.Join(err, d.db.Close())
 	if d.spill != "" {
 		err = errors.Join(err, os.RemoveAll(d.spill))
 	}
 	return err
 }
 
+// connect returns a connection in the state of a new one. To make one takes as
+// long as a short statement.
 func (d *duck) connect(ctx context.Context) (conn, error) {
-	raw, err := d.db.Connect(ctx)
-	if err != nil {
-		return nil, err
-	}
-	c := &duckConn{db: d, raw: raw.(*duckdb.Conn), temporary: map[string]bool{}}
-	c.hold = &holder{pid: d.pids.Add(1)}
-	for _, sql := range d.each {
-		if _, err := c.run(ctx, sql, nil); err != nil {
-			return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
+	c := d.take()
+	if c == nil {
+		raw, err := d.db.Connect(ctx)
+		if err != nil {
+			return nil, err
 		}
+		c = &duckConn{db: d, raw: raw.(*duckdb.Conn), temporary: map[string]bool{}}
+		for _, sql := range d.each {
+			if _, err := c.run(ctx, sql, nil); err != nil {
+				return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
+			}
+		}
+		c.stale, c.changed = false, false
 	}
-	c.stale = false
+	c.hold = &holder{pid: d.pids.Add(1)}
 	return c, nil
+}
+
+// take returns an idle connection, nil where there is none.
+func (d *duck) take() *duckConn {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := len(d.idle)
+	if n == 0 {
+		return nil
+	}
+	c := d.idle[n-1]
+	d.idle = d.idle[:n-1]
+	return c
+}
+
+// keep takes a connection that is as good as new, unless there are enough.
+func (d *duck) keep(c *duckConn) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.idle) >= mostIdle {
+		return false
+	}
+	d.idle = append(d.idle, c)
+	return true
 }
 
 // duckConn is one connection, with its own temporary tables.
@@ -137,6 +175,8 @@ type duckConn struct {
 	wanted, open bool
 	temporary    map[string]bool // the temporary tables
 	stale        bool            // a statement may have changed them unseen
+	changed      bool            // a statement may have left more behind than data
+	finds        bool            // names of our own schema
 	removing     bool            // the transaction may have removed tables
 }
 
@@ -210,8 +250,22 @@ func (c *duckConn) run(ctx context.Context, sql string, out sink) (int64, error)
 	return c.ask(ctx, sql, out)
 }
 
+// find lets the connection find our own schema without its name once a statement
+// may need it, which few do. There is no such setting for all connections.
+func (c *duckConn) find(ctx context.Context, sql string) error {
+	if c.finds || !mentions(sql, c.db.ours) {
+		return nil
+	}
+	_, err := c.raw.ExecContext(ctx, "SET search_path = 'main,localaws'", nil)
+	c.finds = err == nil
+	return err
+}
+
 // ask runs the statement without starting the transaction that was begun.
 func (c *duckConn) ask(ctx context.Context, sql string, out sink) (int64, error) {
+	if err := c.find(ctx, sql); err != nil {
+		return 0, duckError(ctx, c.db.rules, err)
+	}
 	if out == nil {
 		res, err := c.raw.ExecContext(ctx, sql, nil)
 		if err != nil {
@@ -269,8 +323,12 @@ func drain(ctx context.Context, rows driver.Rows, out sink) (int64, error) {
 
 func (c *duckConn) usable() bool { return true } // it is in this process
 
+// close gives the connection back, or ends it where it may not be as good as new.
 func (c *duckConn) close() error {
 	err := c.end(context.Background(), false)
+	if err == nil && len(c.temporary) == 0 && !c.stale && !c.changed && c.db.keep(c) {
+		return nil
+	}
 	return errors.Join(err, c.raw.Close())
 }
 

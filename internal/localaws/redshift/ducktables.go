@@ -65,7 +65,41 @@ func (c *duckConn) notice(sql string) {
 			c.removing = true
 			c.db.known.forget()
 		}
+	default:
+		switch strings.ToUpper(word) {
+		case "SELECT", "WITH", "INSERT", "UPDATE", "DELETE":
+		default:
+			c.changed = true
+		}
 	}
+}
+
+// ourName matches what a statement defines in our own schema.
+var ourName = regexp.MustCompile(`(?i)^CREATE .*?\blocalaws\.([a-z0-9_]+)`)
+
+// namesOf returns the names that the statements define in our own schema.
+func namesOf(statements []string) map[string]bool {
+	names := make(map[string]bool)
+	for _, sql := range statements {
+		if m := ourName.FindStringSubmatch(sql); m != nil {
+			names[strings.ToLower(m[1])] = true
+		}
+	}
+	return names
+}
+
+// mentions reports whether a word of the SQL, be it in a literal, is one of the
+// names.
+func mentions(sql string, names map[string]bool) bool {
+	isWord := func(r rune) bool {
+		return r == '_' || r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+	}
+	for word := range strings.FieldsFuncSeq(sql, func(r rune) bool { return !isWord(r) }) {
+		if names[strings.ToLower(word)] {
+			return true
+		}
+	}
+	return false
 }
 
 // look reads the names of this connection's temporary tables. It asks outside

@@ -36,6 +36,9 @@ type conn interface {
 	close() error
 }
 
+// mostIdle is how many connections an engine keeps for their next use.
+const mostIdle = 8
+
 // lockMode is what a lock keeps others from.
 type lockMode int
 

@@ -9,9 +9,6 @@ import (
 
 const (
 	cancelEvery = 50 * time.Millisecond
-	// cancelSettles is how long a cancel request that the server has taken may
-	// still be on its way to the backend. PostgreSQL offers nothing to wait for.
-	cancelSettles = 100 * time.Millisecond
 	// cancelGivesUp is when a connection that does not heed requests is closed.
 	cancelGivesUp = 30 * time.Second
 )
@@ -19,6 +16,10 @@ const (
 // canceller asks the server to cancel what a connection runs once the context
 // of the call ends, so that the connection, which may be a session's, goes on.
 // It repeats itself: a request that overtakes the statement has no effect.
+//
+// None of them can strike the next statement. The server closes the connection
+// that a request came on after it has signalled the backend, CancelRequest waits
+// for that, and a backend that waits for its next statement drops the signal.
 type canceller struct {
 	conn *pgconn.PgConn
 	over chan struct{} // closed when the call returns
@@ -39,7 +40,6 @@ func (c *canceller) HandleCancel(ctx context.Context) {
 			_ = c.conn.CancelRequest(ctx)
 			select {
 			case <-c.over:
-				<-time.After(cancelSettles)
 				return
 			case <-ctx.Done():
 				return

@@ -25,9 +25,6 @@ import (
 // nobody else in the database uses.
 const catalogKey = 7215100
 
-// mostIdle is how many connections wait for their next use.
-const mostIdle = 8
-
 // postgres is a PostgreSQL server.
 type postgres struct {
 	config *pgx.ConnConfig
@@ -89,21 +86,22 @@ func (p *postgres) close() error {
 // API has one for itself, and PostgreSQL starts a process for each that is
 // really new: that takes as long as a load.
 func (p *postgres) connect(ctx context.Context) (conn, error) {
-	for {
-		c := p.take()
-		if c == nil {
-			break
-		}
-		if err := c.raw.Ping(ctx); err == nil {
-			return c, nil
-		}
-		_ = c.hangUp() // the server has ended it; a new one says what is wrong, if anything is
+	if c := p.take(); c != nil {
+		return c, nil
 	}
+	raw, err := p.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &pgConn{raw: raw, home: p, temporary: make(map[string]bool), locked: make(map[string]lockMode)}, nil
+}
+
+func (p *postgres) dial(ctx context.Context) (*pgconn.PgConn, error) {
 	raw, err := pgx.ConnectConfig(ctx, p.config)
 	if err != nil {
 		return nil, postgresError(ctx, err)
 	}
-	return &pgConn{raw: raw.PgConn(), home: p}, nil
+	return raw.PgConn(), nil
 }
 
 func (p *postgres) take() *pgConn {
@@ -115,6 +113,7 @@ func (p *postgres) take() *pgConn {
 	}
 	c := p.idle[n-1]
 	p.idle = p.idle[:n-1]
+	c.used = true
 	return c
 }
 
@@ -134,6 +133,11 @@ func (p *postgres) keep(c *pgConn) bool {
 type pgConn struct {
 	raw  *pgconn.PgConn
 	home *postgres
+	used bool // it comes from the idle ones, and may have been ended meanwhile
+
+	// Of the transaction that is open:
+	locked    map[string]lockMode
+	temporary map[string]bool // tables made in it, which nobody else sees
 }
 
 func (c *pgConn) dialect() dialect.Engine { return dialect.Postgres }
@@ -141,6 +145,8 @@ func (c *pgConn) dialect() dialect.Engine { return dialect.Postgres }
 // begin starts a transaction with one snapshot, as Redshift's SNAPSHOT isolation
 // has. PostgreSQL takes it with the first statement after LOCK, as Redshift does.
 func (c *pgConn) begin(ctx context.Context) error {
+	clear(c.locked)
+	clear(c.temporary)
 	_, err := c.run(ctx, "BEGIN ISOLATION LEVEL REPEATABLE READ", nil)
 	return err
 }
@@ -155,11 +161,28 @@ func (c *pgConn) lock(ctx context.Context, tables []string, mode lockMode) error
 		words = "ACCESS EXCLUSIVE"
 	}
 	for _, t := range tables {
+		if held, ok := c.locked[t]; c.temporary[t] || ok && held >= mode {
+			continue
+		}
 		if _, err := c.run(ctx, fmt.Sprintf("LOCK TABLE %s IN %s MODE", quoteName(t), words), nil); err != nil {
 			return err
 		}
+		c.locked[t] = mode
 	}
 	return nil
+}
+
+// notice follows what a statement that has run did to the tables.
+func (c *pgConn) notice(sql string) {
+	switch word, _, _ := strings.Cut(sql, " "); word {
+	case "CREATE":
+		if m := plainTemporary.FindStringSubmatch(sql); m != nil {
+			c.temporary[m[1]] = true
+		}
+	case "DROP", "ALTER": // a name may mean another table now
+		clear(c.locked)
+		clear(c.temporary)
+	}
 }
 
 func (c *pgConn) end(ctx context.Context, commit bool) error {
@@ -171,11 +194,26 @@ func (c *pgConn) end(ctx context.Context, commit bool) error {
 	return err
 }
 
+// run executes one statement. The first one on a connection that idled is sent
+// again where the server restarted, or ended what idled: it is a BEGIN, or reads.
 func (c *pgConn) run(ctx context.Context, sql string, out sink) (int64, error) {
+	n, answered, err := c.exec(ctx, sql, out)
+	if err != nil && c.used && !answered && c.raw.IsClosed() && ctx.Err() == nil {
+		var raw *pgconn.PgConn
+		if raw, err = c.home.dial(ctx); err == nil {
+			c.raw = raw
+			n, _, err = c.exec(ctx, sql, out)
+		}
+	}
+	c.used = false
+	return n, err
+}
+
+func (c *pgConn) exec(ctx context.Context, sql string, out sink) (n int64, answered bool, err error) {
 	results := c.raw.Exec(ctx, sql)
-	var n int64
 	var failed error
 	for results.NextResult() {
+		answered = true
 		r := results.ResultReader()
 		if out != nil && failed == nil {
 			failed = read(r, out)
@@ -186,15 +224,18 @@ func (c *pgConn) run(ctx context.Context, sql string, out sink) (int64, error) {
 		}
 		n = tag.RowsAffected()
 	}
-	err := results.Close()
+	err = results.Close()
 	var own *sqlError
 	if errors.As(failed, &own) {
-		return n, own
+		return n, answered, own
 	}
 	if err == nil {
 		err = failed
 	}
-	return n, postgresError(ctx, err)
+	if err == nil {
+		c.notice(sql)
+	}
+	return n, answered, postgresError(ctx, err)
 }
 
 // read gives every row to out.

@@ -36,15 +36,13 @@ localaws:
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/localaws ./cmd/localaws
 
 # The race detector doubles the cost of a simulated schedule. So every test runs
-# with it, the simulation's on a few seeds and crash points, and then more of the
-# simulation runs without it: as much as leaves the whole under 8 minutes on two
-# cores. PKG= runs what it names and no more.
+# with it, the simulation's on a few seeds and crash points, and the whole of the
+# simulation runs without it. PKG= runs what it names and no more.
 .PHONY: test
-test: ## Run every test with the race detector, then 400 simulated schedules (PKG=./internal/... for some)
+test: ## Run every test with the race detector, and make simulate (PKG=./internal/... for some tests)
 	@scripts/need-cc
 	@scripts/need-postgres
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -timeout 6m $(PKG)
-	@$(if $(filter ./...,$(PKG)),$(MAKE) --no-print-directory simulate SEEDS=20 CRASHES=8)
+	@GO='$(GO)' MAKE='$(MAKE)' scripts/test '$(PKG)'
 
 # Apart from the others, as Chromium is large. The pictures are kept for CI.
 .PHONY: test-browser
@@ -69,7 +67,7 @@ PASSED := -e '^=== ' -e '    --- PASS'
 .PHONY: simulate
 simulate: ## Simulate seeds 1 to SEEDS (SEEDS=100, 2,000 schedules), crash at every n-th call (CRASHES=1)
 	@scripts/need-cc
-	$(KEEP_MEMORY) CGO_ENABLED=1 $(GO) test -count=1 -timeout 0 -v ./internal/simulation \
+	$(KEEP_MEMORY) CGO_ENABLED=1 $(GO) test -count=1 -timeout 0 -parallel 4 -v ./internal/simulation \
 		-run '^(TestSimulation|TestG2_CrashAtEveryCall)$$' -worlds $(or $(SEEDS),100) -crashes $(or $(CRASHES),1) \
 		| { grep --line-buffered -v $(PASSED) || true; }
 

@@ -51,8 +51,15 @@ func deadline(t testing.TB) context.Context {
 
 // engines runs a test on DuckDB and on PostgreSQL.
 func engines(t *testing.T, test func(t *testing.T, url string)) {
-	t.Run("DuckDB", func(t *testing.T) { test(t, "") })
-	t.Run("PostgreSQL", func(t *testing.T) { test(t, pgtest.Start(t)) })
+	t.Parallel()
+	t.Run("DuckDB", func(t *testing.T) {
+		t.Parallel()
+		test(t, "")
+	})
+	t.Run("PostgreSQL", func(t *testing.T) {
+		t.Parallel()
+		test(t, pgtest.Start(t))
+	})
 }
 
 func newWorld(t testing.TB, o Options) *World {

@@ -14,6 +14,7 @@ import (
 // constraint that the worker knows nothing of: the row is found among its
 // neighbours, which load, and is kept with the warehouse's own words.
 func TestG1_ARowThatTheWarehouseRefusesIsFoundAndKept(t *testing.T) {
+	t.Parallel()
 	url := pgtest.Start(t)
 	w := newWorld(t, Options{Warehouse: url, Shards: 1})
 	db, err := pgx.Connect(deadline(t), url)

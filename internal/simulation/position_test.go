@@ -8,6 +8,7 @@ import (
 )
 
 func TestDrainLoadsWhatWasRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, Options{})
 	r := start(t, w, Worker{BatchSize: 100_000, PollInterval: time.Minute}) // nothing is due by itself
 	put(t, w, made(31, 300, 0))

@@ -92,6 +92,7 @@ func TestG4_AStaleTermChangesNothing(t *testing.T) {
 }
 
 func TestG5_ChildrenFollowParentsThroughSplitsAndMerges(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, Options{Shards: 2})
 	r := start(t, w, Worker{})
 	g := made(11, 3000, 0)
@@ -217,6 +218,7 @@ func TestG7_RollupsEqualFactsAfterEveryCommit(t *testing.T) {
 }
 
 func TestG8_BadInputIsKeptWhole(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, Options{Shards: 1})
 	type sample struct {
 		Why  string `json:"why"`
@@ -267,6 +269,7 @@ func TestG8_BadInputIsKeptWhole(t *testing.T) {
 }
 
 func TestG9_APausedWarehouseStopsReadingAndNothingElse(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t, Options{Shards: 4})
 	const bound, published = 256 << 10, 12_000
 	r := start(t, w, Worker{QueueBytes: bound})

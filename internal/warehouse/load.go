@@ -78,7 +78,11 @@ func (w *Warehouse) run(ctx context.Context, b Batch) (Loaded, error) {
 	if err != nil {
 		return Loaded{}, fmt.Errorf("load %d rows of %d shards: %w", len(b.Rows), len(b.Moves), err)
 	}
-	return loaded(b, results[t.answer], results[t.written].Affected)
+	written := int64(0)
+	if t.written >= 0 {
+		written = results[t.written].Affected
+	}
+	return loaded(b, results[t.answer], written)
 }
 
 // Token names one attempt. A new one is drawn for each, also for a repeat of a
@@ -90,7 +94,7 @@ func Token() string { return "load-" + rand.Text() }
 type transaction struct {
 	statements []string
 	answer     int // the query for what becomes of the moves
-	written    int // the statement whose count is that of the rows written
+	written    int // the statement whose count is that of the rows written; -1 where none are
 }
 
 // loadTransaction builds the transaction. It cannot branch, so the fence is a
@@ -106,32 +110,35 @@ func loadTransaction(b Batch, fill []string) transaction {
  from_sequence VARCHAR(140), from_sub BIGINT, to_sequence VARCHAR(140), to_sub BIGINT, arrived_until TIMESTAMP)`,
 	}
 	out = append(out, proposals(b.Moves)...)
-	answer := len(out)
+	t := transaction{answer: len(out), written: -1}
 	out = append(out, `SELECT p.move, c.term, c.sequence_number, c.sub_sequence_number
 FROM load_proposed p LEFT JOIN worker_checkpoints c ON c.stream_name = `+Quote(b.Stream)+` AND c.shard_id = p.shard_id
-ORDER BY p.move`,
-		`CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100),
+ORDER BY p.move`)
+	if len(fill) > 0 { // else positions alone move: a shard's end, or records that are no orders
+		out = append(out, `CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100),
  store_id INTEGER, total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP)`)
-	out = append(out, fill...)
-	// The newest event of each order, over all accepted shards: an order that
-	// moved to another shard may be in two. At equal event times the later one
-	// in the stream wins.
-	out = append(out, `CREATE TEMP TABLE load_newest AS
+		out = append(out, fill...)
+		// The newest event of each order, over all accepted shards: an order that
+		// moved to another shard may be in two. At equal event times the later one
+		// in the stream wins.
+		out = append(out, `CREATE TEMP TABLE load_newest AS
 SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
 FROM (SELECT i.*, ROW_NUMBER() OVER (PARTITION BY i.order_id ORDER BY i.event_timestamp DESC, i.ordinal DESC) AS recency
  FROM load_incoming i JOIN load_proposed p ON p.move = i.move JOIN `+accepted+`) ranked
 WHERE recency = 1`)
-	out = append(out, findStatements...)
-	out = append(out, replaceStatement)
-	written := len(out)
-	out = append(out, insertStatement)
-	out = append(out, rollupStatements...)
+		out = append(out, findStatements...)
+		out = append(out, replaceStatement)
+		t.written = len(out)
+		out = append(out, insertStatement)
+		out = append(out, rollupStatements...)
+	}
 	out = append(out, `UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
  arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = GETDATE()
 FROM load_proposed p
 WHERE worker_checkpoints.stream_name = `+Quote(b.Stream)+` AND worker_checkpoints.shard_id = p.shard_id AND worker_checkpoints.term = p.term
  AND worker_checkpoints.sequence_number = p.from_sequence AND worker_checkpoints.sub_sequence_number = p.from_sub`)
-	return transaction{statements: out, answer: answer, written: written}
+	t.statements = out
+	return t
 }
 
 // The statements that turn load_newest into changes of the facts and of the
@@ -158,7 +165,7 @@ WHERE h.order_id IS NULL OR n.event_timestamp > h.event_timestamp
  OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type))`,
 	}
 	replaceStatement = `DELETE FROM fact_orders USING load_staged
-WHERE fact_orders.order_id = load_staged.order_id AND fact_orders.event_timestamp = load_staged.held_at`
+WHERE load_staged.held_at IS NOT NULL AND fact_orders.order_id = load_staged.order_id AND fact_orders.event_timestamp = load_staged.held_at`
 	insertStatement = `INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
 SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_staged`
 	// Rollups are replaced by what they come to. A group that comes to no orders

@@ -66,8 +66,8 @@ type timed struct {
 
 // NewFleet starts a local AWS in memory, with a stream, a lease table and
 // buckets. The caller closes the Fleet.
-func NewFleet(ctx context.Context, shards int, warehouse string) (*Fleet, error) {
-	w, err := NewWorld(ctx, Options{Warehouse: warehouse, Shards: shards, InMemory: true, Tiny: true, Letters: lettersURL})
+func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
+	w, err := NewWorld(ctx, Options{Shards: shards, InMemory: true, Tiny: true, Letters: lettersURL})
 	if err != nil {
 		return nil, err
 	}

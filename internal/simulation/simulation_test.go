@@ -47,10 +47,10 @@ type simulation struct {
 // service and at which virtual moment. It does not decide in which order
 // goroutines run that are ready at the same moment, nor the jitter of the
 // workers' own waits: a failure that hangs on those may take some tries.
-func simulate(ctx context.Context, seed uint64, warehouse string) (out simulation) {
+func simulate(ctx context.Context, seed uint64) (out simulation) {
 	out.seed = seed
 	rng := rand.New(rand.NewPCG(seed, 0x51))
-	f, err := NewFleet(ctx, 1+rng.IntN(3), warehouse)
+	f, err := NewFleet(ctx, 1+rng.IntN(3))
 	if err != nil {
 		out.err = err
 		return out
@@ -74,8 +74,7 @@ func simulate(ctx context.Context, seed uint64, warehouse string) (out simulatio
 // runSeed runs a seed in a bubble and says how to run it again if it fails.
 func runSeed(t *testing.T, seed uint64) (out simulation) {
 	t.Helper()
-	warehouse := ""
-	synctest.Test(t, func(t *testing.T) { out = simulate(t.Context(), seed, warehouse) })
+	synctest.Test(t, func(t *testing.T) { out = simulate(t.Context(), seed) })
 	if out.err != nil || os.Getenv("SIMULATION_LOG") != "" {
 		t.Logf("seed %d, schedule %d:\n%s", seed, len(out.drawn), out.story)
 	}

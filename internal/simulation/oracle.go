@@ -138,21 +138,6 @@ func (f *Fleet) ask(ctx context.Context, full bool) error {
 	return wrong
 }
 
-// countLetters looks for a letter for each record that is no order.
-func (f *Fleet) countLetters(ctx context.Context) error {
-	found := 0
-	for _, err := range f.world.Letters().All(ctx) {
-		if err != nil {
-			return fmt.Errorf("read the letters: %w", err)
-		}
-		found++
-	}
-	if found != f.expect.bad {
-		return fmt.Errorf("%d letters of %d records that are no orders", found, f.expect.bad)
-	}
-	return nil
-}
-
 // check asks the checker, and compares its counts with the expectation.
 func (f *Fleet) check(ctx context.Context) error {
 	r, err := f.world.Verify(ctx)

@@ -102,8 +102,12 @@ type transaction struct {
 // before anything that takes the transaction's snapshot. The checkpoints stay as
 // they are until the last statement, so each accepts the same shards.
 func loadTransaction(b Batch, fill []string) transaction {
-	accepted := `worker_checkpoints c ON c.stream_name = ` + Quote(b.Stream) + ` AND c.shard_id = p.shard_id AND c.term = p.term
- AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub`
+	// accepts is true of a checkpoint, by the name that a statement gives it, that
+	// stands where a proposed move p starts, under its term.
+	accepts := func(checkpoint string) string {
+		return strings.ReplaceAll(`@.stream_name = `, "@", checkpoint) + Quote(b.Stream) + strings.ReplaceAll(` AND @.shard_id = p.shard_id AND @.term = p.term
+ AND @.sequence_number = p.from_sequence AND @.sub_sequence_number = p.from_sub`, "@", checkpoint)
+	}
 	out := []string{
 		`LOCK TABLE worker_load_lock`,
 		`CREATE TEMP TABLE load_proposed (move INTEGER, shard_id VARCHAR(128), term BIGINT,
@@ -124,7 +128,7 @@ ORDER BY p.move`)
 		out = append(out, `CREATE TEMP TABLE load_newest AS
 SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
 FROM (SELECT i.*, ROW_NUMBER() OVER (PARTITION BY i.order_id ORDER BY i.event_timestamp DESC, i.ordinal DESC) AS recency
- FROM load_incoming i JOIN load_proposed p ON p.move = i.move JOIN `+accepted+`) ranked
+ FROM load_incoming i JOIN load_proposed p ON p.move = i.move JOIN worker_checkpoints c ON `+accepts("c")+`) ranked
 WHERE recency = 1`)
 		out = append(out, findStatements...)
 		out = append(out, replaceStatement)
@@ -135,8 +139,7 @@ WHERE recency = 1`)
 	out = append(out, `UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
  arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = GETDATE()
 FROM load_proposed p
-WHERE worker_checkpoints.stream_name = `+Quote(b.Stream)+` AND worker_checkpoints.shard_id = p.shard_id AND worker_checkpoints.term = p.term
- AND worker_checkpoints.sequence_number = p.from_sequence AND worker_checkpoints.sub_sequence_number = p.from_sub`)
+WHERE `+accepts("worker_checkpoints"))
 	t.statements = out
 	return t
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 
 	"github.com/duckdb/duckdb-go/v2"
@@ -30,9 +29,7 @@ type duck struct {
 	ours  map[string]bool // the names in our own schema
 	rules []rule
 	pids  atomic.Int64
-
-	mu   sync.Mutex  // guards idle
-	idle []*duckConn // as good as new; the last one used comes last
+	idle  pool[*duckConn]
 }
 
 // openDuck opens the database file, or a database in memory where path is "".
@@ -102,7 +99,7 @@ func (d *duck) dialect() dialect.Engine { return dialect.DuckDB }
 
 func (d *duck) close() error {
 	var err error
-	for c := d.take(); c != nil; c = d.take() {
+	for c, ok := d.idle.take(); ok; c, ok = d.idle.take() {
 		err = errors.Join(err, c.raw.Close())
 	}
 	err = errors.Join(err, d.db.Close())
@@ -115,8 +112,8 @@ func (d *duck) close() error {
 // connect returns a connection in the state of a new one. To make one takes as
 // long as a short statement.
 func (d *duck) connect(ctx context.Context) (conn, error) {
-	c := d.take()
-	if c == nil {
+	c, ok := d.idle.take()
+	if !ok {
 		raw, err := d.db.Connect(ctx)
 		if err != nil {
 			return nil, err
@@ -131,30 +128,6 @@ func (d *duck) connect(ctx context.Context) (conn, error) {
 	}
 	c.hold = &holder{pid: d.pids.Add(1)}
 	return c, nil
-}
-
-// take returns an idle connection, nil where there is none.
-func (d *duck) take() *duckConn {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := len(d.idle)
-	if n == 0 {
-		return nil
-	}
-	c := d.idle[n-1]
-	d.idle = d.idle[:n-1]
-	return c
-}
-
-// keep takes a connection that is as good as new, unless there are enough.
-func (d *duck) keep(c *duckConn) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.idle) >= mostIdle {
-		return false
-	}
-	d.idle = append(d.idle, c)
-	return true
 }
 
 // duckConn is one connection, with its own temporary tables.
@@ -319,7 +292,7 @@ func (c *duckConn) usable() bool { return true } // it is in this process
 // close gives the connection back, or ends it where it may not be as good as new.
 func (c *duckConn) close() error {
 	err := c.end(context.Background(), false)
-	if err == nil && len(c.temporary) == 0 && !c.stale && !c.changed && c.db.keep(c) {
+	if err == nil && len(c.temporary) == 0 && !c.stale && !c.changed && c.db.idle.keep(c) {
 		return nil
 	}
 	return errors.Join(err, c.raw.Close())

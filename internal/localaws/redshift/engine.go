@@ -36,9 +36,6 @@ type conn interface {
 	close() error
 }
 
-// mostIdle is how many connections an engine keeps for their next use.
-const mostIdle = 8
-
 // lockMode is what a lock keeps others from.
 type lockMode int
 

@@ -56,7 +56,7 @@ func TestAConnectionThatTheServerEndedIsReplaced(t *testing.T) {
 	url := pgtest.Start(t)
 	s := newService(t, url)
 	ask(t, s, "SELECT 1")
-	if n := len(s.engine.(*postgres).idle); n != 1 {
+	if n := len(s.engine.(*postgres).idle.idle); n != 1 {
 		t.Fatalf("%d connections idle, want the one that was used", n)
 	}
 	end := func() {

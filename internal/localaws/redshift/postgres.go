@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -28,17 +27,7 @@ const catalogKey = 7215100
 // postgres is a PostgreSQL server.
 type postgres struct {
 	config *pgx.ConnConfig
-
-	mu     sync.Mutex // guards what follows
-	idle   []*pgConn  // as good as new; the last one used comes last
-	closed bool
-}
-
-// settings are those of a fresh connection; RESET ALL goes back to them. What
-// Redshift has built in stands in a schema of ours.
-var settings = map[string]string{
-	"timezone": "UTC", "standard_conforming_strings": "on", "datestyle": "ISO, YMD",
-	"search_path": "public, localaws", "client_min_messages": "warning",
+	idle   pool[*pgConn]
 }
 
 func openPostgres(ctx context.Context, url string) (*postgres, error) {
@@ -46,7 +35,9 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the warehouse's URL: %w", err)
 	}
-	maps.Copy(config.RuntimeParams, settings)
+	maps.Copy(config.RuntimeParams, dialect.Settings())
+	config.RuntimeParams["search_path"] = "public, localaws"
+	config.RuntimeParams["client_min_messages"] = "warning"
 	config.BuildContextWatcherHandler = func(c *pgconn.PgConn) ctxwatch.Handler { return &canceller{conn: c} }
 	p := &postgres{config: config}
 	c, err := p.connect(ctx)
@@ -69,14 +60,10 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 
 func (p *postgres) dialect() dialect.Engine { return dialect.Postgres }
 
-// close ends the idle connections, and has those in use end with their use.
+// close ends the idle connections; no other is in use any more.
 func (p *postgres) close() error {
-	p.mu.Lock()
-	idle := p.idle
-	p.idle, p.closed = nil, true
-	p.mu.Unlock()
 	var all error
-	for _, c := range idle {
+	for c, ok := p.idle.take(); ok; c, ok = p.idle.take() {
 		all = errors.Join(all, c.hangUp())
 	}
 	return all
@@ -86,7 +73,8 @@ func (p *postgres) close() error {
 // API has one for itself, and PostgreSQL starts a process for each that is
 // really new: that takes as long as a load.
 func (p *postgres) connect(ctx context.Context) (conn, error) {
-	if c := p.take(); c != nil {
+	if c, ok := p.idle.take(); ok {
+		c.used = true
 		return c, nil
 	}
 	raw, err := p.dial(ctx)
@@ -102,30 +90,6 @@ func (p *postgres) dial(ctx context.Context) (*pgconn.PgConn, error) {
 		return nil, postgresError(ctx, err)
 	}
 	return raw.PgConn(), nil
-}
-
-func (p *postgres) take() *pgConn {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := len(p.idle)
-	if n == 0 {
-		return nil
-	}
-	c := p.idle[n-1]
-	p.idle = p.idle[:n-1]
-	c.used = true
-	return c
-}
-
-// keep takes a connection that is as good as new, unless there are enough.
-func (p *postgres) keep(c *pgConn) bool {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.closed || len(p.idle) >= mostIdle {
-		return false
-	}
-	p.idle = append(p.idle, c)
-	return true
 }
 
 // pgConn is one connection. It uses the simple protocol, whose results are
@@ -277,7 +241,7 @@ func (c *pgConn) usable() bool { return !c.raw.IsClosed() }
 func (c *pgConn) close() error {
 	ctx, cancel := context.WithTimeout(context.Background(), hangUpTimeout)
 	defer cancel()
-	if c.usable() && c.reset(ctx) == nil && c.home.keep(c) {
+	if c.usable() && c.reset(ctx) == nil && c.home.idle.keep(c) {
 		return nil
 	}
 	return c.hangUp()

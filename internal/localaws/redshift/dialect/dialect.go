@@ -157,11 +157,21 @@ func one(toks []token) ([]token, error) {
 	return toks, nil
 }
 
+// Settings returns what Setup sets on PostgreSQL, for the start of a connection:
+// RESET ALL then goes back to them.
+func Settings() map[string]string {
+	return map[string]string{"timezone": "UTC", "standard_conforming_strings": "on", "datestyle": "ISO, YMD"}
+}
+
 // Setup returns the statements that make a fresh connection of the engine
 // behave as a Redshift session: UTC, integer division, nulls sorted high.
 func Setup(e Engine) []string {
 	if e == Postgres {
-		return []string{"SET TIME ZONE 'UTC'", "SET standard_conforming_strings = on", "SET datestyle = 'ISO, YMD'"}
+		var out []string
+		for name, value := range Settings() {
+			out = append(out, "SET "+name+" = '"+value+"'")
+		}
+		return out
 	}
 	return []string{
 		"SET TimeZone = 'UTC'", "SET integer_division = true", "SET default_null_order = 'postgres'",

@@ -156,6 +156,19 @@ func (s *Stream) Summary(ctx context.Context) (Summary, error) {
 	}, nil
 }
 
+// Identity tells this stream from others of its name, also from one that was
+// deleted before it. Kinesis gives the time of creation in seconds.
+func (s *Stream) Identity(ctx context.Context) (stream.Identity, error) {
+	sum, err := s.Summary(ctx)
+	if err != nil {
+		return stream.Identity{}, err
+	}
+	if sum.ARN == "" || sum.Created.IsZero() {
+		return stream.Identity{}, fmt.Errorf("describe stream %s: the reply lacks its ARN or when it was created", s.name)
+	}
+	return stream.Identity{ARN: sum.ARN, Created: sum.Created.UTC().Truncate(time.Second)}, nil
+}
+
 // Create asks for the stream; WaitActive waits until it can be used. The error
 // is fs.ErrExist where there is one of that name.
 func (s *Stream) Create(ctx context.Context, shards int) error {

@@ -37,6 +37,8 @@ type Term struct {
 	Shard stream.Shard
 	N     int64           // above that of every earlier stretch
 	Start stream.Position // the lease row's checkpoint: for a shard that the warehouse has no position of
+	// Stream is the stream that the shard is of, as it was last asked for.
+	Stream stream.Identity
 }
 
 // Config is what a Holder needs to know. The intervals may be left zero.

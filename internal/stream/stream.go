@@ -23,6 +23,22 @@ var (
 	ErrDenied = errors.New("access denied")
 )
 
+// Identity tells a stream from others of its name: the ARN from those in other
+// accounts and regions, the time of its creation from one that was deleted
+// before it was made anew. Positions hold for one Identity alone.
+type Identity struct {
+	ARN     string    // empty = not known
+	Created time.Time // UTC, to the second; zero = not known
+}
+
+// IsZero reports whether nothing is known of the stream.
+func (i Identity) IsZero() bool { return i.ARN == "" && i.Created.IsZero() }
+
+// String is the identity on one line, for people and for tables of text.
+func (i Identity) String() string {
+	return i.ARN + " created " + i.Created.UTC().Format(time.RFC3339)
+}
+
 // Shard is one shard of a stream as ListShards describes it.
 type Shard struct {
 	ID             string

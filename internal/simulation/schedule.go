@@ -180,6 +180,8 @@ func drawFault(rng *rand.Rand) fault.Fault {
 		f.Kind = fault.StatementSlow
 	case f.Operation == "BatchExecuteStatement" && at < 7:
 		f.Kind, f.Operation, f.Count = fault.Paused, "", 0
+	case f.Operation == "BatchExecuteStatement" && at < 8:
+		f.Kind = fault.SnapshotEarly
 	}
 	if f.Kind == fault.Delay || f.Kind == fault.StatementSlow {
 		f.Delay = fault.Duration(ms(rng, 100, 5000))

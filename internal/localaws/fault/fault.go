@@ -29,13 +29,14 @@ const (
 	StatementFailed Kind = "statement-failed" // redshift-data: a statement ends FAILED with the given error text
 	StatementSlow   Kind = "statement-slow"   // redshift-data: a statement takes the given delay longer
 	Paused          Kind = "paused"           // redshift-data: no statement starts while this stands
+	SnapshotEarly   Kind = "snapshot-early"   // redshift-data: a transaction takes its snapshot before its first statement
 )
 
 var services = map[string][]Kind{
 	"kinesis":       {ExpiredIterator},
 	"dynamodb":      nil,
 	"s3":            nil,
-	"redshift-data": {StatementFailed, StatementSlow, Paused},
+	"redshift-data": {StatementFailed, StatementSlow, Paused, SnapshotEarly},
 	"cloudwatch":    nil,
 	"sts":           nil,
 	"autoscaling":   nil,

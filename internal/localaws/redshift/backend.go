@@ -21,6 +21,7 @@ type backend struct {
 	queries *atomic.Int64 // numbers queries across all backends
 	query   int64         // the number of the last one here
 
+	early  bool // transactions take their snapshots at once
 	block  bool // a transaction is open that BEGIN or a batch started
 	failed bool // a statement of it failed: it is rolled back, and its end is awaited
 }
@@ -65,11 +66,24 @@ func (b *backend) begin(ctx context.Context) error {
 	if b.block {
 		return nil // Redshift warns, and goes on in the transaction that is open
 	}
-	if err := b.conn.begin(ctx); err != nil {
+	if err := b.open(ctx); err != nil {
 		return err
 	}
 	b.block, b.failed = true, false
 	return nil
+}
+
+// open starts a transaction of the engine.
+func (b *backend) open(ctx context.Context) error {
+	if err := b.conn.begin(ctx); err != nil || !b.early {
+		return err
+	}
+	err := b.conn.snapshot(ctx)
+	if err != nil {
+		// What went wrong matters more than how the end of it goes.
+		_ = b.conn.end(context.WithoutCancel(ctx), false)
+	}
+	return err
 }
 
 // end closes the transaction. It is not given up half way: whoever cancels
@@ -112,7 +126,7 @@ func (b *backend) single(ctx context.Context, sql string, params map[string]stri
 	if st.Verb == "SELECT" && st.Before == nil && st.After == nil {
 		return b.execute(ctx, st, out) // a transaction by itself
 	}
-	if err := b.conn.begin(ctx); err != nil {
+	if err := b.open(ctx); err != nil {
 		return -1, err
 	}
 	n, err := b.execute(ctx, st, out)

@@ -18,6 +18,7 @@ func checks() []check {
 		{"CopyErrors", checkCopyErrors},
 		{"CopyLarge", checkCopyLarge},
 		{"FaultStatementFailed", checkFaultStatementFailed},
+		{"FaultSnapshotEarly", checkFaultSnapshotEarly},
 		{"FaultSlowAndCancel", checkFaultSlowAndCancel},
 		{"CancelRunning", checkCancelRunning},
 		{"LoadTransaction", checkLoadTransaction},

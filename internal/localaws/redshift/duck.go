@@ -153,6 +153,12 @@ func (c *duckConn) begin(context.Context) error {
 	return nil
 }
 
+// snapshot reads a table: BEGIN alone does not touch the database yet.
+func (c *duckConn) snapshot(ctx context.Context) error {
+	_, err := c.run(ctx, "SELECT 1 FROM localaws.load_errors LIMIT 1", nil)
+	return err
+}
+
 // catalogLock stands among the tables' names, none of which is empty.
 const catalogLock = ""
 

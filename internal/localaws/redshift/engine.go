@@ -57,6 +57,9 @@ type loader interface {
 // at most one transaction at a time.
 type transaction interface {
 	begin(ctx context.Context) error
+	// snapshot fixes now what the transaction sees of others, and not only with
+	// its first statement that reads or writes.
+	snapshot(ctx context.Context) error
 	// lock takes the tables for this transaction, in order, and waits for those
 	// who hold them.
 	lock(ctx context.Context, tables []string, mode lockMode) error

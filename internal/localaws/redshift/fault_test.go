@@ -37,6 +37,74 @@ func checkFaultStatementFailed(t *testing.T, r *rig) {
 	r.must(t, "INSERT INTO t VALUES (1)", "SELECT 1") // the fault is used up
 }
 
+// checkFaultSnapshotEarly: a batch that waits at its LOCK has its snapshot already.
+// What it then changes that others changed too is a conflict; what it adds is not,
+// and so what both add stands twice.
+func checkFaultSnapshotEarly(t *testing.T, r *rig) {
+	const add = "INSERT INTO facts SELECT o.id FROM orders o LEFT JOIN facts f ON f.id = o.id WHERE f.id IS NULL"
+	r.must(t, "CREATE TABLE l (n INTEGER)")
+	r.must(t, "CREATE TABLE facts (id VARCHAR(10)) SORTKEY(id)")
+	r.must(t, "CREATE TABLE orders (id VARCHAR(10))", "INSERT INTO orders VALUES ('o-1')")
+	r.must(t, "CREATE TABLE shared (k VARCHAR(10), n INTEGER) SORTKEY(k)", "INSERT INTO shared VALUES ('*', 0), ('a', 0)")
+	// overlap runs the statements while another transaction holds the lock that
+	// has run the same.
+	overlap := func(statements ...string) *redshiftdata.DescribeStatementOutput {
+		t.Helper()
+		first, _ := r.openSession(t, "BEGIN", 60)
+		for _, sql := range append([]string{"LOCK l"}, statements...) {
+			if d := r.in(t, first, sql); d.Status != types.StatusStringFinished {
+				t.Fatalf("%s: %s", sql, aws.ToString(d.Error))
+			}
+		}
+		second, err := r.BatchExecuteStatement(t.Context(), batch(append([]string{"LOCK l"}, statements...)...))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.awaitPart(t, *second.Id, types.StatementStatusStringStarted)
+		if d := r.in(t, first, "COMMIT"); d.Status != types.StatusStringFinished {
+			t.Fatalf("the first: %s", aws.ToString(d.Error))
+		}
+		return r.await(t, *second.Id)
+	}
+	facts := func(want string) {
+		t.Helper()
+		if got := r.rows(t, "SELECT COUNT(*) FROM facts"); got[0][0] != want {
+			t.Errorf("the fact stands %s times, want %s", got[0][0], want)
+		}
+	}
+	move := "UPDATE shared SET n = n + 1 WHERE k = '*'"
+	if d := overlap(add, move); d.Status != types.StatusStringFinished {
+		t.Errorf("a batch that waited: %s", aws.ToString(d.Error))
+	}
+	facts("1")
+	r.must(t, "DELETE FROM facts")
+	r.fault(t, fault.Fault{Kind: fault.SnapshotEarly, Operation: "BatchExecuteStatement", Count: 1})
+	if d := overlap(add, move); d.Status != types.StatusStringFailed || !strings.Contains(aws.ToString(d.Error), "ERROR: 1023") {
+		t.Errorf("two that write one row: %s %s", d.Status, aws.ToString(d.Error))
+	}
+	facts("1")
+	r.must(t, "DELETE FROM facts")
+	r.fault(t, fault.Fault{Kind: fault.SnapshotEarly, Operation: "BatchExecuteStatement", Count: 1})
+	if d := overlap(add); d.Status != types.StatusStringFinished {
+		t.Errorf("two that write different rows: %s", aws.ToString(d.Error))
+	}
+	facts("2")
+}
+
+// awaitPart follows a batch until its first statement stands so.
+func (r *rig) awaitPart(t *testing.T, id string, want types.StatementStatusString) {
+	t.Helper()
+	for {
+		d := r.await(t, id, types.StatusStringStarted, types.StatusStringFinished, types.StatusStringFailed)
+		if len(d.SubStatements) > 0 && d.SubStatements[0].Status == want {
+			return
+		}
+		if d.Status != types.StatusStringStarted {
+			t.Fatalf("the batch is %s: %s", d.Status, aws.ToString(d.Error))
+		}
+	}
+}
+
 // checkFaultSlowAndCancel: a slow statement is STARTED until it is cancelled, and
 // a cancelled one is ABORTED and leaves nothing.
 func checkFaultSlowAndCancel(t *testing.T, r *rig) {

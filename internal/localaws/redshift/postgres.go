@@ -115,6 +115,11 @@ func (c *pgConn) begin(ctx context.Context) error {
 	return err
 }
 
+func (c *pgConn) snapshot(ctx context.Context) error {
+	_, err := c.run(ctx, "SELECT 1", nil) // LOCK alone of all statements takes none
+	return err
+}
+
 func (c *pgConn) lock(ctx context.Context, tables []string, mode lockMode) error {
 	if mode == lockCatalog {
 		_, err := c.run(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", catalogKey), nil)

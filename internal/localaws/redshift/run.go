@@ -69,6 +69,7 @@ func (s *Service) attempt(ctx context.Context, j *job, own *session) error {
 			return err
 		}
 	}
+	_, b.early = s.opts.Faults.Take(serviceName, j.sub.operation, fault.SnapshotEarly)
 	r := runner{job: j, b: b, limits: s.opts.Limits, failAt: -1}
 	if f, ok := s.opts.Faults.Take(serviceName, j.sub.operation, fault.StatementFailed); ok {
 		r.failAt, r.failure = lastData(j.sub.sqls, b), injected(f)

@@ -17,4 +17,7 @@ func checkAlter(t *testing.T, r *rig) {
 	if got := fmt.Sprint(r.rows(t, "SELECT a, b, dd, e FROM renamed WHERE a = 1 AND b = 2")); got != "[[1 2 x 7]]" {
 		t.Errorf("got %s", got)
 	}
+	r.must(t, "CREATE TABLE plain (a INTEGER, b INTEGER)")
+	r.must(t, "ALTER TABLE plain DROP COLUMN b")
+	r.must(t, "ALTER TABLE plain DROP COLUMN IF EXISTS nothing CASCADE")
 }

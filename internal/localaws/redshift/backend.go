@@ -186,6 +186,13 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 			return -1, err
 		}
 	}
+	if st.Set > 0 {
+		sql, err := b.conn.update(ctx, st)
+		if err != nil {
+			return -1, err
+		}
+		st.SQL = sql
+	}
 	n := int64(-1)
 	if st.SQL != "" {
 		if !st.Rows {

@@ -29,6 +29,7 @@ func checks() []check {
 		{"LockOfWhatIsThere", checkLockOfWhatIsThere},
 		{"TemporaryNamesLockNothing", checkTemporaryNamesLockNothing},
 		{"Conflict", checkConflict},
+		{"ConflictOfRows", checkConflictOfRows},
 		{"DefineAtOnce", checkDefineAtOnce},
 		{"Catalog", checkCatalog},
 		{"Session", checkSession},

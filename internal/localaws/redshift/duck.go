@@ -144,6 +144,7 @@ type duckConn struct {
 	changed      bool            // a statement may have left more behind than data
 	finds        bool            // names of our own schema
 	removing     bool            // the transaction may have removed tables
+	defining     bool            // the transaction may have made tables
 }
 
 func (c *duckConn) dialect() dialect.Engine { return dialect.DuckDB }
@@ -192,7 +193,7 @@ func (c *duckConn) end(ctx context.Context, commit bool) error {
 		if c.removing {
 			c.db.known.forget()
 		}
-		c.wanted, c.open, c.removing = false, false, false
+		c.wanted, c.open, c.removing, c.defining = false, false, false, false
 		c.db.locks.release(c.hold)
 	}()
 	if !c.open {

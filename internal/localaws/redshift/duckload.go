@@ -125,9 +125,11 @@ func (c *duckConn) loosen(ctx context.Context, table string, names map[string]st
 		if _, err := c.run(ctx, "DROP INDEX "+quoteName(schema)+"."+quoteName(r[0]), nil); err != nil {
 			return nil, err
 		}
-		col := strings.Trim(r[1], `[]'"`) // the indexes of key columns have one column each
+		col := indexed(r[1])
 		if n, ok := names[col]; ok {
-			col = n
+			if col = n; n == "" {
+				continue // it goes with its column
+			}
 		}
 		restore = append(restore, fmt.Sprintf("CREATE INDEX %s ON %s.%s (%s)", quoteName(r[0]), quoteName(schema), quoteName(to), quoteName(col)))
 	}

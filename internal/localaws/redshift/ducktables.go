@@ -4,8 +4,11 @@ import (
 	"context"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift/dialect"
 )
 
 // What is known of the tables without asking DuckDB, whose catalog is slow to
@@ -16,6 +19,7 @@ type knownTables struct {
 	mu    sync.Mutex // guards what follows
 	age   int        // how often all was forgotten
 	names map[string]bool
+	keys  map[string]string // a column of each that has an index
 }
 
 // has reports whether the table is known, and the age of what is known.
@@ -44,6 +48,28 @@ func (k *knownTables) forget() {
 	defer k.mu.Unlock()
 	k.age++
 	clear(k.names)
+	clear(k.keys)
+}
+
+// key returns an indexed column of the table, "" where none is known, and the age
+// of what is known.
+func (k *knownTables) key(table string) (string, int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.keys[table], k.age
+}
+
+// addKey makes an indexed column known that was seen since the age.
+func (k *knownTables) addKey(table, column string, age int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if age != k.age {
+		return
+	}
+	if k.keys == nil {
+		k.keys = make(map[string]string)
+	}
+	k.keys[table] = column
 }
 
 // plainTemporary matches the definition of a temporary table whose name says
@@ -57,10 +83,10 @@ func (c *duckConn) notice(sql string) {
 		if m := plainTemporary.FindStringSubmatch(sql); m != nil {
 			c.temporary[m[1]] = true
 		} else {
-			c.stale = true
+			c.stale, c.defining = true, true
 		}
 	case "DROP", "ALTER":
-		c.stale = true
+		c.stale, c.defining = true, true
 		if !strings.HasPrefix(sql, "DROP TABLE temp.") {
 			c.removing = true
 			c.db.known.forget()
@@ -141,3 +167,40 @@ func (c *duckConn) exists(ctx context.Context, table string) error {
 	}
 	return nil
 }
+
+// update assigns an indexed column to itself beside what the statement assigns.
+// DuckDB then deletes the row and inserts it again; else it notes the columns
+// whose values change, each for itself, and two transactions may write one row.
+func (c *duckConn) update(ctx context.Context, st dialect.Statement) (string, error) {
+	table := st.Writes[0]
+	if c.temporary[table] {
+		return st.SQL, nil
+	}
+	column, at := c.db.known.key(table)
+	if column == "" {
+		schema, name := "main", table
+		if s, n, ok := strings.Cut(table, "."); ok {
+			schema, name = s, n
+		}
+		sql := fmt.Sprintf("SELECT expressions FROM duckdb_indexes() WHERE schema_name = %s AND table_name = %s ORDER BY index_oid LIMIT 1",
+			quoteText(schema), quoteText(name))
+		var t textSink
+		if _, err := c.ask(ctx, sql, &t); err != nil {
+			return "", err
+		}
+		if len(t.rows) == 0 {
+			return st.SQL, nil
+		}
+		if column = indexed(t.rows[0][0]); !c.defining {
+			c.db.known.addKey(table, column, at)
+		}
+	}
+	if slices.Contains(st.Sets, column) {
+		return st.SQL, nil
+	}
+	return fmt.Sprintf("%s%s = %s.%s , %s", st.SQL[:st.Set], quoteName(column), quoteName(st.Target), quoteName(column), st.SQL[st.Set:]), nil
+}
+
+// indexed reads the column of an index out of the catalog's text. Ours have one
+// column each.
+func indexed(expressions string) string { return strings.Trim(expressions, `[]'"`) }

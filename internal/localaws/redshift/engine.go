@@ -28,6 +28,9 @@ type conn interface {
 	// It returns the number of rows changed, or returned where there is an out.
 	run(ctx context.Context, sql string, out sink) (int64, error)
 	loader
+	// update returns the SQL of an UPDATE or MERGE such that it is a write of the
+	// whole of each row, as in Redshift, whatever it assigns.
+	update(ctx context.Context, st dialect.Statement) (string, error)
 	// loosen takes away the indexes that keep the table from being altered, and
 	// returns the statements that bring them back under their new names.
 	loosen(ctx context.Context, table string, names map[string]string) ([]string, error)

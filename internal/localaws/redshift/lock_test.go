@@ -103,6 +103,36 @@ func checkConflict(t *testing.T, r *rig) {
 	}
 }
 
+// checkConflictOfRows: who writes a row that was written since its snapshot fails,
+// whatever the two did to it; who writes another row does not.
+func checkConflictOfRows(t *testing.T, r *rig) {
+	for name, c := range map[string]struct {
+		first, second string
+		conflict      bool
+	}{
+		"other columns":   {"UPDATE c SET n = 1 WHERE k = 'a'", "UPDATE c SET m = 1 WHERE k = 'a'", true},
+		"the same values": {"UPDATE c SET n = n WHERE k = 'a'", "UPDATE c AS u SET n = p.n FROM (SELECT 0 AS n, 'a' AS k) p WHERE u.k = p.k", true},
+		"gone since":      {"DELETE FROM c WHERE k = 'a'", "UPDATE c SET n = 1 WHERE k = 'a'", true},
+		"gone twice":      {"DELETE FROM c WHERE k = 'a'", "DELETE FROM c USING (SELECT 'a' AS k) p WHERE c.k = p.k", true},
+		"to go":           {"UPDATE c SET n = 1 WHERE k = 'a'", "DELETE FROM c WHERE k = 'a'", true},
+		"other rows":      {"UPDATE c SET n = 1 WHERE k = 'a'", "UPDATE c SET n = 1 WHERE k = 'b'", false},
+		"a row beside":    {"INSERT INTO c VALUES (0, 0, 'a')", "INSERT INTO c VALUES (0, 0, 'a')", false},
+	} {
+		r.must(t, "DROP TABLE IF EXISTS c", "CREATE TABLE c (n INTEGER, m INTEGER, k VARCHAR(10))", "INSERT INTO c (k, n, m) VALUES ('a', 0, 0), ('b', 0, 0)")
+		id, _ := r.openSession(t, "BEGIN", 60)
+		r.in(t, id, "SELECT n FROM c") // takes the snapshot
+		r.must(t, c.first)
+		d := r.in(t, id, c.second)
+		if d.Status == types.StatusStringFinished {
+			d = r.in(t, id, "COMMIT")
+		}
+		if got := strings.HasPrefix(aws.ToString(d.Error), "ERROR: 1023"); got != c.conflict || got != (d.Status == types.StatusStringFailed) {
+			t.Errorf("%s: the second is %s: %s", name, d.Status, aws.ToString(d.Error))
+		}
+		r.in(t, id, "ROLLBACK")
+	}
+}
+
 // checkDefineAtOnce: many that start together may all create what is missing.
 func checkDefineAtOnce(t *testing.T, r *rig) {
 	var ids []string

@@ -234,6 +234,8 @@ func read(r *pgconn.ResultReader, out sink) error {
 	return nil // what else went wrong comes with Close
 }
 
+func (c *pgConn) update(_ context.Context, st dialect.Statement) (string, error) { return st.SQL, nil }
+
 // loosen does nothing: here an index follows its table.
 func (c *pgConn) loosen(context.Context, string, map[string]string) ([]string, error) {
 	return nil, nil

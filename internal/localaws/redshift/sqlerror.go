@@ -66,6 +66,7 @@ func duckRules() []rule {
 		{regexp.MustCompile(`Referenced column "([^"]+)" was not found`), `column "$1" does not exist`},
 		{regexp.MustCompile(`Ambiguous reference to column name "([^"]+)"`), `column reference "$1" is ambiguous`},
 		{regexp.MustCompile(`Type with name "?([^"\s!]+)"? does not exist`), `type "$1" does not exist`},
+		{regexp.MustCompile(`Cannot drop this column: `), "DROP of a column that is indexed, or of one before it, is not supported\n  Hint: Redshift has it, localaws does not: it makes an index for each key, or for the first column"},
 		{regexp.MustCompile(`(?i)division by zero`), `Divide by zero`},
 	}
 }

@@ -90,6 +90,10 @@ func (t *translation) alter() error {
 			t.out.Alters[""] = t.at(n - 1).text
 		case k.is("rename") && n > at+3: // [COLUMN] name TO name
 			t.out.Alters[t.at(n-3).text] = t.at(n - 1).text
+		case k.is("drop") && t.at(n-1).is("cascade", "restrict"):
+			t.out.Alters[t.at(n-2).text] = ""
+		case k.is("drop"):
+			t.out.Alters[t.at(n-1).text] = ""
 		}
 		t.setSQL(t.expr(dst, at, len(t.toks)))
 		return t.err

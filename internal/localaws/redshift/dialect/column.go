@@ -15,6 +15,7 @@ type definition struct {
 	table []token
 	temp  bool
 	keys  *tableKeys
+	first token // the first column
 	// primary holds the columns of a PRIMARY KEY. Redshift does not enforce keys,
 	// but makes their columns NOT NULL.
 	primary map[string]bool
@@ -50,6 +51,9 @@ func (d *definition) write(dst []token, all span) ([]token, error) {
 			return nil, err
 		}
 		columns = append(columns, c)
+	}
+	if len(columns) > 0 {
+		d.first = columns[0].name
 	}
 	dst = append(dst, token{kind: raw, text: "("})
 	for i, c := range columns {

@@ -143,6 +143,9 @@ func (t *translation) createTable(at int, temp bool) error {
 			return err
 		}
 		t.setSQL(dst)
+		if t.engine == DuckDB && len(keys) == 0 && def.first.text != "" {
+			keys.add(def.first) // an UPDATE has to find an index; see Statement.Set
+		}
 	}
 	if !temp && t.err == nil {
 		t.indexes(name, keys)

@@ -34,13 +34,18 @@ type Statement struct {
 	// Writes holds the tables that the statement writes, for locking. Names are
 	// lower case, without quotes and without the schema "public".
 	Writes []string
+	// Set is the offset in SQL of the first assignment of an UPDATE or MERGE, and
+	// Sets are the columns that it assigns. Target is the name for its table.
+	Set    int
+	Sets   []string
+	Target string
 	// Copy is set for COPY.
 	Copy *Copy
 	// Before and After are engine statements to run right before and right
 	// after SQL, in the same transaction.
 	Before, After []string
 	// Alters is set where ALTER TABLE renames or drops: the new names of columns by
-	// their old ones, and under "" that of the table.
+	// their old ones, "" for one that goes, and under "" that of the table.
 	Alters map[string]string
 	// Params holds the names of the :parameters that the statement uses, each once.
 	Params []string

@@ -265,8 +265,43 @@ func (t *translation) change(main int) error {
 	case "delete":
 		dst = append(dst, token{kind: word, text: "from"})
 	}
-	t.setSQL(t.expr(append(dst, name...), end, len(t.toks)))
+	dst = append(dst, name...)
+	set := t.assignments(end, len(t.toks))
+	if set.lo == 0 {
+		t.setSQL(t.expr(dst, end, len(t.toks)))
+		return t.err
+	}
+	t.out.Target = name[len(name)-1].text
+	if alias := t.at(set.lo - 2); verb == "update" && set.lo > end+1 && alias.name() {
+		t.out.Target = alias.text
+	}
+	t.setSQL(t.expr(dst, end, set.lo))
+	head := t.out.SQL + " "
+	t.setSQL(t.expr(nil, set.lo, len(t.toks)))
+	t.out.Set, t.out.SQL = len(head), head+t.out.SQL
 	return t.err
+}
+
+// assignments returns where those of the first SET in [lo,hi) stand, and notes
+// the columns; nothing where there is none.
+func (t *translation) assignments(lo, hi int) span {
+	var s span
+	for i := lo; i < hi; i++ {
+		switch k := t.toks[i]; {
+		case t.match[i] > 0:
+			i = t.match[i]
+		case s.lo == 0 && k.is("set"):
+			s.lo = i + 1
+		case s.lo > 0 && k.is("from", "where", "when"):
+			s.hi = i
+			return s
+		}
+		if at := i + 1; s.lo > 0 && t.at(i).is("set", ",") && t.at(at).name() && t.at(at+1).is("=") {
+			t.out.Sets = append(t.out.Sets, t.at(at).text)
+		}
+	}
+	s.hi = hi
+	return s
 }
 
 // refuseClauses refuses what engines have in INSERT, UPDATE and DELETE and

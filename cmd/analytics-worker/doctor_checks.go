@@ -169,7 +169,7 @@ func (p *patient) checkWarehouse(ctx context.Context) []finding {
 var expectedColumns = []struct{ table, columns string }{
 	{"fact_orders", "order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp"},
 	{"agg_orders_minute", "minute, store_id, event_type, order_count, item_count, revenue"},
-	{"worker_checkpoints", "stream_name, shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at"},
+	{"worker_checkpoints", "stream_name, shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at, stream_arn, stream_created"},
 	{"worker_load_lock", "nothing"},
 }
 

@@ -19,8 +19,8 @@ func (a *app) schemaCommand() *cobra.Command {
 		Use:   "schema",
 		Short: "Print, or apply, the tables that the worker needs",
 		Long: `schema prints the definitions of the tables that the worker writes, as a script for the engine in use.
-With --apply it creates those that are missing, through the Redshift Data API; what is there already
-stays as it is. The definitions for PostgreSQL and DuckDB have keys and indexes, which Redshift has not;
+With --apply it creates those that are missing, through the Redshift Data API, and adds columns that tables
+of an earlier version lack; what is there already stays as it is, and workers may go on. The definitions for PostgreSQL and DuckDB have keys and indexes, which Redshift has not;
 they are for preparing such a database under the local AWS by hand.`,
 		Example: `  analytics-worker schema
   analytics-worker schema --apply
@@ -38,25 +38,27 @@ they are for preparing such a database under the local AWS by hand.`,
 			if dialect != string(warehouse.Redshift) {
 				return usagef("--apply goes through the Redshift Data API, which takes Redshift's dialect only")
 			}
-			return a.applySchema(cmd.Context(), statements)
+			return a.applySchema(cmd.Context())
 		},
 	}
-	cmd.Flags().BoolVar(&apply, "apply", false, "create the tables that are missing")
+	cmd.Flags().BoolVar(&apply, "apply", false, "create the tables and columns that are missing")
 	cmd.Flags().StringVar(&dialect, "dialect", dialect, "redshift, postgres or duckdb")
 	return cmd
 }
 
-func (a *app) applySchema(ctx context.Context, statements []warehouse.Statement) error {
+func (a *app) applySchema(ctx context.Context) error {
 	_, db, err := a.openWarehouse(ctx)
 	if err != nil {
 		return err
 	}
-	sql := make([]string, len(statements))
-	for i, s := range statements {
-		sql[i] = s.SQL
-	}
-	if _, err := db.Run(ctx, warehouse.Token(), sql); err != nil {
+	added, err := warehouse.Apply(ctx, db)
+	if err != nil {
 		return fmt.Errorf("apply the schema: %w", err)
+	}
+	for _, column := range added {
+		if _, err := fmt.Fprintln(a.stdout, "column added:", column); err != nil {
+			return err
+		}
 	}
 	_, err = fmt.Fprintf(a.stdout, "tables ready: %s\n", strings.Join(warehouse.Tables(), ", "))
 	return err

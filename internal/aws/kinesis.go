@@ -157,7 +157,8 @@ func (s *Stream) Summary(ctx context.Context) (Summary, error) {
 }
 
 // Identity tells this stream from others of its name, also from one that was
-// deleted before it. Kinesis gives the time of creation in seconds.
+// deleted before it. The SDK reads the time of creation as a float, whose last
+// digits differ: it is rounded to milliseconds.
 func (s *Stream) Identity(ctx context.Context) (stream.Identity, error) {
 	sum, err := s.Summary(ctx)
 	if err != nil {
@@ -166,7 +167,7 @@ func (s *Stream) Identity(ctx context.Context) (stream.Identity, error) {
 	if sum.ARN == "" || sum.Created.IsZero() {
 		return stream.Identity{}, fmt.Errorf("describe stream %s: the reply lacks its ARN or when it was created", s.name)
 	}
-	return stream.Identity{ARN: sum.ARN, Created: sum.Created.UTC().Truncate(time.Second)}, nil
+	return stream.Identity{ARN: sum.ARN, Created: sum.Created.UTC().Round(time.Millisecond)}, nil
 }
 
 // Create asks for the stream; WaitActive waits until it can be used. The error

@@ -163,7 +163,7 @@ func (f *Fleet) look(ctx context.Context) error {
 	r, err := f.world.DB.Run(ctx, warehouse.Token(), []string{
 		"SELECT order_id, total_amount, event_timestamp, store_id, event_type, item_count FROM fact_orders",
 		"SELECT minute, store_id, event_type, order_count, item_count, revenue FROM agg_orders_minute",
-		"SELECT shard_id, sequence_number FROM worker_checkpoints",
+		"SELECT shard_id, sequence_number FROM worker_checkpoints WHERE stream_name = " + warehouse.Quote(f.world.stream),
 	})
 	if err != nil {
 		return fmt.Errorf("look at the warehouse: %w", err)

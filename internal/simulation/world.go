@@ -150,6 +150,9 @@ func (w *World) renew(ctx context.Context, stream string) error {
 	w.stream = stream
 	sql := []string{"LOCK TABLE worker_load_lock"}
 	for _, table := range warehouse.Tables() {
+		if table == "worker_checkpoints" {
+			table += " WHERE stream_name <> " + warehouse.Quote(warehouse.SharedRow)
+		}
 		sql = append(sql, "DELETE FROM "+table)
 	}
 	_, err := w.DB.Run(ctx, warehouse.Token(), sql)

@@ -28,11 +28,14 @@ var (
 // before it was made anew. Positions hold for one Identity alone.
 type Identity struct {
 	ARN     string    // empty = not known
-	Created time.Time // UTC, to the second; zero = not known
+	Created time.Time // UTC, to the millisecond; zero = not known
 }
 
 // IsZero reports whether nothing is known of the stream.
 func (i Identity) IsZero() bool { return i.ARN == "" && i.Created.IsZero() }
+
+// Equal reports whether both are the same stream.
+func (i Identity) Equal(o Identity) bool { return i.ARN == o.ARN && i.Created.Equal(o.Created) }
 
 // String is the identity on one line, for people and for tables of text.
 func (i Identity) String() string {

@@ -14,6 +14,18 @@ type Batch struct {
 	Stream string
 	Moves  []Move
 	Rows   []Row // in the order in which they take effect
+	// late says that the rows' positions have moved on already: what is equally
+	// old and in the warehouse came after them.
+	late bool
+}
+
+// ordinal is the place of row i in the order in which rows take effect; those of
+// a late batch are below 0.
+func (b Batch) ordinal(i int) int {
+	if b.late {
+		return i - len(b.Rows)
+	}
+	return i
 }
 
 // Move asks to advance one shard, whose rows are in the same batch.
@@ -54,4 +66,5 @@ type Outcome struct {
 type Loaded struct {
 	Outcomes []Outcome // one for each move
 	Changed  int64     // rows of fact_orders written; -1 where an earlier try committed, or the warehouse does not say
+	guarded  bool      // the shared row was there and was written
 }

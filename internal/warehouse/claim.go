@@ -11,9 +11,10 @@ import (
 
 // Claim asks for a shard under a new term.
 type Claim struct {
-	Shard string
-	Term  int64           // must be greater than the warehouse's
-	Start stream.Position // where the shard begins if the warehouse does not know it yet
+	Shard  string
+	Term   int64           // must be greater than the warehouse's
+	Start  stream.Position // where the shard begins if the warehouse does not know it yet
+	Stream stream.Identity // of the shard's stream; zero = not known, which goes with any
 }
 
 // Claimed is the warehouse's answer to a Claim.
@@ -22,6 +23,15 @@ type Claimed struct {
 	Term         int64           // of the shard in the warehouse now
 	Position     stream.Position // everything up to here is loaded
 	ArrivedUntil time.Time       // zero = not known
+	// Stream is the stream that the position is of. Where it is another one than
+	// the claim's, of the same name, the claim is not granted: the position means
+	// nothing in the claim's stream.
+	Stream stream.Identity
+}
+
+// Foreign reports whether the position is of another stream than the claim's.
+func (c Claimed) Foreign(claim Claim) bool {
+	return !c.Stream.IsZero() && !claim.Stream.IsZero() && !c.Stream.Equal(claim.Stream)
 }
 
 // Claim claims shards in one transaction and returns an answer for each. A
@@ -31,28 +41,7 @@ func (w *Warehouse) Claim(ctx context.Context, streamName string, claims []Claim
 	if len(claims) == 0 {
 		return nil, nil
 	}
-	values := make([]string, len(claims))
-	for i, c := range claims {
-		values[i] = fmt.Sprintf("(%d,%s,%d,%s,%d)", i, Quote(c.Shard), c.Term, Quote(c.Start.Sequence), c.Start.Sub)
-	}
-	name := Quote(streamName)
-	statements := []string{
-		`LOCK TABLE worker_load_lock`,
-		`CREATE TEMP TABLE load_claims (claim INTEGER, shard_id VARCHAR(128), term BIGINT, start_sequence VARCHAR(140), start_sub BIGINT)`,
-	}
-	statements = append(statements, insertValues("load_claims", values)...)
-	statements = append(statements,
-		`INSERT INTO worker_checkpoints (stream_name, shard_id, term, sequence_number, sub_sequence_number, updated_at)
-SELECT `+name+`, n.shard_id, 0, n.start_sequence, n.start_sub, GETDATE()
-FROM load_claims n LEFT JOIN worker_checkpoints c ON c.stream_name = `+name+` AND c.shard_id = n.shard_id
-WHERE c.shard_id IS NULL`,
-		// How things stand before: a term below the claim's is one that gives way.
-		`SELECT n.claim, c.term, c.sequence_number, c.sub_sequence_number, c.arrived_until
-FROM load_claims n JOIN worker_checkpoints c ON c.stream_name = `+name+` AND c.shard_id = n.shard_id
-ORDER BY n.claim`,
-		`UPDATE worker_checkpoints SET term = n.term, updated_at = GETDATE() FROM load_claims n
-WHERE worker_checkpoints.stream_name = `+name+` AND worker_checkpoints.shard_id = n.shard_id AND worker_checkpoints.term < n.term`)
-	results, err := w.db.Run(ctx, Token(), statements)
+	results, err := w.db.Run(ctx, Token(), claimStatements(streamName, claims, time.Now()))
 	if err != nil {
 		return nil, fmt.Errorf("claim %d shards: %w", len(claims), err)
 	}
@@ -65,16 +54,55 @@ WHERE worker_checkpoints.stream_name = `+name+` AND worker_checkpoints.shard_id 
 		if out[i], err = readClaimed(row); err != nil {
 			return nil, fmt.Errorf("claim: answer for shard %s: %w", claims[i].Shard, err)
 		}
-		if out[i].Term < claims[i].Term {
+		if out[i].Term < claims[i].Term && !out[i].Foreign(claims[i]) {
 			out[i].Term, out[i].Granted = claims[i].Term, true
 		}
 	}
 	return out, nil
 }
 
+// claimStatements are the claim's transaction. It writes the shared row too, and
+// makes it where somebody has removed it; the last result but one is the answer.
+func claimStatements(streamName string, claims []Claim, now time.Time) []string {
+	values := make([]string, 0, len(claims)+1)
+	for i, c := range claims {
+		arn := "NULL"
+		if !c.Stream.IsZero() {
+			arn = Quote(c.Stream.ARN)
+		}
+		values = append(values, fmt.Sprintf("(%d,%s,%s,%d,%s,%d,%s,%s)", i, Quote(streamName), Quote(c.Shard), c.Term,
+			Quote(c.Start.Sequence), c.Start.Sub, arn, timestampLiteral(c.Stream.Created)))
+	}
+	values = append(values, fmt.Sprintf("(-1,%s,%s,0,%s,0,NULL,NULL)", Quote(SharedRow), Quote(SharedRow), Quote(sharedSequence)))
+	at := timestampLiteral(now)
+	statements := []string{
+		`LOCK TABLE worker_load_lock`,
+		`CREATE TEMP TABLE load_claims (claim INTEGER, stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT,
+ start_sequence VARCHAR(140), start_sub BIGINT, stream_arn VARCHAR(512), stream_created TIMESTAMP)`,
+	}
+	statements = append(statements, insertValues("INSERT INTO load_claims VALUES ", values)...)
+	return append(statements,
+		`INSERT INTO worker_checkpoints (stream_name, shard_id, term, sequence_number, sub_sequence_number, updated_at, stream_arn, stream_created)
+SELECT n.stream_name, n.shard_id, 0, n.start_sequence, n.start_sub, CAST(`+at+` AS TIMESTAMP), n.stream_arn, n.stream_created
+FROM load_claims n LEFT JOIN worker_checkpoints c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
+WHERE c.shard_id IS NULL`,
+		// How things stand before: a term below the claim's is one that gives way.
+		`SELECT n.claim, c.term, c.sequence_number, c.sub_sequence_number, c.arrived_until, c.stream_arn, c.stream_created
+FROM load_claims n JOIN worker_checkpoints c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
+WHERE n.claim >= 0 ORDER BY n.claim`,
+		// A row from before there were identities takes the claim's.
+		`UPDATE worker_checkpoints SET term = n.term, updated_at = `+at+`,
+ stream_arn = COALESCE(worker_checkpoints.stream_arn, n.stream_arn), stream_created = COALESCE(worker_checkpoints.stream_created, n.stream_created)
+FROM load_claims n
+WHERE worker_checkpoints.stream_name = n.stream_name AND worker_checkpoints.shard_id = n.shard_id
+ AND (worker_checkpoints.term < n.term OR n.claim < 0)
+ AND (n.stream_arn IS NULL OR worker_checkpoints.stream_arn IS NULL
+ OR (worker_checkpoints.stream_arn = n.stream_arn AND worker_checkpoints.stream_created = n.stream_created))`)
+}
+
 func readClaimed(row []Value) (c Claimed, err error) {
-	if len(row) != 5 {
-		return c, fmt.Errorf("%d columns instead of 5", len(row))
+	if len(row) != 7 {
+		return c, fmt.Errorf("%d columns instead of 7", len(row))
 	}
 	if c.Term, err = strconv.ParseInt(row[1].Text, 10, 64); err != nil {
 		return c, fmt.Errorf("term: %w", err)
@@ -84,10 +112,28 @@ func readClaimed(row []Value) (c Claimed, err error) {
 		return c, fmt.Errorf("sub_sequence_number: %w", err)
 	}
 	c.Position = stream.Position{Sequence: row[2].Text, Sub: sub}
-	if !row[4].Null {
-		if c.ArrivedUntil, err = ParseTimestamp(row[4].Text); err != nil {
-			return c, fmt.Errorf("arrived_until: %w", err)
-		}
+	if c.ArrivedUntil, err = readTime(row[4]); err != nil {
+		return c, fmt.Errorf("arrived_until: %w", err)
+	}
+	if c.Stream, err = readIdentity(row[5], row[6]); err != nil {
+		return c, fmt.Errorf("stream_created: %w", err)
 	}
 	return c, nil
+}
+
+// readTime reads a TIMESTAMP; NULL is the zero time.
+func readTime(v Value) (time.Time, error) {
+	if v.Null {
+		return time.Time{}, nil
+	}
+	return ParseTimestamp(v.Text)
+}
+
+// readIdentity reads the stream of a checkpoint; NULL is not known.
+func readIdentity(arn, created Value) (stream.Identity, error) {
+	if arn.Null {
+		return stream.Identity{}, nil
+	}
+	at, err := readTime(created)
+	return stream.Identity{ARN: arn.Text, Created: at}, err
 }

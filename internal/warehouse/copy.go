@@ -42,15 +42,12 @@ const copyRows = 100_000
 // Fits tells how many of the leading rows one load takes.
 func (c *Copy) Fits(rows []Row) int { return min(len(rows), copyRows) }
 
-// Prepare uploads the rows and a manifest, and returns the COPY. done removes
-// the objects.
-func (c *Copy) Prepare(ctx context.Context, rows []Row) ([]string, func(), error) {
-	if len(rows) == 0 {
-		return nil, func() {}, nil
-	}
+// Prepare uploads the moves and the rows in one file, and a manifest, and
+// returns the COPY. done removes the objects.
+func (c *Copy) Prepare(ctx context.Context, b Batch) ([]string, func(), error) {
 	buf := c.takeBuffer()
 	defer c.putBuffer(buf)
-	if err := writeCSV(buf, rows); err != nil {
+	if err := writeCSV(buf, b); err != nil {
 		return nil, nil, err
 	}
 	id := time.Now().UTC().Format("20060102T150405Z-") + rand.Text()
@@ -58,7 +55,7 @@ func (c *Copy) Prepare(ctx context.Context, rows []Row) ([]string, func(), error
 	done := func() { c.remove(ctx, data, manifest) }
 	url, err := c.Staging.Put(ctx, data, buf.Bytes())
 	if err != nil {
-		return nil, nil, fmt.Errorf("stage %d rows: %w", len(rows), err)
+		return nil, nil, fmt.Errorf("stage %d rows: %w", len(b.Rows), err)
 	}
 	body, err := json.Marshal(manifestOf(url))
 	if err != nil {
@@ -98,7 +95,8 @@ func (c *Copy) statement(manifestURL string) string {
 	if c.Region != "" {
 		region = " REGION " + Quote(c.Region)
 	}
-	return `COPY load_incoming (move, ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
+	return `COPY load_incoming (move, ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp,
+ stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until)
 FROM ` + Quote(manifestURL) + ` IAM_ROLE ` + role + ` FORMAT AS CSV GZIP MANIFEST NULL AS '\000'
 TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF` + region
 }
@@ -134,17 +132,20 @@ func (c *Copy) putBuffer(b *bytes.Buffer) {
 // csvChunk is how much CSV is handed to the compressor at a time.
 const csvChunk = 64 << 10
 
-// writeCSV writes the rows as gzip CSV. Speed before size: the file is read
-// once, within the same region.
-func writeCSV(out *bytes.Buffer, rows []Row) error {
+// writeCSV writes the moves and the rows as gzip CSV. Speed before size: the
+// file is read once, within the same region.
+func writeCSV(out *bytes.Buffer, batch Batch) error {
 	zip, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
 	var c clock
 	b := make([]byte, 0, csvChunk+1024)
-	for i, r := range rows {
-		b = appendRowCSV(b, &c, i, r)
+	for _, p := range batch.proposals() {
+		b = appendMoveCSV(b, p)
+	}
+	for i, r := range batch.Rows {
+		b = appendRowCSV(b, &c, batch.ordinal(i), r)
 		if len(b) >= csvChunk {
 			if _, err := zip.Write(b); err != nil {
 				return fmt.Errorf("compress: %w", err)
@@ -180,6 +181,31 @@ func appendRowCSV(b []byte, c *clock, ordinal int, r Row) []byte {
 	b = appendCSV(b, o.EventType)
 	b = append(b, ',')
 	b = c.append(b, o.EventTime)
+	return append(b, ",,,,,,,,\n"...) // the eight fields of a move
+}
+
+// appendMoveCSV appends a move behind the nine fields of a row, which are empty
+// but for the first.
+func appendMoveCSV(b []byte, p proposal) []byte {
+	b = strconv.AppendInt(b, int64(p.index), 10)
+	b = append(b, ",,,,,,,,,"...)
+	b = appendCSV(b, p.stream)
+	b = append(b, ',')
+	b = appendCSV(b, p.Shard)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, p.Term, 10)
+	b = append(b, ',')
+	b = appendCSV(b, p.From.Sequence)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, p.From.Sub, 10)
+	b = append(b, ',')
+	b = appendCSV(b, p.To.Sequence)
+	b = append(b, ',')
+	b = strconv.AppendInt(b, p.To.Sub, 10)
+	b = append(b, ',')
+	if !p.ArrivedUntil.IsZero() {
+		b = new(clock).append(b, p.ArrivedUntil.UnixMicro())
+	}
 	return append(b, '\n')
 }
 

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/klauspost/compress/gzip"
 
@@ -52,12 +53,12 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 		if fits < 1000 || fits == len(rows) {
 			t.Fatalf("seed %d: %d of %d rows fit: the test is to pass the limit", seed, fits, len(rows))
 		}
-		statements, done, err := Insert{}.Prepare(context.Background(), rows[:fits])
+		statements, done, err := Insert{}.Prepare(context.Background(), Batch{Stream: "s", Moves: make([]Move, 250), Rows: rows[:fits]})
 		if err != nil {
 			t.Fatalf("seed %d: %d rows fit, but: %v", seed, fits, err)
 		}
 		done()
-		whole := loadTransaction(Batch{Stream: "s", Moves: make([]Move, 250), Rows: rows[:fits]}, statements).statements
+		whole := loadTransaction(true, statements, time.Now()).sql()
 		if len(whole) > maxStatements {
 			t.Errorf("seed %d: %d statements", seed, len(whole))
 		}
@@ -71,13 +72,13 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 
 func TestInsertWritesEveryRow(t *testing.T) {
 	rows := hostileRows(7, 300)
-	statements, done, err := Insert{}.Prepare(context.Background(), rows)
+	statements, done, err := Insert{}.Prepare(context.Background(), Batch{Rows: rows})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer done()
 	n := 0
-	for _, s := range statements {
+	for _, s := range statements[1:] { // the first is that of the moves
 		s = strings.TrimPrefix(s, insertHead)
 		for s != "" {
 			o := rows[n].Order
@@ -134,7 +135,7 @@ func TestCopyStagesEveryRowAndCleansUp(t *testing.T) {
 	s := &shelf{objects: map[string][]byte{}}
 	fill := &Copy{Staging: s, IAMRole: `arn:aws:iam::1:role/o'copy`, Log: slog.New(slog.DiscardHandler)}
 	for range 2 { // the second time the buffer is used again
-		statements, done, err := fill.Prepare(context.Background(), rows)
+		statements, done, err := fill.Prepare(context.Background(), Batch{Stream: "s", Moves: make([]Move, 2), Rows: rows})
 		if err != nil || len(statements) != 1 {
 			t.Fatalf("%d statements, %v", len(statements), err)
 		}
@@ -177,10 +178,14 @@ func checkStaged(t *testing.T, objects map[string][]byte, rows []Row) {
 		// encoding/csv folds \r\n inside quotes: carriage returns are left out of the comparison.
 		text = bytes.ReplaceAll(text, []byte("\r"), nil)
 		records, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
-		if err != nil || len(records) != len(rows) {
-			t.Fatalf("%d of %d rows read back: %v", len(records), len(rows), err)
+		const moves = 3 // two, and the shared row's
+		if err != nil || len(records) != moves+len(rows) {
+			t.Fatalf("%d of %d lines read back: %v", len(records), moves+len(rows), err)
 		}
-		for i, r := range records {
+		if r := records[moves-1]; r[0] != "2" || r[9] != SharedRow || r[10] != SharedRow {
+			t.Errorf("the line of the shared row reads %q", r)
+		}
+		for i, r := range records[moves:] {
 			want := strings.ReplaceAll(rows[i].Order.OrderID, "\r", "")
 			if r[1] != strconv.Itoa(i) || r[2] != want {
 				t.Fatalf("row %d reads %q", i, r)
@@ -192,7 +197,7 @@ func checkStaged(t *testing.T, objects map[string][]byte, rows []Row) {
 func TestCopyLeavesNothingBehindWhenStagingFails(t *testing.T) {
 	s := &shelf{objects: map[string][]byte{}, failAt: 2}
 	fill := &Copy{Staging: s, Log: slog.New(slog.DiscardHandler)}
-	if _, _, err := fill.Prepare(context.Background(), hostileRows(1, 10)); err == nil {
+	if _, _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(1, 10)}); err == nil {
 		t.Fatal("no error although the manifest could not be staged")
 	}
 	if len(s.objects) != 0 {

@@ -32,7 +32,7 @@ func (Insert) Fits(rows []Row) int {
 	return len(rows)
 }
 
-const insertHead = "INSERT INTO load_incoming VALUES "
+const insertHead = "INSERT INTO load_incoming (move, ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp) VALUES "
 
 // literalSize bounds the length of the row's literal in a statement. The fixed
 // part covers punctuation, seven numbers at their longest and the timestamp.
@@ -45,12 +45,13 @@ func quotedSize(s string) int {
 	return len(s) + strings.Count(s, `'`) + strings.Count(s, `\`)
 }
 
-// Prepare writes the rows as INSERT statements.
-func (Insert) Prepare(_ context.Context, rows []Row) ([]string, func(), error) {
-	var out []string
+// Prepare writes the moves and the rows as INSERT statements.
+func (Insert) Prepare(_ context.Context, batch Batch) ([]string, func(), error) {
+	out := insertMoves(batch)
+	moves := len(out)
 	var c clock
 	b := make([]byte, 0, maxStatementBytes)
-	for i, r := range rows {
+	for i, r := range batch.Rows {
 		if len(b) > 0 && len(b)+literalSize(r.Order) > maxStatementBytes {
 			out = append(out, string(b))
 			b = b[:0]
@@ -60,13 +61,13 @@ func (Insert) Prepare(_ context.Context, rows []Row) ([]string, func(), error) {
 		} else {
 			b = append(b, ',')
 		}
-		b = appendRowLiteral(b, &c, i, r)
+		b = appendRowLiteral(b, &c, batch.ordinal(i), r)
 	}
 	if len(b) > 0 {
 		out = append(out, string(b))
 	}
-	if len(out) > fillStatements {
-		return nil, nil, fmt.Errorf("%d rows need %d statements, %d fit", len(rows), len(out), fillStatements)
+	if n := len(out) - moves; n > fillStatements {
+		return nil, nil, fmt.Errorf("%d rows need %d statements, %d fit", len(batch.Rows), n, fillStatements)
 	}
 	return out, func() {}, nil
 }

@@ -16,6 +16,7 @@ type Checkpoint struct {
 	Position     stream.Position
 	ArrivedUntil time.Time // all records that arrived before it are queryable; zero = not known
 	UpdatedAt    time.Time
+	Stream       stream.Identity // that the position is of; zero = not known
 }
 
 // Checkpoints returns the checkpoints of a stream, by shard.
@@ -25,7 +26,7 @@ func (w *Warehouse) Checkpoints(ctx context.Context, streamName string) ([]Check
 
 // Checkpoints reads the checkpoints of a stream, by shard.
 func Checkpoints(ctx context.Context, db DB, streamName string) ([]Checkpoint, error) {
-	results, err := db.Run(ctx, Token(), []string{`SELECT shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at
+	results, err := db.Run(ctx, Token(), []string{`SELECT shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at, stream_arn, stream_created
 FROM worker_checkpoints WHERE stream_name = ` + Quote(streamName) + ` ORDER BY shard_id`})
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoints of %s: %w", streamName, err)
@@ -47,13 +48,14 @@ func readCheckpoint(row []Value) (c Checkpoint, err error) {
 	if c.Position.Sub, err = strconv.ParseInt(row[3].Text, 10, 64); err != nil {
 		return c, fmt.Errorf("sub_sequence_number: %w", err)
 	}
-	if !row[4].Null {
-		if c.ArrivedUntil, err = ParseTimestamp(row[4].Text); err != nil {
-			return c, fmt.Errorf("arrived_until: %w", err)
-		}
+	if c.ArrivedUntil, err = readTime(row[4]); err != nil {
+		return c, fmt.Errorf("arrived_until: %w", err)
 	}
 	if c.UpdatedAt, err = ParseTimestamp(row[5].Text); err != nil {
 		return c, fmt.Errorf("updated_at: %w", err)
+	}
+	if c.Stream, err = readIdentity(row[6], row[7]); err != nil {
+		return c, fmt.Errorf("stream_created: %w", err)
 	}
 	return c, nil
 }

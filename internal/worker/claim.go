@@ -3,8 +3,10 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -56,12 +58,17 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 	stopWaiting := w.watch(ctx, time.Now(), "claim of shards")
 	claimed, err := w.cfg.Warehouse.Claim(ctx, w.cfg.Stream, claims)
 	stopWaiting()
+	foreign := otherStream(w.cfg.Stream, claims, claimed)
 	if ctx.Err() == nil {
-		w.writes.ended(err)
+		w.writes.ended(errors.Join(err, foreign))
 	}
-	if err != nil {
+	switch {
+	case err != nil:
 		w.cfg.Metrics.WriteErrors.Add(1)
 		w.log.Error("claiming shards in the warehouse failed; it is tried again", "shards", len(claims), "error", err, "hint", hint(err))
+	case foreign != nil:
+		w.cfg.Metrics.WorkerErrors.Add(1)
+		w.log.Error("the warehouse's positions are of another stream of this name; nothing is read of it", "error", foreign, "hint", hint(foreign))
 	}
 	for i, r := range requests {
 		a := claimAnswer{err: err}
@@ -70,4 +77,31 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 		}
 		r.answer <- a
 	}
+}
+
+// OtherStreamError says that worker_checkpoints holds positions of another
+// stream of the same name: of one that was deleted before this one was made, or
+// of one in another account or region. Positions of one mean nothing in another,
+// so nothing is read until somebody decides.
+type OtherStreamError struct {
+	Name         string
+	Ours, Theirs stream.Identity
+}
+
+func (e *OtherStreamError) Error() string {
+	if e.Ours.ARN == e.Theirs.ARN {
+		return fmt.Sprintf("worker_checkpoints holds positions of the stream %s that was made on %s and is gone; this one was made on %s",
+			e.Name, e.Theirs.Created.Format(time.RFC3339), e.Ours.Created.Format(time.RFC3339))
+	}
+	return fmt.Sprintf("worker_checkpoints holds positions of %s, and this worker reads %s: two streams of one name cannot share a schema", e.Theirs.ARN, e.Ours.ARN)
+}
+
+// otherStream is the first answer that tells of another stream, or nil.
+func otherStream(name string, claims []warehouse.Claim, answers []warehouse.Claimed) error {
+	for i, a := range answers {
+		if a.Foreign(claims[i]) {
+			return &OtherStreamError{Name: name, Ours: claims[i].Stream, Theirs: a.Stream}
+		}
+	}
+	return nil
 }

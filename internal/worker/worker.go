@@ -128,11 +128,14 @@ var errRefused = errors.New("the warehouse refused the shard's load: it is held 
 func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 	ctx, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	claimed, err := w.claim(ctx, warehouse.Claim{Shard: term.Shard.ID, Term: term.N, Start: term.Start})
-	if err != nil {
+	claim := warehouse.Claim{Shard: term.Shard.ID, Term: term.N, Start: term.Start, Stream: term.Stream}
+	claimed, err := w.claim(ctx, claim)
+	switch {
+	case err != nil:
 		return fmt.Errorf("claim shard %s: %w", term.Shard.ID, err)
-	}
-	if !claimed.Granted {
+	case claimed.Foreign(claim):
+		return otherStream(w.cfg.Stream, []warehouse.Claim{claim}, []warehouse.Claimed{claimed})
+	case !claimed.Granted:
 		return &lease.TermBehindError{Warehouse: claimed.Term}
 	}
 	w.cfg.Note(term.Shard.ID, claimed.Position)

@@ -53,7 +53,7 @@ FROM agg_orders_minute`,
 		{
 			name: "freshness", about: "how far each shard is loaded, the oldest first",
 			columns: "stream_name, shard_id, sequence_number, arrived_until, updated_at, GETDATE() AS asked_at FROM worker_checkpoints",
-			groupBy: "ORDER BY arrived_until, stream_name, shard_id",
+			groupBy: "WHERE stream_name <> '" + warehouse.SharedRow + "' ORDER BY arrived_until, stream_name, shard_id",
 			finish:  withAge,
 		},
 		{

@@ -118,12 +118,16 @@ func warehouseVerdict(r refusal) error {
 		return warehouse.ErrUnavailable
 	case "ValidationException":
 		// Redshift Serverless passes a throttle of its own on in words.
-		if strings.Contains(r.Message, "ThrottlingException") || strings.Contains(r.Message, "Rate exceeded") {
+		if throttleText.MatchString(r.Message) {
 			return warehouse.ErrThrottled
 		}
-		if unavailableText.MatchString(r.Message) {
+		if unavailableText.MatchString(r.Message) || endedText.MatchString(r.Message) {
 			return warehouse.ErrUnavailable
 		}
+	}
+	if r.Operation == "Redshift Data.BatchExecuteStatement" {
+		// The call itself is refused: for what it says, or for its size.
+		return warehouse.ErrRejected
 	}
 	return nil
 }
@@ -273,22 +277,30 @@ func Unreached(err error) bool {
 
 // The Data API reports the failure of a statement as the engine's text alone,
 // with no code, so these patterns are all that there is to go by. They are
-// matched against the text without its quoted parts: those may come from events.
+// matched against the text without the parts that may come from events: what is
+// quoted, and the rows and keys that PostgreSQL shows beside a constraint.
 var (
-	quotedText   = regexp.MustCompile(`"[^"]*"|'[^']*'`)
+	eventText    = regexp.MustCompile(`(?s)"[^"]*"|'[^']*'|(?i)\bfailing row contains \(.*|\)=\(.*`)
+	throttleText = regexp.MustCompile(`(?i)rate exceeded|throttl`)
 	conflictText = regexp.MustCompile(`(?i)(^|error:|operation:|code:)\s*(1023|1018)\b|serializ|conflict|deadlock`)
-	// Text of a warehouse that is away, restarting, resizing, or out of room.
+	// Text of a warehouse that is away, restarting or resizing, of a table that
+	// another one was put in the place of, and of COPY's troubles with S3, which are
+	// about files and never about a row.
 	unavailableText = regexp.MustCompile(`(?i)^\s*fatal:|connection|could not connect|unable to connect|paused|maintenance` +
-		`|shut(ting)? ?down|resiz|read-only mode|starting up|recovery mode|restart|out of memory|insufficient memory` +
-		`|disk full|no space left|cancel|time(d)? ?out`)
-	deniedText  = regexp.MustCompile(`(?i)permission denied|must be owner|not authorized|password authentication failed`)
+		`|shut(ting)? ?down|resiz|read-only mode|starting up|recovery mode|restart|temporarily|try again` +
+		`|relation with oid|cache lookup failed|dropped by (a )?concurrent|s3serviceexception|problem reading manifest`)
+	// Text of a statement that was ended (by WLM, a monitoring rule, a timeout, an
+	// administrator) or found no room: a smaller one may get through.
+	endedText = regexp.MustCompile(`(?i)out of memory|insufficient memory|disk full|no space left|quota|cancel|time(d)? ?out` +
+		`|\babort(ed|ing)?\b|(^|error:|operation:|code:)\s*1020\b|query monitoring`)
+	deniedText  = regexp.MustCompile(`(?i)permission denied|must be owner|not authorized|password authentication failed|error accessdenied`)
 	noTableText = regexp.MustCompile(`(?i)\brelation "" does not exist`)
 )
 
 // statementKind tells what the text of a failed statement means, or nil where
 // it is about the statement itself.
 func statementKind(message string) error {
-	plain := quotedText.ReplaceAllString(message, `""`)
+	plain := eventText.ReplaceAllString(message, `""`)
 	switch {
 	case conflictText.MatchString(plain):
 		return warehouse.ErrConflict
@@ -296,8 +308,12 @@ func statementKind(message string) error {
 		return warehouse.ErrDenied
 	case noTableText.MatchString(plain):
 		return warehouse.ErrNoTable
+	case throttleText.MatchString(plain):
+		return warehouse.ErrThrottled
 	case unavailableText.MatchString(plain):
 		return warehouse.ErrUnavailable
+	case endedText.MatchString(plain):
+		return warehouse.ErrEnded
 	}
 	return nil
 }

@@ -34,6 +34,7 @@ func TestVerdicts(t *testing.T) {
 		iterator   = "Kinesis.GetShardIterator"
 		create     = "Kinesis.CreateStream"
 		execute    = "Redshift Data.ExecuteStatement"
+		batch      = "Redshift Data.BatchExecuteStatement"
 		putObject  = "S3.PutObject"
 		getObject  = "S3.GetObject"
 	)
@@ -90,6 +91,11 @@ func TestVerdicts(t *testing.T) {
 		{execute, 500, "InternalServerException", "", warehouse.ErrUnavailable, ""},
 		{execute, 500, "BatchExecuteStatementException", "", warehouse.ErrUnavailable, ""},
 		{execute, 400, "ResourceNotFoundException", "", nil, ""},
+		{execute, 400, "ValidationException", "request too large", nil, ""},
+		{batch, 400, "ValidationException", "request too large", warehouse.ErrRejected, ""},
+		{batch, 413, "RequestEntityTooLarge", "", warehouse.ErrRejected, ""},
+		{batch, 400, "ThrottlingException", "", warehouse.ErrThrottled, ""},
+		{batch, 400, "AccessDeniedException", "", warehouse.ErrDenied, "redshift-data:BatchExecuteStatement"},
 
 		{getObject, 404, "NoSuchKey", "", fs.ErrNotExist, ""},
 		{getObject, 404, "NoSuchBucket", "", fs.ErrNotExist, "check the bucket's name"},
@@ -105,7 +111,7 @@ func TestVerdicts(t *testing.T) {
 		err := roles[service](t.Context(), "do a thing", sdkError(c.operation, c.status, c.code, c.message))
 		for _, verdict := range []error{
 			stream.ErrThrottled, stream.ErrGone, stream.ErrBadPosition, stream.ErrDenied, errExpired,
-			warehouse.ErrThrottled, warehouse.ErrConflict, warehouse.ErrUnavailable, warehouse.ErrDenied,
+			warehouse.ErrThrottled, warehouse.ErrConflict, warehouse.ErrUnavailable, warehouse.ErrDenied, warehouse.ErrRejected,
 			fs.ErrNotExist, fs.ErrPermission, fs.ErrExist,
 		} {
 			if got := errors.Is(err, verdict); got != (verdict == c.want) {
@@ -172,10 +178,40 @@ func TestStatementKinds(t *testing.T) {
 		{"ERROR: cluster is in maintenance mode", warehouse.ErrUnavailable},
 		{"ERROR: the cluster is resizing", warehouse.ErrUnavailable},
 		{"terminating: the database system is shutting down", warehouse.ErrUnavailable},
-		{"ERROR: Out of Memory", warehouse.ErrUnavailable},
-		{"ERROR: Disk Full", warehouse.ErrUnavailable},
-		{"ERROR: Query (1234) cancelled on user's request", warehouse.ErrUnavailable},
-		{"ERROR: Query timed out", warehouse.ErrUnavailable},
+		{"ERROR: Out of Memory", warehouse.ErrEnded},
+		{"ERROR: Disk Full", warehouse.ErrEnded},
+		{"ERROR: Query (1234) cancelled on user's request", warehouse.ErrEnded},
+		{"ERROR: Query timed out", warehouse.ErrEnded},
+		{"ERROR: Query (28572825) cancelled on user's request", warehouse.ErrEnded},
+		{"ERROR: could not complete because of conflict with concurrent transaction", warehouse.ErrConflict},
+		{"FATAL: IAM Authentication token has expired", warehouse.ErrUnavailable},
+		// Statements that were ended from outside: WLM, a query monitoring rule.
+		{"ERROR: abort query", warehouse.ErrEnded},
+		{"abort query", warehouse.ErrEnded},
+		{"ERROR: 1020 DETAIL: system requested abort", warehouse.ErrEnded},
+		{"ERROR: Query aborted by a query monitoring rule", warehouse.ErrEnded},
+		{"ERROR: canceling statement due to statement timeout", warehouse.ErrEnded},
+		// Tables that another transaction put another in the place of.
+		{"ERROR: could not open relation with OID 123456789", warehouse.ErrUnavailable},
+		{"ERROR: Relation with OID 15170212 does not exist", warehouse.ErrUnavailable},
+		{"ERROR: cache lookup failed for relation 4711", warehouse.ErrUnavailable},
+		{"ERROR: table 1234 dropped by concurrent transaction", warehouse.ErrUnavailable},
+		// COPY's troubles with S3.
+		{"ERROR: S3ServiceException:The specified key does not exist.,Status 404,Error NoSuchKey,Rid A,CanRetry 1", warehouse.ErrUnavailable},
+		{"ERROR: S3ServiceException:Please reduce your request rate.,Status 503,Error SlowDown,Rid A,CanRetry 1", warehouse.ErrUnavailable},
+		{"ERROR: S3ServiceException:Access Denied,Status 403,Error AccessDenied,Rid A,CanRetry 1", warehouse.ErrDenied},
+		{"ERROR: Problem reading manifest file - S3ServiceException:...", warehouse.ErrUnavailable},
+		{"ERROR: Disk quota exceeded", warehouse.ErrEnded},
+		// Throttles of others, passed on in words.
+		{"ERROR: Rate exceeded", warehouse.ErrThrottled},
+		{"ERROR: ThrottlingException from STS", warehouse.ErrThrottled},
+		// A row as PostgreSQL shows it may say anything.
+		{`ERROR: new row for relation "fact_orders" violates check constraint "c" DETAIL: Failing row contains (o-1, abort, cancelled, timeout).`, nil},
+		{`ERROR: duplicate key value violates unique constraint "k" DETAIL: Key (order_id)=(abort query) already exists.`, nil},
+		{"ERROR: Cannot insert a NULL value into column item_count", nil},
+		{"ERROR: String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: ef b7 af (error 6)", nil},
+		{"ERROR: Load into table 'load_incoming' failed.  Check 'sys_load_error_detail' system table for details.", nil},
+		{"ERROR: Numeric data overflow (result precision)", nil},
 		{"ERROR: permission denied for relation fact_orders", warehouse.ErrDenied},
 		{"ERROR: must be owner of relation fact_orders", warehouse.ErrDenied},
 		{`ERROR: relation "fact_orders" does not exist`, warehouse.ErrNoTable},

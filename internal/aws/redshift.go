@@ -265,7 +265,7 @@ func refused(done *redshiftdata.DescribeStatementOutput, statements int) error {
 		if e.Message == "" {
 			e.Message = "the statement was aborted"
 		}
-		e.Kind = warehouse.ErrUnavailable
+		e.Kind = warehouse.ErrEnded
 		return e
 	}
 	if e.Message == "" {

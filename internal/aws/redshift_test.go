@@ -177,7 +177,7 @@ func TestRunSaysWhichStatementFailedAndWhatThatMeans(t *testing.T) {
 		{"a row", status("FAILED", `,"Error":"ERROR: bad","SubStatements":[{"Status":"FINISHED"},{"Status":"FAILED","Error":"ERROR: value too long"}]`), 1, "ERROR: value too long", nil},
 		{"a conflict", status("FAILED", `,"Error":"ERROR: 1023 Serializable isolation violation","SubStatements":[{"Status":"FAILED"},{"Status":"ABORTED"}]`), 0, "ERROR: 1023 Serializable isolation violation", warehouse.ErrConflict},
 		{"at the commit", status("FAILED", `,"Error":"ERROR: deadlock detected","SubStatements":[{"Status":"FINISHED"},{"Status":"FINISHED"}]`), -1, "ERROR: deadlock detected", warehouse.ErrConflict},
-		{"aborted", status("ABORTED", `,"SubStatements":[{"Status":"FINISHED"},{"Status":"ABORTED"}]`), 1, "the statement was aborted", warehouse.ErrUnavailable},
+		{"aborted", status("ABORTED", `,"SubStatements":[{"Status":"FINISHED"},{"Status":"ABORTED"}]`), 1, "the statement was aborted", warehouse.ErrEnded},
 		{"no reason", status("FAILED", ``), -1, "the statement failed, the Data API does not say why", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

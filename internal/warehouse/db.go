@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 )
 
 // Errors that a caller tells apart, whatever the warehouse calls them.
@@ -22,6 +23,12 @@ var (
 	ErrDenied = errors.New("warehouse: access denied")
 	// ErrNoTable: a table that the statement names is not there.
 	ErrNoTable = errors.New("warehouse: no such table")
+	// ErrEnded: a statement was ended before it was through, or found no room. It
+	// is an ErrUnavailable; a smaller one may get through.
+	ErrEnded = fmt.Errorf("%w: a statement was ended", ErrUnavailable)
+	// ErrRejected: the warehouse's API refused the statements before any of them
+	// ran, for what they say, or as they are too many or too large.
+	ErrRejected = errors.New("warehouse: call rejected")
 )
 
 // DB runs SQL in the warehouse.
@@ -68,6 +75,12 @@ func (e *StatementError) Error() string {
 	}
 	return text
 }
+
+// Shape is the message without what differs from row to row: what stands in
+// quotes or parentheses, and digits. Refusals of one shape have one cause.
+func (e *StatementError) Shape() string { return shapeless.ReplaceAllString(e.Message, "#") }
+
+var shapeless = regexp.MustCompile(`"[^"]*"|'[^']*'|\([^)]*\)|[0-9]+`)
 
 // Unwrap gives the kind, so that errors.Is(err, ErrConflict) works.
 func (e *StatementError) Unwrap() error { return e.Kind }

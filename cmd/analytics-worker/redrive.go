@@ -39,7 +39,7 @@ func (a *app) redriveCommand() *cobra.Command {
 		Long: `redrive puts rejected records back onto the stream, unchanged and with their own partition keys, for a worker
 to judge them anew: after a rule has been relaxed, say, or a column widened. Each letter goes back at most
 once, however often the command is run or killed. What went back is marked in the dead-letter store, not
-deleted.
+deleted. A row that the warehouse refused at first and took at a later try stays where it is.
 
 A run that dies between its mark and the stream's answer leaves letters in doubt: they may be on the stream
 or not. They are counted and left alone until you ask for them with --in-doubt, which may put them a second
@@ -185,7 +185,7 @@ func writeRedrive(w io.Writer, o redriveOptions, s redrive.Summary, reasons map[
 	for _, r := range names {
 		fmt.Fprintf(tw, "    %s\t%d\n", printable(r), reasons[r])
 	}
-	fmt.Fprintf(tw, "  went back earlier\t%d\n  in doubt, left alone (see --in-doubt)\t%d\n", s.Already, s.Doubtful)
+	fmt.Fprintf(tw, "  went back earlier\t%d\n  loaded at a later try\t%d\n  in doubt, left alone (see --in-doubt)\t%d\n", s.Already, s.Loaded, s.Doubtful)
 	if o.dryRun {
 		fmt.Fprintf(tw, "would go back\t%d\n", s.Due)
 		return tw.Flush()

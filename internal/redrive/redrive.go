@@ -28,6 +28,7 @@ import (
 // Marks keeps what was put back; *deadletter.Store does.
 type Marks interface {
 	Attempts(context.Context) (deadletter.Attempts, error)
+	Fates(context.Context) (deadletter.Fates, error)
 	Claim(ctx context.Context, l deadletter.Letter, n int, run string) (bool, error)
 	Settle(ctx context.Context, l deadletter.Letter, n int, o deadletter.Outcome, run string) error
 }
@@ -53,6 +54,7 @@ type Summary struct {
 	Letters  int `json:"letters"`  // looked at
 	Matched  int `json:"matched"`  // of them, those that the filters let through
 	Already  int `json:"already"`  // of those, put back by an earlier run
+	Loaded   int `json:"loaded"`   // of those, rows that the warehouse took at a later try: nothing to put back
 	Doubtful int `json:"in_doubt"` // claimed by an earlier run whose outcome is not known; left alone
 	Due      int `json:"due"`      // the rest, up to the limit
 	Placed   int `json:"placed"`   // put back by this run
@@ -78,13 +80,17 @@ func Run(ctx context.Context, c Config) (Summary, error) {
 	if err != nil {
 		return Summary{}, err
 	}
+	fates, err := c.Marks.Fates(ctx)
+	if err != nil {
+		return Summary{}, err
+	}
 	r := &run{Config: c}
 	bytes := 0
 	for l, err := range c.Letters {
 		if err != nil {
 			return r.sum, fmt.Errorf("read dead letters: %w", err)
 		}
-		n, due := r.due(l, attempts)
+		n, due := r.due(l, attempts, fates)
 		if !due {
 			continue
 		}
@@ -116,7 +122,7 @@ type claim struct {
 }
 
 // due decides about one letter: whether to put it, as which attempt.
-func (r *run) due(l deadletter.Letter, attempts deadletter.Attempts) (n int, due bool) {
+func (r *run) due(l deadletter.Letter, attempts deadletter.Attempts, fates deadletter.Fates) (n int, due bool) {
 	r.sum.Letters++
 	if r.Match != nil && !r.Match(l) {
 		return 0, false
@@ -126,6 +132,9 @@ func (r *run) due(l deadletter.Letter, attempts deadletter.Attempts) (n int, due
 	switch {
 	case before.Outcome == deadletter.Placed:
 		r.sum.Already++
+		return 0, false
+	case fates.Of(l) == deadletter.Loaded:
+		r.sum.Loaded++
 		return 0, false
 	case before.Outcome == deadletter.InDoubt && !r.Doubtful:
 		r.sum.Doubtful++

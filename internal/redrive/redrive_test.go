@@ -170,6 +170,29 @@ func TestFiltersLimitAndDryRun(t *testing.T) {
 
 // What the stream refuses for lack of room is put again under the same claim;
 // what it refuses for good is tried again by the next run, in a new attempt.
+// TestARowThatWentInLaterStays: a letter whose row the warehouse took at a later
+// try has nothing to go back; one that is parked or final has.
+func TestARowThatWentInLaterStays(t *testing.T) {
+	s := newShop(t, 0)
+	var all []deadletter.Letter
+	for i := range 3 {
+		all = append(all, deadletter.Letter{
+			Reason: deadletter.RefusedByWarehouse, ShardID: "shardId-000000000001", SequenceNumber: strconv.Itoa(100 + i), ArrivedAt: arrived,
+		})
+	}
+	if err := errors.Join(
+		s.Put(t.Context(), stream.Position{Sequence: stream.TrimHorizon}, all),
+		s.MarkFate(t.Context(), all[0], deadletter.Loaded),
+		s.MarkFate(t.Context(), all[1], deadletter.Final),
+	); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := redrive.Run(t.Context(), s.config("one"))
+	if err != nil || sum.Loaded != 1 || sum.Placed != 2 || s.puts["100"] != 0 {
+		t.Errorf("%+v, %v, puts %v; want the loaded one left and the others put back", sum, err, s.puts)
+	}
+}
+
 func TestRefusals(t *testing.T) {
 	s := newShop(t, 2)
 	c := s.config("a")

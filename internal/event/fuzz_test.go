@@ -18,14 +18,14 @@ func FuzzDecode(f *testing.F) {
 			f.Add(record)
 		}
 	}
-	for _, line := range lines(f, "invalid.ndjson") {
-		var bad struct {
+	for _, line := range append(lines(f, "invalid.ndjson"), lines(f, "unusual.ndjson")...) {
+		var sample struct {
 			Data []byte `json:"data_base64"`
 		}
-		if err := json.Unmarshal(line, &bad); err != nil {
+		if err := json.Unmarshal(line, &sample); err != nil {
 			f.Fatal(err)
 		}
-		f.Add(bad.Data)
+		f.Add(sample.Data)
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := base64.StdEncoding.EncodeToString(data)
@@ -69,7 +69,8 @@ func inBounds(t *testing.T, o Order) {
 		if column.text == "" || len(column.text) > column.limit {
 			t.Errorf("%q does not fit its column of %d bytes", column.text, column.limit)
 		}
-		if !utf8.ValidString(column.text) || strings.Contains(column.text, "\x00") {
+		if !utf8.ValidString(column.text) || strings.Contains(column.text, "\x00") || strings.HasSuffix(column.text, " ") ||
+			strings.ContainsFunc(column.text, refused) {
 			t.Errorf("%q is no text for the warehouse", column.text)
 		}
 	}

@@ -16,14 +16,23 @@ func numberEnd(b []byte, i int) (end int, ok bool) {
 	case b[start] == '0' && i > start+1:
 		return start + 1, false // JSON has no leading zeros
 	}
+	if i == len(b) || b[i] != '.' && b[i]|' ' != 'e' {
+		return i, true
+	}
+	return fractionEnd(b, i)
+}
+
+// fractionEnd finds the end of what may follow the whole part of a number: a
+// fraction and an exponent.
+func fractionEnd(b []byte, i int) (end int, ok bool) {
 	if i < len(b) && b[i] == '.' {
-		start = i + 1
+		start := i + 1
 		if i = digitsEnd(b, start); i == start {
 			return i, false
 		}
 	}
 	if i < len(b) && b[i]|' ' == 'e' {
-		start = i + 1
+		start := i + 1
 		if start < len(b) && (b[start] == '+' || b[start] == '-') {
 			start++
 		}
@@ -41,28 +50,19 @@ func digitsEnd(b []byte, i int) int {
 	return i
 }
 
-// isNumeral reports whether a string holds a number: as JSON writes them, but
-// zeros may lead. No blanks, no plus, no separators.
+// isNumeral reports whether a string spells a number: as JSON writes them, but
+// zeros may lead, or the one before the point may be missing. No blanks, no
+// plus, no separators.
 func isNumeral(b []byte) bool {
 	if len(b) > 0 && b[0] == '-' {
 		b = b[1:]
 	}
-	for len(b) > 1 && b[0] == '0' && b[1]-'0' < 10 {
-		b = b[1:]
-	}
-	if len(b) == 0 || b[0] == '-' {
+	i := digitsEnd(b, 0)
+	if i == 0 && (len(b) == 0 || b[0] != '.') {
 		return false
 	}
-	end, ok := numberEnd(b, 0)
+	end, ok := fractionEnd(b, i)
 	return ok && end == len(b)
-}
-
-// isInteger reports whether a string holds an integer: an optional minus and digits.
-func isInteger(b []byte) bool {
-	if len(b) > 0 && b[0] == '-' {
-		b = b[1:]
-	}
-	return len(b) > 0 && digitsEnd(b, 0) == len(b)
 }
 
 // decimal is a number of any length, exact as far as any column can tell:

@@ -17,7 +17,7 @@ const (
 func (s *scanner) order(arrived time.Time, o *Order) *Rejection {
 	var row Order
 	var fault textFault
-	if row.OrderID, fault = s.column(s.fields[fieldOrderID], maxIDBytes); fault != textFine {
+	if row.OrderID, fault = s.keyColumn(s.fields[fieldOrderID], maxIDBytes); fault != textFine {
 		return s.reject(orderIDReason(fault), "order_id", s.fields[fieldOrderID])
 	}
 	if row.CustomerID, fault = s.column(s.fields[fieldCustomerID], maxIDBytes); fault != textFine {
@@ -47,7 +47,8 @@ func orderIDReason(fault textFault) Reason {
 	return [...]Reason{
 		textMissing: OrderIDMissing, textNull: OrderIDNull, textNotString: OrderIDNotString,
 		textEmpty: OrderIDEmpty, textTooLong: OrderIDTooLong, textNotUTF8: OrderIDNotUTF8,
-		textNUL: OrderIDNUL, textLoneSurrogate: OrderIDLoneSurrogate,
+		textNUL: OrderIDNUL, textLoneSurrogate: OrderIDLoneSurrogate, textNoncharacter: OrderIDNoncharacter,
+		textEndsInBlank: OrderIDEndsInBlank,
 	}[fault]
 }
 
@@ -55,24 +56,32 @@ func customerIDReason(fault textFault) Reason {
 	return [...]Reason{
 		textMissing: CustomerIDMissing, textNull: CustomerIDNull, textNotString: CustomerIDNotString,
 		textEmpty: CustomerIDEmpty, textTooLong: CustomerIDTooLong, textNotUTF8: CustomerIDNotUTF8,
-		textNUL: CustomerIDNUL, textLoneSurrogate: CustomerIDLoneSurrogate,
+		textNUL: CustomerIDNUL, textLoneSurrogate: CustomerIDLoneSurrogate, textNoncharacter: CustomerIDNoncharacter,
 	}[fault]
 }
 
-// integer reads a number, or a string that holds one, as an integer.
+// numeral is the text of a number, or of the number that a string spells. The
+// rule is the same wherever a number is taken.
+func (s *scanner) numeral(t token) (text []byte, ok bool) {
+	if t.kind == kindNumber {
+		return s.bytes(t), true
+	}
+	return s.spelled(t)
+}
+
+// spelled is the text of the number that a string spells.
+func (s *scanner) spelled(t token) (text []byte, ok bool) {
+	if t.kind != kindString {
+		return nil, false
+	}
+	text = s.resolved(t)
+	return text, isNumeral(text)
+}
+
+// integer reads a numeral that has no fraction; see decimal.integer.
 func (s *scanner) integer(t token) (n int64, ok bool) {
-	text := s.bytes(t)
-	switch t.kind {
-	case kindNumber:
-	case kindString:
-		if t.form&escaped != 0 {
-			value, _ := unescape(text)
-			text = []byte(value)
-		}
-		if !isInteger(text) {
-			return 0, false
-		}
-	default:
+	text, ok := s.numeral(t)
+	if !ok {
 		return 0, false
 	}
 	return parseDecimal(text).integer()
@@ -100,22 +109,14 @@ func (s *scanner) storeID() (int32, *Rejection) {
 // it half away from zero to cents.
 func (s *scanner) amount() (cents int64, rejected *Rejection) {
 	t := s.fields[fieldTotalAmount]
-	text := s.bytes(t)
 	switch t.kind {
 	case kindAbsent:
 		return 0, s.reject(AmountMissing, "total_amount", t)
 	case kindNull:
 		return 0, s.reject(AmountNull, "total_amount", t)
-	case kindNumber:
-	case kindString:
-		if t.form&escaped != 0 {
-			value, _ := unescape(text)
-			text = []byte(value)
-		}
-		if !isNumeral(text) {
-			return 0, s.reject(AmountNotNumber, "total_amount", t)
-		}
-	default:
+	}
+	text, ok := s.numeral(t)
+	if !ok {
 		return 0, s.reject(AmountNotNumber, "total_amount", t)
 	}
 	d := parseDecimal(text)
@@ -150,16 +151,11 @@ func (sum *itemSum) refuse(reason Reason, key string, at token) {
 	}
 }
 
-// add counts an item; one without a quantity is one piece. Unlike item_count
-// a quantity is never a string: no producer writes it so.
+// add counts an item; one without a quantity is one piece.
 func (sum *itemSum) add(s *scanner, quantity token) {
 	n, ok := int64(1), true
-	switch quantity.kind {
-	case kindAbsent, kindNull:
-	case kindNumber:
+	if quantity.present() {
 		n, ok = s.integer(quantity)
-	default:
-		ok = false
 	}
 	switch {
 	case !ok:
@@ -212,7 +208,7 @@ func (s *scanner) eventType() (string, *Rejection) {
 		return "order_created", nil
 	}
 	status, fault := s.column(t, maxEventTypeBytes-len(statusPrefix))
-	if fault != textFine && fault != textEmpty { // with the prefix it is not empty
+	if fault != textFine {
 		return "", s.reject(eventTypeReason(fault), "status", t)
 	}
 	return eventTypeOf(status), nil
@@ -222,6 +218,7 @@ func eventTypeReason(fault textFault) Reason {
 	return [...]Reason{
 		textNotString: EventTypeNotString, textEmpty: EventTypeEmpty, textTooLong: EventTypeTooLong,
 		textNotUTF8: EventTypeNotUTF8, textNUL: EventTypeNUL, textLoneSurrogate: EventTypeLoneSurrogate,
+		textNoncharacter: EventTypeNoncharacter,
 	}[fault]
 }
 

@@ -32,6 +32,8 @@ const (
 	OrderIDNotUTF8       Reason = "order_id is not valid UTF-8"
 	OrderIDNUL           Reason = "order_id holds a NUL"
 	OrderIDLoneSurrogate Reason = "order_id holds a lone surrogate"
+	OrderIDNoncharacter  Reason = "order_id holds a noncharacter"
+	OrderIDEndsInBlank   Reason = "order_id ends in a blank"
 
 	CustomerIDMissing       Reason = "customer_id missing"
 	CustomerIDNull          Reason = "customer_id null"
@@ -41,6 +43,7 @@ const (
 	CustomerIDNotUTF8       Reason = "customer_id is not valid UTF-8"
 	CustomerIDNUL           Reason = "customer_id holds a NUL"
 	CustomerIDLoneSurrogate Reason = "customer_id holds a lone surrogate"
+	CustomerIDNoncharacter  Reason = "customer_id holds a noncharacter"
 
 	StoreIDMissing    Reason = "store_id missing"
 	StoreIDNull       Reason = "store_id null"
@@ -63,6 +66,7 @@ const (
 	EventTypeNotUTF8       Reason = "event_type is not valid UTF-8"
 	EventTypeNUL           Reason = "event_type holds a NUL"
 	EventTypeLoneSurrogate Reason = "event_type holds a lone surrogate"
+	EventTypeNoncharacter  Reason = "event_type holds a noncharacter"
 
 	TimestampNotTime    Reason = "timestamp not a time"
 	TimestampOutOfRange Reason = "timestamp before 2000 or more than a day ahead of arrival"
@@ -73,13 +77,13 @@ func Reasons() []Reason {
 	return []Reason{
 		NotJSON, NotAnObject, TextAfterObject, NestedTooDeep, KeyTwice, UnknownFamily,
 		OrderIDMissing, OrderIDNull, OrderIDNotString, OrderIDEmpty, OrderIDTooLong, OrderIDNotUTF8,
-		OrderIDNUL, OrderIDLoneSurrogate,
+		OrderIDNUL, OrderIDLoneSurrogate, OrderIDNoncharacter, OrderIDEndsInBlank,
 		CustomerIDMissing, CustomerIDNull, CustomerIDNotString, CustomerIDEmpty, CustomerIDTooLong, CustomerIDNotUTF8,
-		CustomerIDNUL, CustomerIDLoneSurrogate,
+		CustomerIDNUL, CustomerIDLoneSurrogate, CustomerIDNoncharacter,
 		StoreIDMissing, StoreIDNull, StoreIDNotInteger, StoreIDOutOfRange,
 		AmountMissing, AmountNull, AmountNotNumber, AmountTooLarge, AmountRoundsTooLarge,
 		ItemCountNotInteger, ItemCountNegative, ItemCountOutOfRange,
-		EventTypeNotString, EventTypeEmpty, EventTypeTooLong, EventTypeNotUTF8, EventTypeNUL, EventTypeLoneSurrogate,
+		EventTypeNotString, EventTypeEmpty, EventTypeTooLong, EventTypeNotUTF8, EventTypeNUL, EventTypeLoneSurrogate, EventTypeNoncharacter,
 		TimestampNotTime, TimestampOutOfRange,
 	}
 }

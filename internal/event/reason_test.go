@@ -46,6 +46,7 @@ func TestG8_EveryRejectionHasAReasonFromTheClosedList(t *testing.T) {
 	given := map[Reason]bool{}
 	values := []string{
 		"", "null", "1", "-1", "1.5", "1e10", "1e8", "99999999.995", "true", "[]", "{}", `""`, `"x"`, `"\u0000"`, `"\ud800"`, "\"\xff\"",
+		`"\uffff"`, `"x "`,
 		`"` + strings.Repeat("x", 101) + `"`, `"1999-01-01"`, `"payment_"`, nested(64), `{"a":1,"a":1}`, "?", "1} 2",
 	}
 	for key := range fieldCount {

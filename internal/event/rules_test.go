@@ -194,19 +194,21 @@ func TestManyKeysAreNotQuadratic(t *testing.T) {
 		}
 		return with("x", "{"+b.String()+`"z":0}`)
 	}
-	fastest := func(data []byte) time.Duration {
-		best := time.Duration(math.MaxInt64)
-		for range 5 {
-			start := time.Now()
-			decoded(t, data)
-			best = min(best, time.Since(start))
+	took := func(data []byte) time.Duration {
+		start := time.Now()
+		decoded(t, data)
+		return time.Since(start)
+	}
+	// The fastest of each counts; on a loaded machine it takes some tries.
+	few, many := record(2_000), record(64_000)
+	small, large := time.Duration(math.MaxInt64), time.Duration(math.MaxInt64)
+	for range 30 {
+		small, large = min(small, took(few)), min(large, took(many))
+		if large <= 200*small { // 32 times the keys: linear is about 32 and quadratic 1024
+			return
 		}
-		return best
 	}
-	small, large := fastest(record(2_000)), fastest(record(64_000))
-	if large > 200*small { // 32 times the keys: linear is about 32 and quadratic 1024
-		t.Errorf("2,000 keys took %v, 64,000 keys %v", small, large)
-	}
+	t.Errorf("2,000 keys took %v, 64,000 keys %v", small, large)
 }
 
 func TestFamily(t *testing.T) {
@@ -255,17 +257,24 @@ func TestStrings(t *testing.T) {
 			fault      textFault
 		}{
 			{`"a"`, "a", textFine},
-			{`" "`, " ", textFine},
+			{`" a"`, " a", textFine},
+			{`"a\u00a0"`, "a\u00a0", textFine}, // no blank to Redshift
+			{`"a\t"`, "a\t", textFine},
 			{`"'; DROP TABLE x; --\\"`, `'; DROP TABLE x; --\`, textFine},
 			{`"\u0041\n\t\"\/"`, "A\n\t\"/", textFine},
 			{`"\uD83D\uDE00é\u00e9"`, "😀éé", textFine},
-			{`"\uFFFF\ufffd"`, "\uffff\ufffd", textFine},
+			{`"\ufdcf\ufdf0\ufffd\ufeff"`, "\ufdcf\ufdf0\ufffd\ufeff", textFine},
+			{"\"\ufdcf\ufdf0\ufffd\ufeff\"", "\ufdcf\ufdf0\ufffd\ufeff", textFine},
+			{`"\ud83f\udffe\udbff\udfff"`, "\U0001fffe\U0010ffff", textFine}, // other planes' are not refused
 			{`"` + long(field.limit) + `"`, long(field.limit), textFine},
 			{`"` + long(field.limit-1) + `\u0061"`, long(field.limit-1) + "a", textFine},
 			{`"` + long(field.limit+1) + `"`, "", textTooLong},
 			{`"` + long(field.limit-1) + `é"`, "", textTooLong},
 			{`"` + long(field.limit-1) + `\u00e9"`, "", textTooLong},
 			{`""`, "", textEmpty},
+			{`" "`, "", textEmpty},
+			{`"` + strings.Repeat(" ", 101) + `"`, "", textEmpty},
+			{`" \u0020"`, "", textEmpty},
 			{`1`, "", textNotString},
 			{`true`, "", textNotString},
 			{`["a"]`, "", textNotString},
@@ -281,6 +290,14 @@ func TestStrings(t *testing.T) {
 			{`"\ud800\ud800\udc00"`, "", textLoneSurrogate},
 			{`"\ud800\n"`, "", textLoneSurrogate},
 			{`"\ud800x"`, "", textLoneSurrogate},
+			{`"\ufdd0"`, "", textNoncharacter},
+			{`"a\uFDEFb"`, "", textNoncharacter},
+			{`"é\ufffd\ufffe"`, "", textNoncharacter},
+			{`"\uFFFF\ufffd"`, "", textNoncharacter},
+			{"\"\ufdd0\"", "", textNoncharacter},
+			{"\"ab\ufffd\ufdef\"", "", textNoncharacter},
+			{"\"\ufffe \"", "", textNoncharacter},
+			{"\"12345678\uffff\"", "", textNoncharacter},
 		} {
 			record := with(field.name, c.json)
 			if c.fault != textFine {
@@ -290,10 +307,45 @@ func TestStrings(t *testing.T) {
 			}
 		}
 	}
+	wantRejected(t, with("event_type", `"\ufdd0\ud800"`), EventTypeLoneSurrogate, "a surrogate is no text at all")
 	wantRejected(t, with("order_id", "null"), OrderIDNull, "order_id")
 	wantRejected(t, with("customer_id", "null"), CustomerIDNull, "customer_id")
 	wantRejected(t, with("order_id", ""), OrderIDMissing, "order_id")
 	wantRejected(t, with("customer_id", ""), CustomerIDMissing, "customer_id")
+}
+
+// Redshift ignores trailing blanks when it compares texts. So an order's key may
+// not end in one, and other texts lose them before their length is measured.
+func TestTrailingBlanks(t *testing.T) {
+	long := func(n int) string { return strings.Repeat("x", n) }
+	for _, c := range []struct {
+		record         []byte
+		customer, kind string
+		reason         Reason
+	}{
+		{with("customer_id", `"a "`, "event_type", `"b\u0020 "`), "a", "b", ""},
+		{with("customer_id", `"`+long(100)+`    "`, "event_type", `"`+long(50)+`\u0020"`), long(100), long(50), ""},
+		{with("customer_id", `"a\t "`, "status", `"pending "`), "a\t", "order_created", ""},
+		{with("status", `" ready  "`), "c", "order_ ready", ""},
+		{with("status", `"`+long(44)+` "`), "c", "order_" + long(44), ""},
+		{with("customer_id", `"`+long(101)+` "`), "", "", CustomerIDTooLong},
+		{with("customer_id", `"\u0020"`), "", "", CustomerIDEmpty},
+		{with("event_type", `"   "`), "", "", EventTypeEmpty},
+		{with("status", `"   "`), "", "", EventTypeEmpty},
+		{with("event_type", `""`, "status", `"ready"`), "", "", EventTypeEmpty},
+		{with("order_id", `"a "`), "", "", OrderIDEndsInBlank},
+		{with("order_id", `"a\u0020"`), "", "", OrderIDEndsInBlank},
+		{with("order_id", `"é "`), "", "", OrderIDEndsInBlank},
+		{with("order_id", `"`+long(99)+` "`), "", "", OrderIDEndsInBlank},
+		{with("order_id", `"`+long(100)+` "`), "", "", OrderIDTooLong}, // it would not lose it
+		{with("order_id", `"\u0000 "`), "", "", OrderIDNUL},
+	} {
+		if c.reason != "" {
+			wantRejected(t, c.record, c.reason, "%s", c.record)
+		} else if o, ok := decoded(t, c.record); ok && (o.CustomerID != c.customer || o.EventType != c.kind) {
+			t.Errorf("%s: %q and %q, want %q and %q", c.record, o.CustomerID, o.EventType, c.customer, c.kind)
+		}
+	}
 }
 
 func TestEventTypeFromStatus(t *testing.T) {
@@ -310,7 +362,8 @@ func TestEventTypeFromStatus(t *testing.T) {
 		{with("status", `"ready"`), "order_ready", ""},
 		{with("status", `"on its way"`), "order_on its way", ""},
 		{with("status", `"名"`), "order_名", ""},
-		{with("status", `""`), "order_", ""},
+		{with("status", `""`), "", EventTypeEmpty},
+		{with("status", `"\uffff"`), "", EventTypeNoncharacter},
 		{with("status", `"`+strings.Repeat("x", 44)+`"`), "order_" + strings.Repeat("x", 44), ""},
 		{with("status", `"`+strings.Repeat("x", 45)+`"`), "", EventTypeTooLong},
 		{with("status", `1`), "", EventTypeNotString},

@@ -60,6 +60,29 @@ func TestSampleOtherFamilies(t *testing.T) {
 	}
 }
 
+// What producers other than CloudCafe's write is taken where it can mean one
+// thing only.
+func TestSampleUnusual(t *testing.T) {
+	for i, line := range lines(t, "unusual.ndjson") {
+		var s struct {
+			Why   string
+			Data  []byte `json:"data_base64"`
+			Order struct {
+				Order
+				Time time.Time
+			}
+		}
+		if err := json.Unmarshal(line, &s); err != nil {
+			t.Fatal(err)
+		}
+		want := s.Order.Order
+		want.EventTime = s.Order.Time.UnixMicro()
+		if got, ok := decoded(t, s.Data); ok && got != want {
+			t.Errorf("line %d, %s:\n got %+v\nwant %+v", i+1, s.Why, got, want)
+		}
+	}
+}
+
 func TestSampleInvalid(t *testing.T) {
 	for i, line := range lines(t, "invalid.ndjson") {
 		var bad struct {

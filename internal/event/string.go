@@ -22,6 +22,15 @@ func (s *scanner) unescaped(t token) (value string, lone bool) {
 	return unescape(raw)
 }
 
+// resolved is the value of a string as bytes; see unescaped.
+func (s *scanner) resolved(t token) []byte {
+	if t.form&escaped == 0 {
+		return s.bytes(t)
+	}
+	value, _ := unescape(s.bytes(t))
+	return []byte(value)
+}
+
 // unescape resolves the escapes of a string that the scanner let through.
 func unescape(raw []byte) (value string, lone bool) {
 	out := make([]byte, 0, len(raw))
@@ -94,10 +103,30 @@ const (
 	textNotUTF8
 	textNUL
 	textLoneSurrogate
+	textNoncharacter
+	textEndsInBlank
 )
 
-// column reads a value as the text of a column that holds up to limit bytes.
+// column reads a value as the text of a column that holds up to limit bytes. It
+// loses its trailing blanks: Redshift ignores them wherever it compares texts
+// (DG, Character types, Significance of trailing blanks), so they tell nothing
+// apart there, and a GROUP BY would show any one of the spellings.
 func (s *scanner) column(t token, limit int) (string, textFault) {
+	return s.varchar(t, limit, true)
+}
+
+// keyColumn reads a value as the text of a key column. Trailing blanks are a fault
+// there: two keys that differ in them alone are one in Redshift, and taking one
+// for the other would be to lose an order.
+func (s *scanner) keyColumn(t token, limit int) (string, textFault) {
+	value, fault := s.varchar(t, limit, false)
+	if fault == textFine && value[len(value)-1] == ' ' {
+		return "", textEndsInBlank
+	}
+	return value, fault
+}
+
+func (s *scanner) varchar(t token, limit int, trim bool) (string, textFault) {
 	switch t.kind {
 	case kindString:
 	case kindAbsent:
@@ -108,8 +137,15 @@ func (s *scanner) column(t token, limit int) (string, textFault) {
 		return "", textNotString
 	}
 	value, lone := s.unescaped(t)
+	end := len(value)
+	for end > 0 && value[end-1] == ' ' {
+		end--
+	}
+	if trim {
+		value = value[:end]
+	}
 	switch {
-	case value == "":
+	case end == 0:
 		return "", textEmpty
 	case len(value) > limit:
 		return "", textTooLong
@@ -120,6 +156,26 @@ func (s *scanner) column(t token, limit int) (string, textFault) {
 		return "", textNUL // only an escape can bring one: the grammar refuses the byte itself
 	case lone:
 		return "", textLoneSurrogate
+	case t.form != 0 && hasNoncharacter(value):
+		return "", textNoncharacter
 	}
 	return value, textFine
+}
+
+// hasNoncharacter reports whether a text in UTF-8 holds one of the code points
+// that Redshift documents as refused for VARCHAR: U+FDD0 to U+FDEF, U+FFFE and
+// U+FFFF, which are EF B7 90 to EF B7 AF, EF BF BE and EF BF BF.
+func hasNoncharacter(text string) bool {
+	for {
+		i := strings.IndexByte(text, 0xEF)
+		if i < 0 {
+			return false
+		}
+		text = text[i:]
+		switch second, third := text[1], text[2]; {
+		case second == 0xB7 && third >= 0x90 && third <= 0xAF, second == 0xBF && third >= 0xBE:
+			return true
+		}
+		text = text[3:]
+	}
 }

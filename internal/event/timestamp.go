@@ -11,8 +11,11 @@ const (
 
 	microsPerSecond = 1_000_000
 	// milliSince is the number from which on an epoch is read as milliseconds:
-	// as seconds it would be the year 5138, as milliseconds it is 1973.
+	// as seconds it would be the year 5138, as milliseconds it is 1973. A
+	// thousand times that, the same holds of microseconds, and again of
+	// nanoseconds. No time that is in range can be read in two units.
 	milliSince = 100_000_000_000
+	unitStep   = 1000
 )
 
 // timestamp reads the event time, UTC microseconds, from the first of the
@@ -25,20 +28,19 @@ func (s *scanner) timestamp(arrived time.Time) (int64, *Rejection) {
 	if !t.present() {
 		t, name = s.fields[fieldCreatedAt], "created_at"
 	}
+	if !t.present() {
+		return arrived.UnixMicro(), nil
+	}
 	var micros int64
 	ok := false
-	switch t.kind {
-	case kindAbsent, kindNull:
-		return arrived.UnixMicro(), nil
-	case kindString:
-		text := s.bytes(t)
-		if t.form&escaped != 0 {
-			value, _ := unescape(text)
-			text = []byte(value)
+	if t.kind == kindString {
+		micros, ok = parseTime(s.resolved(t))
+	}
+	if !ok {
+		var text []byte
+		if text, ok = s.numeral(t); ok {
+			micros = epochMicros(parseDecimal(text))
 		}
-		micros, ok = parseTime(text)
-	case kindNumber:
-		micros, ok = epochMicros(parseDecimal(s.bytes(t))), true
 	}
 	switch {
 	case !ok:
@@ -49,12 +51,14 @@ func (s *scanner) timestamp(arrived time.Time) (int64, *Rejection) {
 	return micros, nil
 }
 
-// epochMicros reads seconds or milliseconds since 1970, cut to microseconds. A
-// number beyond 64 bits becomes one that is out of range as well.
+// epochMicros reads seconds, milliseconds, microseconds or nanoseconds since
+// 1970, cut to microseconds. A number beyond 64 bits becomes one that is out of
+// range as well.
 func epochMicros(d decimal) int64 {
 	places := int64(6)
-	if seconds, _, _ := d.scale(0); seconds >= milliSince {
-		places = 3
+	size, _, _ := d.scale(0)
+	for limit := uint64(milliSince); size >= limit && places > -3; limit *= unitStep {
+		places -= 3
 	}
 	whole, _, _ := d.scale(places)
 	if whole > 1<<62 {
@@ -66,12 +70,8 @@ func epochMicros(d decimal) int64 {
 	return int64(whole)
 }
 
-// parseTime reads a string as a time: ISO 8601 (a date, or date and time), or
-// the 10 or 13 digits of an epoch.
+// parseTime reads a string as a time in ISO 8601: a date, or date and time.
 func parseTime(b []byte) (micros int64, ok bool) {
-	if n := len(b); (n == 10 || n == 13) && digitsEnd(b, 0) == n {
-		return epochMicros(parseDecimal(b)), true
-	}
 	if len(b) < 10 || b[4] != '-' || b[7] != '-' {
 		return 0, false
 	}
@@ -129,9 +129,16 @@ func fractionMicros(digits []byte) (micros int64) {
 	return micros
 }
 
-// parseZone reads the zone as seconds ahead of UTC; none is UTC.
+// parseZone reads the zone as seconds ahead of UTC; none is UTC. A blank may
+// stand before an offset and the word UTC, as databases print them.
 func parseZone(b []byte) (seconds int, ok bool) {
 	if len(b) == 0 || len(b) == 1 && b[0]|' ' == 'z' {
+		return 0, true
+	}
+	if b[0] == ' ' {
+		b = b[1:]
+	}
+	if string(b) == "UTC" {
 		return 0, true
 	}
 	if len(b) < 3 || b[0] != '+' && b[0] != '-' {

@@ -46,6 +46,26 @@ func TestTimestamp(t *testing.T) {
 		{`946684800`, "2000-01-01T00:00:00Z", ""},
 		{`"1795163730"`, "2026-11-20T08:35:30Z", ""},
 		{`"1795163730123"`, "2026-11-20T08:35:30.123Z", ""},
+		{`1795163730123456`, "2026-11-20T08:35:30.123456Z", ""},
+		{`1795163730123456.789`, "2026-11-20T08:35:30.123456Z", ""},
+		{`1795163730123456789`, "2026-11-20T08:35:30.123456Z", ""},
+		{`1.795163730123456789e18`, "2026-11-20T08:35:30.123456Z", ""},
+		{`946684800000000`, "2000-01-01T00:00:00Z", ""},
+		{`946684800000000000`, "2000-01-01T00:00:00Z", ""},
+		{`1795284000000000000`, "2026-11-21T18:00:00Z", ""},
+		{`"1795163730.5"`, "2026-11-20T08:35:30.5Z", ""},
+		{`"1795163730123456"`, "2026-11-20T08:35:30.123456Z", ""},
+		{`"1795163730123456789"`, "2026-11-20T08:35:30.123456Z", ""},
+		{`"1.79516373e9"`, "2026-11-20T08:35:30Z", ""},
+		{`"179516373\u0030.25"`, "2026-11-20T08:35:30.25Z", ""},
+
+		{`"2026-11-20 08:15:30 UTC"`, "2026-11-20T08:15:30Z", ""},
+		{`"2026-11-20 08:15:30.123456 UTC"`, "2026-11-20T08:15:30.123456Z", ""},
+		{`"2026-11-20T08:15UTC"`, "2026-11-20T08:15:00Z", ""},
+		{`"2026-11-20 08:15:30 +0000"`, "2026-11-20T08:15:30Z", ""},
+		{`"2026-11-20 08:15:30 -07:00"`, "2026-11-20T15:15:30Z", ""},
+		{`"2026-11-20 08:15:30.000 -0700"`, "2026-11-20T15:15:30Z", ""},
+		{`"2026-11-20 08:15 +09"`, "2026-11-19T23:15:00Z", ""},
 
 		{`"1999-12-31T23:59:59.999999Z"`, "", TimestampOutOfRange},
 		{`"2000-01-01T00:00:00+00:01"`, "", TimestampOutOfRange},
@@ -55,23 +75,34 @@ func TestTimestamp(t *testing.T) {
 		{`0`, "", TimestampOutOfRange},
 		{`-1795163730`, "", TimestampOutOfRange},
 		{`946684799.999999`, "", TimestampOutOfRange},
-		{`99999999999`, "", TimestampOutOfRange},  // seconds of the year 5138
-		{`100000000000`, "", TimestampOutOfRange}, // milliseconds of 1973
-		{`1795163730123456`, "", TimestampOutOfRange},
+		{`99999999999`, "", TimestampOutOfRange},     // seconds of the year 5138
+		{`100000000000`, "", TimestampOutOfRange},    // milliseconds of 1973
+		{`99999999999999`, "", TimestampOutOfRange},  // milliseconds of the year 5138
+		{`100000000000000`, "", TimestampOutOfRange}, // microseconds of 1973
+		{`99999999999999999`, "", TimestampOutOfRange},
+		{`100000000000000000`, "", TimestampOutOfRange},
+		{`99999999999999999999`, "", TimestampOutOfRange},
+		{`100000000000000000000000`, "", TimestampOutOfRange},
+		{`946684799999999`, "", TimestampOutOfRange},
+		{`946684799999999999`, "", TimestampOutOfRange},
+		{`1795284000000001`, "", TimestampOutOfRange},
+		{`1795284000000001000`, "", TimestampOutOfRange},
+		{`-1795163730123456`, "", TimestampOutOfRange},
 		{`1e400`, "", TimestampOutOfRange},
 		{`-1e400`, "", TimestampOutOfRange},
 		{`1e-400`, "", TimestampOutOfRange},
 		{`"0000000000"`, "", TimestampOutOfRange},
+		{`"179516373"`, "", TimestampOutOfRange}, // a number like any other
+		{`"17951637301"`, "", TimestampOutOfRange},
+		{`"-795163730"`, "", TimestampOutOfRange},
+		{`"20261120"`, "", TimestampOutOfRange},
+		{`"20261120081530"`, "", TimestampOutOfRange},
 
 		{`""`, "", TimestampNotTime},
 		{`"now"`, "", TimestampNotTime},
 		{`true`, "", TimestampNotTime},
 		{`[]`, "", TimestampNotTime},
 		{`{}`, "", TimestampNotTime},
-		{`"179516373"`, "", TimestampNotTime},
-		{`"17951637301"`, "", TimestampNotTime},
-		{`"1795163730.5"`, "", TimestampNotTime},
-		{`"-795163730"`, "", TimestampNotTime},
 		{`"20261120T081530Z"`, "", TimestampNotTime},
 		{`"2026-1-02"`, "", TimestampNotTime},
 		{`"26-11-20"`, "", TimestampNotTime},
@@ -88,6 +119,16 @@ func TestTimestamp(t *testing.T) {
 		{`"2026-11-20T08:15:30."`, "", TimestampNotTime},
 		{`"2026-11-20T08:15:30.Z"`, "", TimestampNotTime},
 		{`"2026-11-20T08:15:30 Z"`, "", TimestampNotTime},
+		{`"2026-11-20T08:15:30 "`, "", TimestampNotTime},
+		{`"2026-11-20T08:15:30  UTC"`, "", TimestampNotTime},
+		{`"2026-11-20T08:15:30 UTC "`, "", TimestampNotTime},
+		{`"2026-11-20T08:15:30 utc"`, "", TimestampNotTime},
+		{`"2026-11-20T08:15:30 EST"`, "", TimestampNotTime},
+		{`"2026-11-20T08:15:30 +"`, "", TimestampNotTime},
+		{`"2026-11-20T08:15:30 UTC+1"`, "", TimestampNotTime},
+		{`"2026-11-20 UTC"`, "", TimestampNotTime},
+		{`"1795163730 "`, "", TimestampNotTime},
+		{`"1795163730."`, "", TimestampNotTime},
 		{`"2026-11-20T08:15:30ZZ"`, "", TimestampNotTime},
 		{`"2026-11-20T08:15:30+"`, "", TimestampNotTime},
 		{`"2026-11-20T08:15:30+9"`, "", TimestampNotTime},
@@ -162,7 +203,7 @@ func TestCalendarAgainstTime(t *testing.T) {
 // Times in every accepted form mean what package time says they mean.
 func TestClockAgainstTime(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
-	zones := []string{"Z07:00", "Z0700", "-07", "-07:00"}
+	zones := []string{"Z07:00", "Z0700", "-07", "-07:00", " -0700", " -07:00"}
 	for range 8_000 {
 		east := 0
 		if r.IntN(3) > 0 {

@@ -281,7 +281,8 @@ type initialPosition struct {
 }
 
 // of is the position that a shard begins at. LATEST means the time at which the
-// worker started: with a time, a restart before the first load loses nothing.
+// worker started, by the stream's clock: with a time, a restart before the first
+// load loses nothing.
 func (p initialPosition) of(s stream.Shard, started time.Time) stream.Position {
 	switch at, named := p.byShard[s.ID]; {
 	case named:

@@ -13,6 +13,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -46,11 +47,12 @@ type app struct {
 	lookup         func(string) (string, bool) // of environment variables
 	stdout, stderr io.Writer
 	verbose        bool
+	started        time.Time
 }
 
 // run is the whole program: it returns the exit status.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
-	a := &app{lookup: lookup, stdout: stdout, stderr: stderr}
+	a := &app{lookup: lookup, stdout: stdout, stderr: stderr, started: time.Now()}
 	root := a.root()
 	root.SetArgs(args)
 	root.SetOut(stdout)

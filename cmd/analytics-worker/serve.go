@@ -143,13 +143,12 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Metrics: s.metrics,
 		Log:     log,
 	})
-	started := time.Now()
 	s.holder, err = lease.New(lease.Config{
 		Table:       table,
 		Shards:      source.Shards,
 		Self:        who.name,
 		Predecessor: who.predecessor,
-		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, started) },
+		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, account.ServiceTime(a.started)) },
 		Own:         s.worker.Own,
 		Log:         log,
 	})

@@ -14,6 +14,7 @@ import (
 	"os/signal"
 	"runtime/debug"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,6 +46,7 @@ type options struct {
 	data      string
 	warehouse string
 	limits    string
+	clock     time.Duration
 	verbose   bool
 }
 
@@ -74,6 +76,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&o.data, "data", "", "directory for streams, objects and SQL tables (default: in memory, gone at exit)")
 	flags.StringVar(&o.warehouse, "warehouse", "duckdb", "what runs the SQL: duckdb, or postgres://user:password@host/database")
 	flags.StringVar(&o.limits, "limits", "aws", "enforce AWS's documented rates and quotas: aws or off")
+	flags.DurationVar(&o.clock, "clock-offset", 0, "how far AWS's clock is ahead of this machine's; -30s plays a machine that is ahead")
 	flags.BoolVar(&o.verbose, "verbose", false, "log every call to standard error")
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	command.SetArgs(args)
@@ -146,7 +149,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return fmt.Errorf("listen on %s: %w", o.addr, err)
 	}
 	server, err := localaws.New(ctx, localaws.Config{
-		DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", Log: log,
+		DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", ClockOffset: o.clock, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

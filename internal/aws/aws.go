@@ -21,7 +21,6 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
-	"github.com/aws/aws-sdk-go-v2/service/sts"
 )
 
 // The SDK has no response timeout of its own, so every call gets a deadline.
@@ -48,6 +47,7 @@ type Account struct {
 	http    *http.Client
 	kinesis *kinesis.Client
 	reading reading
+	clock   clock
 }
 
 // Open finds region and credentials as any program of the AWS SDK does: from
@@ -83,6 +83,7 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		}
 		cfg.HTTPClient = a.http
 	}
+	cfg.APIOptions = append(cfg.APIOptions, a.clock.install)
 	a.cfg = cfg
 	if err := a.checkCredentials(ctx); err != nil {
 		return nil, err
@@ -110,17 +111,6 @@ func (a *Account) Region() string { return a.cfg.Region }
 
 // Close closes the idle connections. The account stays usable.
 func (a *Account) Close() { a.http.CloseIdleConnections() }
-
-// Identity returns the ARN of the caller, and so shows that the credentials work.
-func (a *Account) Identity(ctx context.Context) (string, error) {
-	ctx, cancel := bounded(ctx, callTimeout)
-	defer cancel()
-	out, err := sts.NewFromConfig(a.cfg).GetCallerIdentity(ctx, &sts.GetCallerIdentityInput{})
-	if err != nil {
-		return "", failed(ctx, "ask STS who we are", err)
-	}
-	return sdk.ToString(out.Arn), nil
-}
 
 // newRetryer is the SDK's standard retryer without its token bucket: every
 // caller of ours paces itself, and the bucket is shared: one bad shard would take

@@ -51,6 +51,7 @@ type reply struct {
 	held     int    // bytes of memory behind records
 	next     string // the next iterator; empty at the end of the shard
 	behind   time.Duration
+	asOf     time.Time // before the records were looked up, by the service's clock; zero = it did not say
 	children []stream.Shard
 }
 
@@ -158,7 +159,9 @@ func (d *recordsDecoder) ID() string { return "OperationDeserializer" }
 func (d *recordsDecoder) HandleDeserialize(ctx context.Context, in middleware.DeserializeInput, next middleware.DeserializeHandler) (
 	middleware.DeserializeOutput, middleware.Metadata, error,
 ) {
+	asked := time.Now()
 	out, meta, err := next.HandleDeserialize(ctx, in)
+	took := time.Since(asked)
 	bySDK := func() (middleware.DeserializeOutput, middleware.Metadata, error) {
 		return d.sdk.HandleDeserialize(ctx, in, middleware.DeserializeHandlerFunc(
 			func(context.Context, middleware.DeserializeInput) (middleware.DeserializeOutput, middleware.Metadata, error) {
@@ -169,6 +172,11 @@ func (d *recordsDecoder) HandleDeserialize(ctx context.Context, in middleware.De
 	response, isHTTP := out.RawResponse.(*smithyhttp.Response)
 	if err != nil || r == nil || !isHTTP {
 		return bySDK()
+	}
+	if said := dateOf(response.Header); !said.IsZero() {
+		// The reply was dated at its end. What it holds was looked up after it was
+		// asked for, and that is all that is known of when.
+		r.asOf = said.Add(-took)
 	}
 	good := response.StatusCode >= 200 && response.StatusCode <= 299
 	if !strings.HasPrefix(response.Header.Get("Content-Type"), contentCBOR) {
@@ -226,7 +234,7 @@ func (g *reading) decode(response *smithyhttp.Response, r *reply) error {
 	if err != nil {
 		return err
 	}
-	empty := reply{shard: r.shard, cbor: r.cbor, decoded: true}
+	empty := reply{shard: r.shard, cbor: r.cbor, decoded: true, asOf: r.asOf}
 	*r = empty
 	if !r.scan(m) {
 		*r = empty

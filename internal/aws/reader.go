@@ -26,8 +26,8 @@ const (
 const maxRenewals = 5
 
 // latestSlack is how much before the time of opening a LATEST reader starts
-// again when its iterator expired unused: clocks differ, and delivering a little
-// too much is better than losing a record.
+// again when its iterator expired unused: the service's machines have a clock each,
+// and delivering a little too much is better than losing a record.
 const latestSlack = 5 * time.Second
 
 // ShardReader reads one shard, page by page. It is not safe for concurrent use.
@@ -40,7 +40,7 @@ type ShardReader struct {
 	shard     stream.Shard
 	at        stream.Position // everything up to here was delivered
 	iterator  string          // empty: take one at `at`
-	opened    time.Time       // when the first iterator was taken; zero before
+	opened    time.Time       // when the first iterator was taken, by the service's clock; zero before
 	expect    string          // sequence number that the iterator points at, until a record shows whether it is there
 	notBefore time.Time
 	ended     *stream.Page // what Next returns once the shard has ended
@@ -119,7 +119,7 @@ func (r *ShardReader) pace(asked time.Time, read int, err error) {
 // deliver makes a page of the reply and moves on. The records come before the
 // iterator is looked at: the last page of a shard may hold some.
 func (r *ShardReader) deliver(got *reply) stream.Page {
-	page := stream.Page{Behind: got.behind, Bytes: got.held, Free: got.free}
+	page := stream.Page{Behind: got.behind, AsOf: got.asOf, Bytes: got.held, Free: got.free}
 	if r.expect != "" && got.first != "" {
 		// A sequence position names a record that was there once.
 		page.Trimmed = stream.CompareSequence(got.first, r.expect) > 0
@@ -179,7 +179,7 @@ func (r *ShardReader) open(ctx context.Context) error {
 	}
 	r.iterator = sdk.ToString(out.ShardIterator)
 	if r.opened.IsZero() {
-		r.opened = asked
+		r.opened = r.stream.account.ServiceTime(asked)
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws/autoscaling"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/cloudwatch"
@@ -31,7 +32,13 @@ type Config struct {
 	Warehouse string // "" or "duckdb", or a postgres:// URL
 	Tiny      bool   // DuckDB is to expect a few rows, and to spend little on planning
 	Limits    bool   // enforce the documented rates and quotas
-	Log       *slog.Logger
+	// Hosts are names that requests may be for, besides 127.0.0.1, localhost and
+	// those under .localhost: others are refused, as a browser would send them.
+	Hosts []string
+	// ClockOffset is how far AWS's clock is ahead of this machine's. The streams
+	// and the dates of all answers go by AWS's.
+	ClockOffset time.Duration
+	Log         *slog.Logger
 }
 
 // Server is a local AWS.
@@ -62,7 +69,8 @@ func New(ctx context.Context, c Config) (*Server, error) {
 
 func (s *Server) open(ctx context.Context) error {
 	c := s.config
-	streams, err := kinesis.New(kinesis.Options{DataDir: c.DataDir, Limits: c.Limits, Log: s.log})
+	now := func() time.Time { return time.Now().Add(c.ClockOffset) }
+	streams, err := kinesis.New(kinesis.Options{DataDir: c.DataDir, Limits: c.Limits, Now: now, Log: s.log})
 	if err != nil {
 		return err
 	}
@@ -90,7 +98,7 @@ func (s *Server) open(ctx context.Context) error {
 		objects, // last, as it takes any path
 	}
 	s.endpoint = endpoint.New(endpoint.Options{
-		Services: services, Faults: s.faults, Log: s.log, Admin: map[string]http.Handler{"imds": instance.Admin()},
+		Services: services, Faults: s.faults, Log: s.log, Admin: map[string]http.Handler{"imds": instance.Admin()}, Hosts: c.Hosts, Now: now,
 	})
 	return nil
 }

@@ -1,6 +1,7 @@
 package simulation
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -63,6 +64,51 @@ func TestInitialPositions(t *testing.T) {
 			if n := r.Metrics.RecordsProcessed.Value(); n != int64(c.want) {
 				t.Errorf("%d records settled, want %d", n, c.want)
 			}
+		})
+	}
+}
+
+// A worker whose clock is ahead of AWS's, or behind it, promises about arrival
+// times by AWS's, and goes on doing so.
+func TestTheWatermarkGoesByTheServicesClock(t *testing.T) {
+	for _, offset := range []time.Duration{-30 * time.Second, 30 * time.Second} {
+		t.Run(offset.String(), func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, Options{ClockOffset: offset})
+			r := start(t, w, Worker{})
+			first, moved, seed := time.Time{}, time.Time{}, uint64(1000)
+			err := Await(deadline(t), "all shards promise anew", func() (bool, error) {
+				seed++
+				put(t, w, made(seed, 1, 0)) // one shard has news; the others tell that they have none
+				earliest := time.Now().Add(offset)
+				st := r.Worker.Status()
+				for _, s := range st.Shards {
+					if now := time.Now().Add(offset); s.ArrivedUntil.After(now) {
+						return false, fmt.Errorf("shard %s promises until %v at %v by AWS's clock", s.ID, s.ArrivedUntil, now)
+					}
+					if s.ArrivedUntil.Before(earliest) {
+						earliest = s.ArrivedUntil
+					}
+				}
+				if len(st.Shards) < 4 || earliest.IsZero() {
+					return false, nil
+				}
+				if first.IsZero() {
+					first = earliest
+				}
+				moved = earliest
+				return moved.Sub(first) > 2*time.Second, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if late := time.Now().Add(offset).Sub(moved); late > 20*time.Second {
+				t.Errorf("the promise is %v late", late)
+			}
+			if err := r.Drain(); err != nil {
+				t.Error(err)
+			}
+			checkOK(t, w)
 		})
 	}
 }

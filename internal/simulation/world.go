@@ -25,10 +25,13 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
+// host is the name of each World's local AWS.
+const host = "localaws.internal"
+
 // Endpoint is where the SDK believes the local AWS to be. Each World's HTTP
 // client connects to its own, whatever the name says, so that many worlds can
 // live side by side although the SDK reads one environment.
-const Endpoint = "http://localaws.internal:4566"
+const Endpoint = "http://" + host + ":4566"
 
 // SetEnvironment sets what the AWS SDK reads, for the whole process.
 func SetEnvironment() error {
@@ -53,7 +56,9 @@ type Options struct {
 	Letters   string // s3://bucket/prefix for dead letters
 	InMemory  bool   // serve within the process, as a bubble of virtual time needs
 	Tiny      bool   // the warehouse will hold few rows, and is to save its thinking
-	Log       *slog.Logger
+	// ClockOffset is how far AWS's clock is ahead of the workers'.
+	ClockOffset time.Duration
+	Log         *slog.Logger
 }
 
 // StreamName is the stream of a World.
@@ -82,7 +87,9 @@ func NewWorld(ctx context.Context, o Options) (*World, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	local, err := localaws.New(ctx, localaws.Config{Warehouse: o.Warehouse, Tiny: o.Tiny, Limits: o.Limits, Log: o.Log})
+	local, err := localaws.New(ctx, localaws.Config{
+		Warehouse: o.Warehouse, Tiny: o.Tiny, Limits: o.Limits, Hosts: []string{host}, ClockOffset: o.ClockOffset, Log: o.Log,
+	})
 	if err != nil {
 		return nil, err
 	}

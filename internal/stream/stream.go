@@ -67,6 +67,7 @@ type Record struct {
 type Page struct {
 	Records  []Record      // in order; may be empty although more lie ahead
 	Behind   time.Duration // how far this page is from the shard's tip; 0 = caught up
+	AsOf     time.Time     // the service's time just before it made the page, never later; zero = it did not say
 	Ended    bool          // the shard is closed and this was its last page
 	Children []Shard       // shards that follow an ended one, where the service said so
 	Trimmed  bool          // the position asked for was no longer there: records may have been trimmed unread

@@ -18,9 +18,9 @@ const (
 	// pages are known: a full page is up to 10 MiB on the wire.
 	firstFetch = 10 << 20
 	leastFetch = 64 << 10
-	// skew is how far our clock may be ahead of the stream's for a promise about
-	// arrival times to hold.
-	skew = 2 * time.Second
+	// hostSkew is how far the clock of the machine that answers a read may be ahead
+	// of the one that dates the arrival of records: both are the stream's.
+	hostSkew = time.Second
 	// gonePause is how long a reader waits before it asks again for what the
 	// stream says is not there.
 	gonePause = 10 * time.Second
@@ -79,7 +79,6 @@ func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect 
 		}
 	}
 	defer w.fetch.Release(reserve)
-	asked := time.Now()
 	page, err := reader.Next(ctx)
 	if err != nil {
 		return page, err
@@ -93,12 +92,18 @@ func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect 
 	}
 	*expect = max(leastFetch, 4*int64(page.Bytes))
 	w.cfg.Metrics.RecordsRead.Add(len(page.Records))
-	caughtUp := time.Time{}
-	if page.Behind == 0 {
-		caughtUp = asked.Add(-skew).UTC()
-	}
-	w.queue.add(decode(s, page), page.Behind, caughtUp)
+	w.queue.add(decode(s, page), page.Behind, caughtUp(page))
 	return page, nil
+}
+
+// caughtUp is the time before which all that arrived has been read with the page,
+// or zero where the page does not tell. It goes by the stream's clock alone:
+// ours may be a minute ahead, and would promise what has not come yet.
+func caughtUp(page stream.Page) time.Time {
+	if page.Behind > 0 || page.AsOf.IsZero() {
+		return time.Time{}
+	}
+	return page.AsOf.Add(-hostSkew).UTC()
 }
 
 // decode turns a page into a chunk: a row or a rejection for each record.

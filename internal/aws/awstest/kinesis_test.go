@@ -246,11 +246,3 @@ func TestPutSurvivesFaults(t *testing.T) {
 		t.Errorf("%d records on the stream, want 20", n)
 	}
 }
-
-func TestIdentity(t *testing.T) {
-	_, a := start(t, true)
-	arn, err := a.Identity(t.Context())
-	if err != nil || arn == "" {
-		t.Errorf("got %q, %v", arn, err)
-	}
-}

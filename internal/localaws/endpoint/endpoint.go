@@ -38,6 +38,9 @@ const (
 	settle      = 200 * time.Microsecond
 	settleLarge = 2 * time.Millisecond
 	largeBody   = 3 << 10
+
+	// bodyTime is how long a request's body may take to come.
+	bodyTime = time.Minute
 )
 
 // Options are what an Endpoint serves.
@@ -45,6 +48,8 @@ type Options struct {
 	Services []wire.Service          // asked in this order whether a request is theirs
 	Faults   *fault.Set              // may be nil
 	Admin    map[string]http.Handler // by the name under /_localaws that they answer
+	Hosts    []string                // names that requests may be for, besides those of the loopback
+	Now      func() time.Time        // AWS's clock, which dates the answers; nil = this machine's
 	Log      *slog.Logger
 }
 
@@ -56,12 +61,14 @@ type Endpoint struct {
 	log      *slog.Logger
 	admin    *http.ServeMux
 	mounted  []string // the names of Options.Admin
+	hosts    []string
+	now      func() time.Time // nil: net/http dates the answers
 	calls    callLog
 }
 
 // New returns an Endpoint. There is nothing to close.
 func New(o Options) *Endpoint {
-	e := &Endpoint{services: o.Services, faults: o.Faults, log: o.Log, admin: http.NewServeMux()}
+	e := &Endpoint{services: o.Services, faults: o.Faults, log: o.Log, admin: http.NewServeMux(), hosts: o.Hosts, now: o.Now}
 	if e.faults == nil {
 		e.faults = fault.NewSet()
 	}
@@ -74,6 +81,18 @@ func New(o Options) *Endpoint {
 
 // ServeHTTP answers one request.
 func (e *Endpoint) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if e.now != nil {
+		w.Header().Set("Date", e.now().UTC().Format(http.TimeFormat))
+	}
+	if bad := e.foreign(r); bad != nil {
+		e.log.Debug("a request was refused: it is not from a program on this machine", "host", r.Host,
+			"origin", r.Header.Get("Origin"), "path", r.URL.Path)
+		refuseUnknown(w, r, bad)
+		return
+	}
+	// Who sends a body piece by piece without end holds memory and a file.
+	// A server of another kind has no deadlines, and may have rules of its own.
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(bodyTime))
 	// Not the mux for all: it would clean paths, and S3 keys may hold "//".
 	if r.URL.Path == adminPath || strings.HasPrefix(r.URL.Path, adminPath+"/") {
 		e.admin.ServeHTTP(w, r)
@@ -124,6 +143,9 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
 	entry := Call{Time: time.Now().UTC(), RequestID: id, Service: "unknown"}
 	r = wire.WithNote(r, &entry.Summary)
 	body, bad := readBody(r)
+	if bad == nil { // an answer may take longer
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
+	}
 	to := &reply{ResponseWriter: w, ctx: r.Context()}
 	switch {
 	case len(body) > largeBody:

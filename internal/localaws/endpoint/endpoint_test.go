@@ -41,6 +41,7 @@ func open(t *testing.T, listener net.Listener, dial func(context.Context, string
 		t.Fatal(err)
 	}
 	e := endpoint.New(endpoint.Options{
+		Hosts:    []string{"memory"},
 		Services: append(more, streams, sts.New()),
 		Admin: map[string]http.Handler{"extra": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.WriteString(w, "mounted")
@@ -352,7 +353,7 @@ func TestEmptyBodyIsAskedForToo(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = io.WriteString(connection, "POST / HTTP/1.1\r\nHost: local\r\nExpect: 100-continue\r\nConnection: close\r\n"+
+		_, err = io.WriteString(connection, "POST / HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nConnection: close\r\n"+
 			"X-Amz-Target: Kinesis_20131202.ListStreams\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: "+length+"\r\n\r\n"+body)
 		if err != nil {
 			t.Fatal(err)
@@ -403,7 +404,7 @@ func TestLargeBodyIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = connection.Close() }()
-	_, err = io.WriteString(connection, "POST / HTTP/1.1\r\nHost: local\r\nConnection: close\r\nContent-Length: 67108865\r\n\r\n")
+	_, err = io.WriteString(connection, "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: 67108865\r\n\r\n")
 	if err == nil {
 		_, err = io.CopyN(connection, zeros{}, tooLarge)
 	}
@@ -455,7 +456,7 @@ func TestServeLetsCallsEnd(t *testing.T) {
 		defer cancel()
 		served := make(chan error, 1)
 		go func() {
-			served <- endpoint.New(endpoint.Options{Services: []wire.Service{streams}}).Serve(ctx, listener)
+			served <- endpoint.New(endpoint.Options{Services: []wire.Service{streams}, Hosts: []string{"memory"}}).Serve(ctx, listener)
 		}()
 		transport := &http.Transport{DialContext: listener.DialContext}
 		defer transport.CloseIdleConnections()

@@ -48,7 +48,7 @@ func open(t *testing.T, o kinesis.Options) *client {
 	transport := &http.Transport{DialContext: listener.DialContext}
 	c := &client{http: &http.Client{Transport: transport}, t: t}
 	c.Client = sdk.New(sdk.Options{
-		BaseEndpoint:     aws.String("http://kinesis.local"),
+		BaseEndpoint:     aws.String("http://kinesis.localhost"),
 		Region:           "us-east-1",
 		Credentials:      credentials.NewStaticCredentialsProvider("test", "test", ""),
 		HTTPClient:       c.http,

@@ -28,8 +28,9 @@ const (
 
 // Options are the settings of the service.
 type Options struct {
-	DataDir string // where streams are kept; "" keeps them in memory
-	Limits  bool   // enforce the documented rates and quotas
+	DataDir string           // where streams are kept; "" keeps them in memory
+	Limits  bool             // enforce the documented rates and quotas
+	Now     func() time.Time // the service's clock; nil = this machine's
 	Log     *slog.Logger
 }
 
@@ -38,6 +39,7 @@ type Service struct {
 	limits  bool
 	root    string // "" in memory
 	log     *slog.Logger
+	now     func() time.Time
 	seal    seal
 	account account
 
@@ -51,9 +53,12 @@ type Service struct {
 
 // New opens the service with the streams that DataDir holds.
 func New(o Options) (*Service, error) {
-	s := &Service{limits: o.Limits, log: o.Log, streams: make(map[string]*stream)}
+	s := &Service{limits: o.Limits, log: o.Log, now: o.Now, streams: make(map[string]*stream)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
 	}
 	s.account.windows = make(map[string]*window)
 	s.buffers.New = func() any { return new([]byte) }
@@ -64,7 +69,7 @@ func New(o Options) (*Service, error) {
 			return nil, fmt.Errorf("open the Kinesis data: %w", err)
 		}
 		var err error
-		if s.streams, err = loadStreams(s.root, time.Now()); err != nil {
+		if s.streams, err = loadStreams(s.root, s.now()); err != nil {
 			return nil, fmt.Errorf("open the Kinesis data: %w", err)
 		}
 	}
@@ -200,7 +205,7 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, name string, bod
 		}
 	}
 	buffer := s.buffers.Get().(*[]byte)
-	c := &call{service: s, request: r, body: body, now: time.Now(), cbor: isCBOR(r), out: (*buffer)[:0]}
+	c := &call{service: s, request: r, body: body, now: s.now(), cbor: isCBOR(r), out: (*buffer)[:0]}
 	defer func() {
 		if cap(c.out) <= maxKeptReply {
 			*buffer = c.out

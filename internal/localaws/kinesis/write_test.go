@@ -258,7 +258,7 @@ func TestCBOR(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.local/", bytes.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.localhost/", bytes.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -336,7 +336,7 @@ func TestCBOR(t *testing.T) {
 
 func TestUnknownOperation(t *testing.T) {
 	c := open(t, kinesis.Options{})
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.local/", strings.NewReader("{}"))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.localhost/", strings.NewReader("{}"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -369,7 +369,7 @@ func TestMalformedBodies(t *testing.T) {
 		{"PutRecords", `{"StreamName":"s","Records":{}}`, "Records cannot be a JSON object"},
 		{"PutRecord", `{"StreamName":"s","PartitionKey":"k","Data":"!!"}`, "Data is not base64"},
 	} {
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.local/", strings.NewReader(test.body))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.localhost/", strings.NewReader(test.body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package s3
 
 import (
 	"bytes"
+	"crypto/md5"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
@@ -61,6 +62,27 @@ func (c checksums) take(name, value string) {
 	if ok && algorithms[algorithm] != nil {
 		c[name] = strings.TrimSpace(value)
 	}
+}
+
+// checkDigest refuses a list of objects to delete that comes without a checksum,
+// as S3 does: what is gone is not to have been read wrong.
+func checkDigest(h http.Header, sums checksums, payload []byte) *wire.Error {
+	want := h.Get("Content-Md5")
+	if want == "" {
+		if len(sums) == 0 {
+			return wire.Errorf("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
+		}
+		return nil
+	}
+	sum, err := base64.StdEncoding.DecodeString(want)
+	got := md5.Sum(payload)
+	if err != nil || len(sum) != len(got) {
+		return wire.Errorf("InvalidDigest", "The Content-MD5 you specified was invalid.")
+	}
+	if !bytes.Equal(sum, got[:]) {
+		return wire.Errorf("BadDigest", "The Content-MD5 you specified did not match what we received.")
+	}
+	return nil
 }
 
 // decodePayload takes the payload out of the body, which may be framed as

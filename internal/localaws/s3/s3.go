@@ -135,6 +135,9 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string
 	if err == nil {
 		err = s.precheck(r, operation, bucket, key)
 	}
+	if err == nil && operation == "DeleteObjects" {
+		err = checkDigest(r.Header, sums, payload)
+	}
 	if err != nil {
 		s.Refuse(w, r, err)
 		return

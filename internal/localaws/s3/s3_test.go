@@ -2,6 +2,8 @@ package s3
 
 import (
 	"context"
+	"crypto/md5"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -364,6 +366,49 @@ func TestDeleteObjectsFreesThem(t *testing.T) {
 	}
 	if _, err := c.DeleteObject(t.Context(), &awss3.DeleteObjectInput{Bucket: aws.String("del"), Key: aws.String("k1")}); err != nil {
 		t.Errorf("deleting what is gone: %v", err)
+	}
+}
+
+// A list of objects to delete must carry a checksum; a page of another site that
+// posts one cannot set any.
+func TestDeleteObjectsWantsAChecksum(t *testing.T) {
+	s := open(t, "")
+	url, _ := endpoint(t, s)
+	c := client(t, url)
+	mkBucket(t, c, "del")
+	put(t, c, "del", "victim", "v")
+	const list = "<Delete><Object><Key>victim</Key></Object></Delete>"
+	sum := md5.Sum([]byte(list))
+	for _, try := range []struct {
+		header, value, want string
+	}{
+		{"", "", "InvalidRequest"},
+		{"Content-Md5", "nonsense", "InvalidDigest"},
+		{"Content-Md5", base64.StdEncoding.EncodeToString(make([]byte, 16)), "BadDigest"},
+		{"X-Amz-Checksum-Crc32", "AAAAAA==", "BadDigest"},
+		{"X-Amz-Checksum-Unknown", "AAAAAA==", "InvalidRequest"},
+		{"Content-Md5", base64.StdEncoding.EncodeToString(sum[:]), "<Deleted>"},
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/del?delete", strings.NewReader(list))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if try.header != "" {
+			r.Header.Set(try.header, try.value)
+		}
+		response, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(response.Body)
+		_ = response.Body.Close()
+		if err != nil || !strings.Contains(string(text), try.want) {
+			t.Errorf("%s: answered %s, %v; want %s", try.header, text, err, try.want)
+		}
+		keys, err := s.List(t.Context(), "del", "")
+		if gone := len(keys) == 0; err != nil || gone != (try.want == "<Deleted>") {
+			t.Errorf("%s %s: left %v, %v", try.header, try.value, keys, err)
+		}
 	}
 }
 

@@ -3,7 +3,6 @@ package aws
 import (
 	"context"
 	"errors"
-	"net/http"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -28,7 +27,7 @@ func (a *Account) Caller(ctx context.Context) (Caller, error) {
 		var c Caller
 		var refused *awshttp.ResponseError
 		if errors.As(err, &refused) && refused.Response != nil {
-			c.Clock, _ = http.ParseTime(refused.Response.Header.Get("Date"))
+			c.Clock = dateOf(refused.Response.Header)
 		}
 		return c, failed(ctx, "ask STS who we are", err)
 	}

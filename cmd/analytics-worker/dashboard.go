@@ -95,7 +95,7 @@ func salesQuery(streamName string, from time.Time) string {
  CAST(SUM(revenue) AS VARCHAR(40)) AS revenue ` + hour + ` GROUP BY minute
 UNION ALL SELECT 'store', CAST(store_id AS VARCHAR(40)), CAST(orders AS VARCHAR(40)), CAST(revenue AS VARCHAR(40))
  FROM (SELECT store_id, SUM(order_count) AS orders, SUM(revenue) AS revenue ` + hour + `
- GROUP BY store_id ORDER BY 3 DESC, 1 LIMIT ` + strconv.Itoa(topStores) + `) top
+ GROUP BY store_id ORDER BY 3 DESC, 1 LIMIT ` + strconv.Itoa(topStores) + `) best
 UNION ALL SELECT 'watermark', CAST(MIN(arrived_until) AS VARCHAR(40)), CAST(COUNT(*) - COUNT(arrived_until) AS VARCHAR(40)), NULL
  FROM worker_checkpoints WHERE stream_name = ` + warehouse.Quote(streamName) + ` AND sequence_number <> 'SHARD_END'
 ORDER BY 1, 2`

@@ -11,7 +11,8 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// Every report runs on both engines, with every filter that it takes.
+// Every report, with every filter that it takes, and the dashboard's query run on
+// both engines.
 func TestReportsRunOnBothEngines(t *testing.T) {
 	for name, url := range map[string]func(*testing.T) string{
 		"DuckDB":     func(*testing.T) string { return "" },
@@ -29,6 +30,9 @@ func TestReportsRunOnBothEngines(t *testing.T) {
 					t.Error(err)
 				}
 			}()
+			if _, err := sales(ctx, w.DB, "order-events", time.Now()); err != nil {
+				t.Errorf("the dashboard: %v", err)
+			}
 			for _, r := range reports() {
 				o := reportOptions{limit: 3}
 				if r.timeColumn != "" {

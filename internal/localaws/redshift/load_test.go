@@ -29,7 +29,7 @@ func loadTransaction(shard string, term int, from, to string, rows ...string) []
 			FROM incoming i JOIN accepted a ON a.shard_id = i.shard_id
 			LEFT JOIN fact_orders f ON f.order_id = i.order_id
 			WHERE f.order_id IS NULL OR f.event_timestamp <= i.event_timestamp) AS newest WHERE rn = 1`,
-		`CREATE TEMP TABLE delta AS SELECT minute, store_id, event_type, SUM(orders) AS orders, SUM(items) AS items, SUM(revenue) AS revenue FROM (
+		`CREATE TEMP TABLE changes AS SELECT minute, store_id, event_type, SUM(orders) AS orders, SUM(items) AS items, SUM(revenue) AS revenue FROM (
 			SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type, 1 AS orders, item_count AS items, total_amount AS revenue FROM staged
 			UNION ALL
 			SELECT DATE_TRUNC('minute', f.event_timestamp), f.store_id, f.event_type, -1, -f.item_count, -f.total_amount
@@ -37,8 +37,8 @@ func loadTransaction(shard string, term int, from, to string, rows ...string) []
 		"DELETE FROM fact_orders USING staged WHERE fact_orders.order_id = staged.order_id",
 		"INSERT INTO fact_orders (" + factColumns + ") SELECT " + factColumns + " FROM staged",
 		`UPDATE agg_orders_minute SET order_count = order_count + d.orders, item_count = item_count + d.items, revenue = agg_orders_minute.revenue + d.revenue
-			FROM delta d WHERE agg_orders_minute.minute = d.minute AND agg_orders_minute.store_id = d.store_id AND agg_orders_minute.event_type = d.event_type`,
-		`INSERT INTO agg_orders_minute SELECT d.minute, d.store_id, d.event_type, d.orders, d.items, d.revenue FROM delta d
+			FROM changes d WHERE agg_orders_minute.minute = d.minute AND agg_orders_minute.store_id = d.store_id AND agg_orders_minute.event_type = d.event_type`,
+		`INSERT INTO agg_orders_minute SELECT d.minute, d.store_id, d.event_type, d.orders, d.items, d.revenue FROM changes d
 			LEFT JOIN agg_orders_minute a ON a.minute = d.minute AND a.store_id = d.store_id AND a.event_type = d.event_type WHERE a.minute IS NULL`,
 		"DELETE FROM agg_orders_minute WHERE order_count = 0",
 		"UPDATE worker_checkpoints SET sequence_number = a.to_sequence FROM accepted a WHERE worker_checkpoints.shard_id = a.shard_id",

@@ -111,7 +111,7 @@ func (d *definition) constraint(it span) bool {
 func (d *definition) column(it span) (column, error) {
 	t := d.t
 	c := column{name: t.at(it.lo)}
-	if !c.name.name() {
+	if !c.name.name() || c.name.isReserved() {
 		return c, t.unexpected(it.lo)
 	}
 	c.name.kind = quoted // an engine may reserve a word that Redshift does not

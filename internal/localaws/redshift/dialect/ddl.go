@@ -54,7 +54,7 @@ func (t *translation) ifNotExists(at int) (int, bool) {
 func (t *translation) createSchema(at int) error {
 	at, quiet := t.ifNotExists(at)
 	name := t.at(at)
-	if !name.name() {
+	if !name.name() || name.isReserved() {
 		return t.unexpected(at)
 	}
 	if name.text == "public" {
@@ -83,6 +83,9 @@ func (t *translation) createView(at int, replace bool) error {
 	end := len(t.toks)
 	if end > 4 && t.at(end-4).is("with") && t.at(end-3).is("no") && t.at(end-2).is("schema") && t.at(end-1).is("binding") {
 		end -= 4
+	}
+	if err := t.refuseReserved(next, end); err != nil {
+		return err
 	}
 	dst := append([]token{{kind: raw, text: head}}, name...)
 	t.setSQL(t.expr(dst, next, end))
@@ -132,6 +135,9 @@ func (t *translation) createTable(at int, temp bool) error {
 		t.out.Verb = "CREATE TABLE AS"
 		if t.at(next + 1).is("values") {
 			return t.unexpected(next + 1)
+		}
+		if err := t.refuseReserved(next+1, len(t.toks)); err != nil {
+			return err
 		}
 		dst = t.expr(dst, columns.lo, columns.hi)
 		t.setSQL(t.expr(dst, next, len(t.toks)))

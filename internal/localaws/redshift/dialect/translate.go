@@ -110,6 +110,19 @@ func (t *translation) statement() error {
 	}
 	t.out.Verb = strings.ToUpper(first.text)
 	switch first.text {
+	case "select", "with", "(", "insert", "update", "delete", "merge", "explain":
+		at := 0
+		if first.is("explain") {
+			at = 1 // its VERBOSE is a keyword
+			if t.at(1).is("verbose") {
+				at = 2
+			}
+		}
+		if err := t.refuseReserved(at, len(t.toks)); err != nil {
+			return err
+		}
+	}
+	switch first.text {
 	case "select", "with", "(":
 		return t.query()
 	case "insert", "update", "delete", "merge":
@@ -400,7 +413,7 @@ func (t *translation) show() error {
 func (t *translation) tableName(i int) ([]token, int, error) {
 	var parts []token
 	for {
-		if !t.at(i).name() {
+		if !t.at(i).name() || len(parts) == 0 && t.at(i).isReserved() {
 			return nil, 0, t.unexpected(i)
 		}
 		parts = append(parts, t.at(i))

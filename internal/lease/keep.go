@@ -34,9 +34,20 @@ type held struct {
 func newHeld(ctx context.Context, h *Holder, shard stream.Shard, row Row, asked time.Time) *held {
 	l := &held{h: h, shard: shard, row: row, asked: asked, writing: make(chan struct{}, 1)}
 	l.trusted, l.lost = context.WithCancelCause(ctx)
-	l.owned, l.drain = context.WithCancelCause(l.trusted)
+	l.owned, l.drain = context.WithCancelCause(context.WithValue(l.trusted, lostKey{}, l.trusted.Done()))
 	l.expiry = time.AfterFunc(time.Until(asked.Add(h.c.trust())), l.expire)
 	return l
+}
+
+type lostKey struct{}
+
+// Lost returns a channel that is closed once the lease that Own was given ctx
+// for can no longer be believed in. It tells so of a lease that is being handed
+// over too, whose ctx has ended already. Nil for a context of another kind: such
+// a lease is never lost.
+func Lost(ctx context.Context) <-chan struct{} {
+	lost, _ := ctx.Value(lostKey{}).(<-chan struct{})
+	return lost
 }
 
 // keep renews the lease while it runs Own, and gives the lease back when Own is

@@ -125,6 +125,7 @@ func (q *queue) drop(s *shard) {
 		}
 		q.records -= len(c.records)
 		q.held -= c.bytes
+		s.waiting -= weight(c, 0, len(c.records)) // what is being loaded is counted out by settle
 		return true
 	})
 	q.broadcast()

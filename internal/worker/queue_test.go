@@ -94,6 +94,9 @@ func TestQueueDropsALostShard(t *testing.T) {
 	if len(spans) != 1 || spans[0].shard != kept {
 		t.Fatalf("%d spans are left, want the one of the shard that is still ours", len(spans))
 	}
+	if n, _ := q.waiting(lost); n != 0 {
+		t.Errorf("%d records of the lost shard still wait for a load", n)
+	}
 	q.settle(spans, nil)
 	if q.held != 0 || q.records != 0 {
 		t.Errorf("%d bytes and %d records still counted", q.held, q.records)

@@ -151,8 +151,7 @@ func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 	err = w.read(ctx, s)
 	switch cause := context.Cause(ctx); {
 	case errors.Is(cause, lease.ErrDraining):
-		w.settled(s)
-		return nil
+		return w.settled(ctx, s)
 	case cause != nil:
 		return cause
 	case err != nil:
@@ -177,7 +176,9 @@ func (w *Worker) awaitEnd(ctx context.Context, s *shard) error {
 			if cause := context.Cause(ctx); !errors.Is(cause, lease.ErrDraining) {
 				return cause
 			}
-			w.settled(s)
+			if err := w.settled(ctx, s); err != nil {
+				return err
+			}
 			if at, _ := w.queue.position(s); at.Sequence == stream.ShardEnd {
 				return lease.ErrEnded
 			}
@@ -186,20 +187,24 @@ func (w *Worker) awaitEnd(ctx context.Context, s *shard) error {
 	}
 }
 
-// settled waits until nothing of the shard waits for a load any more. The
-// shard's records are loaded without waiting for a full batch.
-func (w *Worker) settled(s *shard) {
+// settled waits until nothing of the shard waits for a load any more, or until
+// the lease is lost: then another worker reads the records again, and there is
+// nothing to wait for. The shard's records are loaded without waiting for a full
+// batch.
+func (w *Worker) settled(ctx context.Context, s *shard) error {
 	w.queue.hurry(1)
 	defer w.queue.hurry(-1)
 	for {
 		n, changed := w.queue.waiting(s)
 		if n == 0 {
-			return
+			return nil
 		}
 		select {
 		case <-changed:
+		case <-lease.Lost(ctx):
+			return lease.ErrLost
 		case <-w.done:
-			return
+			return nil
 		}
 	}
 }

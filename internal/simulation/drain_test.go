@@ -1,0 +1,102 @@
+package simulation
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// drainsWithin fails the test if the worker does not end by itself, cleanly and
+// in time.
+func drainsWithin(t *testing.T, r *Running, limit time.Duration) {
+	t.Helper()
+	began := time.Now()
+	ended := make(chan error, 1)
+	go func() { ended <- r.Drain() }()
+	select {
+	case err := <-ended:
+		if err != nil {
+			t.Errorf("the drain ended with %v", err)
+		}
+		t.Logf("drained in %v", time.Since(began))
+	case <-time.After(limit): // of the virtual clock
+		t.Errorf("the drain has not ended in %v: it waits for what nobody will load", limit)
+		r.Kill()
+		<-ended
+	}
+}
+
+// drainWorld is a world in a bubble, with a worker that has loaded some orders.
+func drainWorld(t *testing.T, c Worker) (*World, *Running) {
+	t.Helper()
+	w, err := NewWorld(t.Context(), Options{Shards: 1, InMemory: true, Tiny: true, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	if c.LeaseTable != "" {
+		if err := w.Account.LeaseTable(c.LeaseTable).Ensure(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := w.Start(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Kill)
+	put(t, w, made(61, 10, 0))
+	await(t, "the first orders are loaded", func() bool { return r.Metrics.RecordsProcessed.Value() == 10 })
+	return w, r
+}
+
+// strike sets faults from within the bubble.
+func strike(t *testing.T, w *World, all ...fault.Fault) {
+	t.Helper()
+	if err := w.Local.Faults().Put(all); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	if err := Await(deadline(t), what, func() (bool, error) { return ok(), nil }); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A worker that is told to stop while the warehouse has given its shard to
+// another one has nothing left to load: neither what is being loaded, which is
+// refused, nor what was read meanwhile, which is thrown away.
+func TestDrainEndsWhenItsShardIsRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, r := drainWorld(t, Worker{BatchSize: 10})
+		strike(t, w, fault.Fault{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Delay, Delay: fault.Duration(10 * time.Second), Count: 1})
+		put(t, w, made(62, 10, 0))
+		await(t, "a load is under way", func() bool { return !r.Worker.Status().Writes.Waiting.IsZero() })
+		put(t, w, made(63, 10, 0))
+		await(t, "more was read meanwhile", func() bool { return r.Worker.Status().Waiting == 20 })
+		if _, err := w.DB.Run(deadline(t), warehouse.Token(), []string{"UPDATE worker_checkpoints SET term = term + 1"}); err != nil {
+			t.Fatal(err)
+		}
+		drainsWithin(t, r, time.Minute)
+	})
+}
+
+// A worker that is told to stop waits for its warehouse as long as its leases
+// are its own. Once they are lost, somebody else reads what it has read.
+func TestDrainEndsWhenItsLeaseIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, r := drainWorld(t, Worker{BatchSize: 10, LeaseTable: leaseTable, TTL: leaseTime})
+		strike(t, w, fault.Fault{Service: "redshift-data", Kind: fault.Paused}, fault.Fault{Service: "dynamodb", Kind: fault.InternalError})
+		put(t, w, made(64, 10, 0))
+		await(t, "a load waits", func() bool { return !r.Worker.Status().Writes.Waiting.IsZero() })
+		drainsWithin(t, r, time.Minute)
+	})
+}

@@ -1,6 +1,12 @@
 package simulation
 
 import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"net/http"
+	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -98,5 +104,44 @@ func TestDrainEndsWhenItsLeaseIsLost(t *testing.T) {
 		put(t, w, made(64, 10, 0))
 		await(t, "a load waits", func() bool { return !r.Worker.Status().Writes.Waiting.IsZero() })
 		drainsWithin(t, r, time.Minute)
+	})
+}
+
+// unanswered is a warehouse that answers nobody from some moment on.
+type unanswered struct {
+	next  http.RoundTripper
+	armed *atomic.Bool
+}
+
+func (u unanswered) RoundTrip(r *http.Request) (*http.Response, error) {
+	if !u.armed.Load() || serviceOf(r) != "redshift-data" {
+		return u.next.RoundTrip(r)
+	}
+	<-r.Context().Done()
+	return nil, context.Cause(r.Context())
+}
+
+// A fleet notices a worker that does not stop although no fault is left.
+func TestTheOracleFindsADrainThatHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, f, rng := t.Context(), spoiledFleet(t, 1), rand.New(rand.NewPCG(5, 6))
+		var armed atomic.Bool
+		f.spoil = func(next http.RoundTripper) http.RoundTripper { return unanswered{next, &armed} }
+		if err := errors.Join(f.start(ctx, 1), f.until(ctx, time.Now().Add(2*leaseTime))); err != nil {
+			t.Fatal(err)
+		}
+		if err := f.left(ctx, time.Now()); err != nil {
+			t.Errorf("nobody was told to stop: %v", err)
+		}
+		armed.Store(true)
+		first := f.live[0]
+		if err := f.publish(ctx, 20, rng); err != nil {
+			t.Fatal(err)
+		}
+		await(t, "the burst is read", func() bool { return first.run.Worker.Status().Waiting == 20 })
+		f.drain(0)
+		if err := f.left(ctx, time.Now().Add(patient)); err == nil || !strings.Contains(err.Error(), "has not ended") {
+			t.Errorf("the oracle says %v", err)
+		}
 	})
 }

@@ -41,6 +41,7 @@ type Fleet struct {
 	leases  string // the name of the lease table
 	live    []*member
 	ended   []*Running // whose goroutines may not have
+	leaving []*member  // told to stop; they may have
 	born    int
 	shards  int // made so far
 	expect  expectation
@@ -90,7 +91,7 @@ func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
 
 // begin forgets what was: nothing is published, and nobody born.
 func (f *Fleet) begin() {
-	f.live, f.ended, f.pending, f.born = nil, nil, nil, 0
+	f.live, f.ended, f.leaving, f.pending, f.born = nil, nil, nil, nil, 0
 	f.shards, f.began = f.world.Options.Shards, time.Now()
 	f.expect = expectation{orders: make(map[string]mark)}
 	f.log.Reset()
@@ -291,21 +292,6 @@ func (f *Fleet) crash(i int) {
 	m.link.kill()
 	m.run.abandon()
 	f.ended = append(f.ended, m.run)
-}
-
-// drain stops a worker as SIGTERM does. A service unit that does not stop is
-// killed in the end.
-func (f *Fleet) drain(i int) {
-	m := f.live[i]
-	f.live = slices.Delete(f.live, i, i+1)
-	f.note("%s is told to stop", m.name)
-	m.run.drain()
-	f.ended = append(f.ended, m.run)
-	f.later(2*leaseTime, func(context.Context) error {
-		m.link.kill()
-		m.run.abandon()
-		return nil
-	})
 }
 
 // reshard splits or merges open shards that lie side by side.

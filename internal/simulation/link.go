@@ -187,6 +187,13 @@ func (l *link) isDead() bool {
 	}
 }
 
+// troubled reports whether something stands in the way of calls now.
+func (l *link) troubled() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.isDead() || l.thawed != nil || len(l.cuts) > 0
+}
+
 // kill ends every call, for good.
 func (l *link) kill() {
 	l.mu.Lock()

@@ -73,8 +73,9 @@ func differs(r *verify.Report) error {
 	return fmt.Errorf("the warehouse differs from the stream: %+v", *r)
 }
 
-// settle ends all faults and waits until everything published is loaded. It
-// fails when the fleet does not get there, or gets somewhere else.
+// settle ends all faults and waits until everything published is loaded, and
+// who was told to stop has. It fails when the fleet does not get there, or gets
+// somewhere else.
 func (f *Fleet) settle(ctx context.Context, full bool) error {
 	if err := f.heal(ctx); err != nil {
 		return err
@@ -97,6 +98,9 @@ func (f *Fleet) settle(ctx context.Context, full bool) error {
 			}
 		}
 		err := f.ask(ctx, full)
+		if err == nil {
+			return f.left(ctx, deadline)
+		}
 		if unsettled := new(unsettledError); !errors.As(err, &unsettled) || time.Now().After(deadline) {
 			return err
 		}

@@ -349,6 +349,16 @@ func (r *Running) Kill() {
 	<-r.done
 }
 
+// ended reports whether the worker has ended.
+func (r *Running) ended() bool {
+	select {
+	case <-r.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // abandon is Kill without waiting for the end.
 func (r *Running) abandon() {
 	r.kill(errors.New("killed"))

@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -45,29 +47,76 @@ func (b *bar) done() {
 	}
 }
 
-// line is a line of progress without a known end.
+// line is a line of progress without a known end. Where it is not shown on a
+// terminal it is written anew at times, for a log. It tells how long it has been
+// since its start, also while what is done takes long.
 type line struct {
-	w     io.Writer
+	w        io.Writer
+	every    time.Duration
+	terminal bool
+	began    time.Time
+	end      context.CancelFunc
+	ended    chan struct{}
+
+	mu    sync.Mutex // guards what follows
+	doing string
 	last  time.Time
 	shown bool
 }
 
-func newLine(w io.Writer) *line {
-	if !isTerminal(w) {
-		w = nil
+// lineEvery is how often a line is written that nobody may be watching.
+const lineEvery = 10 * time.Second
+
+// newLine starts a line, until done is called.
+func newLine(ctx context.Context, w io.Writer) *line {
+	l := &line{w: w, every: lineEvery, began: time.Now(), last: time.Now(), ended: make(chan struct{})}
+	if isTerminal(w) {
+		l.every, l.terminal = barEvery, true
 	}
-	return &line{w: w}
+	ctx, l.end = context.WithCancel(ctx)
+	go func() {
+		defer close(l.ended)
+		tick := time.NewTicker(time.Second)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				l.show("")
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return l
 }
 
-func (l *line) say(doing string) {
-	if l.w == nil || time.Since(l.last) < barEvery {
+// say tells what is being done now.
+func (l *line) say(doing string) { l.show(doing) }
+
+// show writes the line, if it is time; doing is empty where nothing is new.
+func (l *line) show(doing string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if doing != "" {
+		l.doing = doing
+	}
+	if l.doing == "" || time.Since(l.last) < l.every {
 		return
 	}
-	l.last, l.shown = time.Now(), true
-	fmt.Fprintf(l.w, "\r\033[K%s ", doing)
+	l.last = time.Now()
+	text := fmt.Sprintf("%s (%v)", l.doing, time.Since(l.began).Round(time.Second))
+	if !l.terminal {
+		fmt.Fprintln(l.w, text)
+		return
+	}
+	l.shown = true
+	fmt.Fprintf(l.w, "\r\033[K%s ", text)
 }
 
+// done ends the line and takes it off the terminal.
 func (l *line) done() {
+	l.end()
+	<-l.ended
 	if l.shown {
 		fmt.Fprint(l.w, "\r\033[K")
 	}

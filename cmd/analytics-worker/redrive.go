@@ -114,7 +114,7 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 		return err
 	}
 	target := account.Stream(c.Stream)
-	progress := newLine(a.stderr)
+	progress := newLine(ctx, a.stderr)
 	reasons := make(map[string]int)
 	sum, err := redrive.Run(ctx, redrive.Config{
 		Letters: letters.All(ctx), Marks: letters, Run: rand.Text(),

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -22,9 +24,10 @@ func (a *app) verifyCommand() *cobra.Command {
 		Use:   "verify",
 		Short: "Compare the stream with the warehouse, record by record",
 		Long: `verify reads the stream from its oldest record to the checkpoints and compares it with the warehouse: orders
-that are missing, surplus or not their newest event, rejected records that are not in the dead letters,
-rollups that are not what the facts add up to. It changes nothing, and may run while workers load. It shares
-the stream's read limit with them (2 MiB/s for each shard). Status 1 means that something differs.
+that are missing, surplus, twice there or not their newest event, rejected records that are not in the dead
+letters, letters of no record, rollups that are not what the facts add up to, checkpoints that cannot be. It
+changes nothing, and may run while workers load. It shares the stream's read limit with them (2 MiB/s for each
+shard). Status 1 means that something differs, or that part of the stream should be loaded and is not.
 
 Records from before INITIAL_POSITION may be loaded and need not be. LATEST is the time of the first start,
 which nothing has noted down: give it with --since.`,
@@ -60,7 +63,7 @@ func (a *app) verify(ctx context.Context, format, since string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeVerify(a.stdout, format, report); err != nil {
+	if err := writeVerify(a.stdout, format, report, time.Now()); err != nil {
 		return err
 	}
 	if report.OK {
@@ -84,7 +87,7 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 		return nil, err
 	}
 	source := account.Stream(c.Stream)
-	progress := newLine(a.stderr)
+	progress := newLine(ctx, a.stderr)
 	defer progress.done()
 	return verify.Run(ctx, verify.Config{
 		Stream:  source.Name(),
@@ -97,7 +100,7 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 	})
 }
 
-func writeVerify(w io.Writer, format string, r *verify.Report) error {
+func writeVerify(w io.Writer, format string, r *verify.Report, now time.Time) error {
 	if format == "json" {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
@@ -118,15 +121,20 @@ func writeVerify(w io.Writer, format string, r *verify.Report) error {
 		{"  surplus", r.Surplus},
 		{"  not their newest event", r.Differing},
 		{"  past the retention, not checked", r.Unverifiable},
+		{"  of shards that were not read", r.Uncompared},
 		{"dead letters", r.Letters},
 		{"  missing", r.LettersMissing},
+		{"  of no record", r.LettersSurplus},
 		{"rows of agg_orders_minute", r.Rollups},
 		{"  not what the facts add up to", r.RollupsDiffering},
 	} {
 		fmt.Fprintf(tw, "%s\t%d\n", row.what, row.n)
 	}
+	if r.Until != nil {
+		fmt.Fprintf(tw, "compared what arrived until\t%s (%s ago)\n", r.Until.Format("2006-01-02 15:04:05 UTC"), now.Sub(*r.Until).Round(time.Second))
+	}
 	for _, d := range r.Differences {
-		fmt.Fprintf(tw, "%s\t%s\n", d.Kind, printable(d.Key))
+		fmt.Fprintf(tw, "%s\t%s\n", d.Kind, printable(strconv.Quote(d.Key)))
 		if d.Stream != "" {
 			fmt.Fprintf(tw, "  stream\t%s\n", printable(d.Stream))
 		}
@@ -134,10 +142,22 @@ func writeVerify(w io.Writer, format string, r *verify.Report) error {
 			fmt.Fprintf(tw, "  warehouse\t%s\n", printable(d.Warehouse))
 		}
 	}
-	verdict := "everything agrees"
-	if !r.OK {
-		verdict = "DIFFERENCES FOUND"
+	for _, g := range r.Gaps {
+		fmt.Fprintf(tw, "not compared\t%s\n", printable(strings.TrimSpace(g.Shard+" "+g.Why)))
 	}
-	fmt.Fprintln(tw, verdict)
+	fmt.Fprintln(tw, verdict(r))
 	return tw.Flush()
+}
+
+// verdict is the last line, and what to do next.
+func verdict(r *verify.Report) string {
+	switch {
+	case len(r.Differences) > 0:
+		return "DIFFERENCES FOUND; OPERATIONS.md, \"Is everything there?\", says what each means and what to do"
+	case len(r.Gaps) > 0:
+		return "NOT ALL WAS COMPARED: is a worker running? See analytics-worker status"
+	case r.Records == 0:
+		return "everything agrees: there are no records up to the checkpoints"
+	}
+	return "everything agrees"
 }

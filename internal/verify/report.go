@@ -3,12 +3,17 @@ package verify
 import (
 	"slices"
 	"strings"
+	"time"
 )
 
 // Report is the outcome of a comparison. Counts cover what the checkpoints cover.
 type Report struct {
-	OK     bool   `json:"ok"` // nothing differs
+	OK     bool   `json:"ok"` // nothing differs, and there are no gaps
 	Stream string `json:"stream"`
+
+	// Until is up to when the comparison goes: what arrived earlier was held against
+	// the warehouse, but for the gaps. Null = up to no time.
+	Until *time.Time `json:"until"`
 
 	Early    int64 `json:"early"`    // on the stream from before the start: they need not be loaded, and count nowhere else
 	Records  int64 `json:"records"`  // on the stream, up to the checkpoints
@@ -20,15 +25,25 @@ type Report struct {
 	Surplus      int64 `json:"surplus"`      // rows that no event accounts for, or that are there twice
 	Differing    int64 `json:"differing"`    // rows that are not their order's newest event
 	Unverifiable int64 `json:"unverifiable"` // rows whose events are past the stream's retention
+	Uncompared   int64 `json:"uncompared"`   // rows that may be of a shard that was not read
 
 	Letters        int64 `json:"letters"`
 	LettersMissing int64 `json:"letters_missing"` // rejected records that are not in the dead letters
+	LettersSurplus int64 `json:"letters_surplus"` // letters of records that the stream never had
 
 	Rollups          int64 `json:"rollups"`           // rows of agg_orders_minute
 	RollupsDiffering int64 `json:"rollups_differing"` // that are not what the facts add up to; 1000 at most
 
 	Shards      []ShardReport `json:"shards"`
 	Differences []Difference  `json:"differences"` // the first ones
+	Gaps        []Gap         `json:"gaps"`        // what should have been compared, and was not
+}
+
+// Gap is a part of the stream that should be loaded by now and is not, so that
+// there is nothing to compare it with.
+type Gap struct {
+	Shard string `json:"shard,omitempty"` // empty = all of them
+	Why   string `json:"why"`
 }
 
 // ShardReport is what was read of one shard.
@@ -58,5 +73,5 @@ func (r *Report) note(d Difference) {
 
 func (r *Report) finish() {
 	slices.SortFunc(r.Shards, func(a, b ShardReport) int { return strings.Compare(a.ID, b.ID) })
-	r.OK = len(r.Differences) == 0
+	r.OK = len(r.Differences) == 0 && len(r.Gaps) == 0
 }

@@ -20,7 +20,8 @@ type entry struct {
 	order   event.Order // of an event or a fact
 	shard   uint32      // of an event: its shard's number
 	settled bool        // of an event or rejection: before the earlier checkpoint
-	place   string      // of a rejection or a letter
+	letter  bool        // of an event: its record seems to have a letter
+	place   string      // of a rejection, a taken record or a letter
 }
 
 type kind uint8
@@ -29,6 +30,7 @@ const (
 	kindEvent kind = iota
 	kindFact
 	kindRejected
+	kindTaken // a record that is an event and has a letter all the same
 	kindLetter
 )
 
@@ -38,6 +40,7 @@ type line struct {
 	Order   event.Order
 	Shard   uint32
 	Settled bool
+	Letter  bool
 	Place   string
 }
 
@@ -104,8 +107,10 @@ func (s *spool) remove() {
 	_ = os.RemoveAll(s.dir)
 }
 
+func (s *spool) hash(key string) uint64 { return maphash.String(s.seed, key) }
+
 func (s *spool) add(key string, e entry) error {
-	i := maphash.String(s.seed, key) % parts
+	i := s.hash(key) % parts
 	if s.dir != "" {
 		return s.files[i].write(e)
 	}
@@ -117,7 +122,7 @@ func (s *spool) add(key string, e entry) error {
 }
 
 func (p *part) write(e entry) error {
-	if err := p.enc.Encode(line{e.kind, e.order, e.shard, e.settled, e.place}); err != nil {
+	if err := p.enc.Encode(line{e.kind, e.order, e.shard, e.settled, e.letter, e.place}); err != nil {
 		return fmt.Errorf("write temporary file %s: %w", p.file.Name(), err)
 	}
 	return nil
@@ -146,6 +151,6 @@ func (s *spool) read(i int, yield func(entry)) error {
 		} else if err != nil {
 			return fmt.Errorf("read temporary file %s: %w", p.file.Name(), err)
 		}
-		yield(entry{l.Kind, l.Order, l.Shard, l.Settled, l.Place})
+		yield(entry{l.Kind, l.Order, l.Shard, l.Settled, l.Letter, l.Place})
 	}
 }

@@ -69,7 +69,10 @@ func (s *service) serveHTTP(ctx context.Context, log *slog.Logger) (stop func())
 // leases is who has which shard, for the pages.
 func (s *service) leases() admin.Leases {
 	v := s.holder.View()
-	out := admin.Leases{Seen: v.At}
+	out := admin.Leases{Seen: v.At, Failing: s.holder.Failing()}
+	for _, c := range s.holder.Alarms() {
+		out.Alarms = append(out.Alarms, c.Error()+"; "+c.Next)
+	}
 	now := time.Now()
 	for _, r := range v.Rows {
 		l := admin.Lease{Shard: r.Shard, Term: r.Term, Position: r.Checkpoint.String(), Ended: r.Ended()}

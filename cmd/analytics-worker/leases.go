@@ -21,22 +21,34 @@ import (
 // noLeaseTable is the LEASE_TABLE of a worker that shares the stream with nobody.
 const noLeaseTable = "none"
 
-// leaseTable is the table that workers share, made if it is not there; or a
-// private one, which starts from what the warehouse knows.
-func (c config) leaseTable(ctx context.Context, account *aws.Account, db *warehouse.Warehouse) (lease.Table, error) {
+// leaseTable is the table that workers share, made if it is not there, and how
+// to make it again; or a private one, which starts from what the warehouse knows.
+func (c config) leaseTable(ctx context.Context, account *aws.Account, db *warehouse.Warehouse) (
+	table lease.Table, remake func(context.Context) error, err error,
+) {
 	if c.LeaseTable == noLeaseTable {
-		checkpoints, err := db.Checkpoints(ctx, account.Stream(c.Stream).Name())
+		rows, err := pastRows(ctx, db, account.Stream(c.Stream).Name())
 		if err != nil {
-			return nil, fmt.Errorf("%w; if the tables are missing: analytics-worker schema --apply", err)
+			return nil, nil, err
 		}
-		rows := make([]lease.Row, len(checkpoints))
-		for i, p := range checkpoints {
-			rows[i] = lease.Row{Shard: p.Shard, Checkpoint: p.Position, Term: p.Term}
-		}
-		return lease.NewMemory(rows...), nil
+		return lease.NewMemory(rows...), nil, nil
 	}
-	table := account.LeaseTable(c.leaseTableName(account))
-	return table, table.Ensure(ctx)
+	shared := account.LeaseTable(c.leaseTableName(account))
+	return shared, shared.Ensure, shared.Ensure(ctx)
+}
+
+// pastRows are the leases of the shards that the warehouse knows. They make a
+// child of such a shard start at its oldest record.
+func pastRows(ctx context.Context, db *warehouse.Warehouse, streamName string) ([]lease.Row, error) {
+	checkpoints, err := db.Checkpoints(ctx, streamName)
+	if err != nil {
+		return nil, fmt.Errorf("%w; if the tables are missing: analytics-worker schema --apply", err)
+	}
+	rows := make([]lease.Row, len(checkpoints))
+	for i, p := range checkpoints {
+		rows[i] = lease.Row{Shard: p.Shard, Checkpoint: p.Position, Term: p.Term, Stream: p.Stream}
+	}
+	return rows, nil
 }
 
 // leaseTableName keeps streams apart: two streams have shards of the same names.

@@ -122,7 +122,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 	s := &service{name: who.name, seat: who, source: source, instance: account.Instance(), metrics: new(metrics.Metrics)}
 	sql := account.Redshift(c.Redshift)
 	db := warehouse.New(sql, fill)
-	table, err := c.leaseTable(ctx, account, db)
+	table, remake, err := c.leaseTable(ctx, account, db)
 	if err != nil {
 		return nil, err
 	}
@@ -144,12 +144,22 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Log:     log,
 	})
 	s.holder, err = lease.New(lease.Config{
-		Table:       table,
-		Shards:      source.Shards,
+		Table:    table,
+		Shards:   source.Shards,
+		Identity: source.Identity,
+		Remake:   remake,
+		Past: func(ctx context.Context) ([]lease.Row, error) {
+			rows, err := pastRows(ctx, db, source.Name())
+			if errors.Is(err, warehouse.ErrNoTable) {
+				return nil, nil // nothing was ever loaded; the claims will say what is missing
+			}
+			return rows, err
+		},
 		Self:        who.name,
 		Predecessor: who.predecessor,
 		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, account.ServiceTime(a.started)) },
 		Own:         s.worker.Own,
+		Count:       func() { s.metrics.WorkerErrors.Add(1) },
 		Log:         log,
 	})
 	if err != nil {

@@ -40,8 +40,10 @@ type Config struct {
 
 // Leases is who has which shard of the stream, as this worker last saw it.
 type Leases struct {
-	Seen   time.Time // when the lease table was last read; zero = never
-	Shards []Lease
+	Seen    time.Time // when the lease table was last read; zero = never
+	Shards  []Lease
+	Failing error    // of the last look at the leases and shards; nil = none
+	Alarms  []string // what is wrong with them and does not mend itself, each with the next step
 }
 
 // Lease is one shard of the stream.
@@ -211,14 +213,19 @@ func (s *Site) notReady(now time.Time) string {
 		return "the warehouse refuses or cannot be reached: " + st.Writes.Failing.Error()
 	case !st.Writes.Waiting.IsZero() && now.Sub(st.Writes.Waiting) > warehouseWaitTime:
 		return fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded?", now.Sub(st.Writes.Waiting).Round(time.Second))
-	case len(st.Shards) > 0 || s.c.Leases == nil:
+	case s.c.Leases == nil:
 		return ""
 	}
-	switch seen := s.c.Leases().Seen; {
-	case seen.IsZero():
+	switch leases := s.c.Leases(); {
+	case len(leases.Alarms) > 0:
+		return leases.Alarms[0]
+	case len(st.Shards) > 0:
+	case leases.Seen.IsZero() && leases.Failing == nil:
 		return "the leases were not read yet"
-	case now.Sub(seen) > leasesStaleFor:
-		return fmt.Sprintf("the leases could not be read for %v; see the log", now.Sub(seen).Round(time.Second))
+	case leases.Failing != nil && len(leases.Shards) == 0:
+		return "the leases cannot be looked after: " + leases.Failing.Error()
+	case now.Sub(leases.Seen) > leasesStaleFor:
+		return fmt.Sprintf("the leases could not be read for %v; see the log", now.Sub(leases.Seen).Round(time.Second))
 	}
 	return ""
 }

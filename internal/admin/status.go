@@ -41,6 +41,7 @@ type Status struct {
 	Errors            ErrorCounts      `json:"errors"`
 	Warehouse         WarehouseStatus  `json:"warehouse"`
 	Process           Process          `json:"process"`
+	Alarms            []string         `json:"alarms"`   // what is wrong with shards and leases and does not mend itself
 	Problems          []Problem        `json:"problems"` // newest first
 	NotReady          string           `json:"not_ready,omitempty"`
 }
@@ -95,7 +96,7 @@ func (s *Site) status(now time.Time) Status {
 		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), HeldBytes: st.HeldBytes,
 		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),
 		DelayP50: ends[0].Milliseconds(), DelayP99: ends[1].Milliseconds(),
-		Shards: []ShardStatus{}, Fleet: []ShardOwner{},
+		Shards: []ShardStatus{}, Fleet: []ShardOwner{}, Alarms: []string{},
 		RejectedByReason: m.RejectedBy.Values(),
 		Errors:           ErrorCounts{m.ShardErrors.Value(), m.WriteErrors.Value(), m.WorkerErrors.Value()},
 		Problems:         c.Recent.Problems(),
@@ -109,7 +110,9 @@ func (s *Site) status(now time.Time) Status {
 	out.addShards(st)
 	out.Warehouse = warehouseStatus(st.Writes, now)
 	if c.Leases != nil {
-		for _, l := range c.Leases().Shards {
+		leases := c.Leases()
+		out.Alarms = append(out.Alarms, leases.Alarms...)
+		for _, l := range leases.Shards {
 			if !l.Ended {
 				out.Fleet = append(out.Fleet, ShardOwner{l.Shard, l.Owner, l.Term, l.Position})
 			}

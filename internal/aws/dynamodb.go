@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -24,10 +23,6 @@ import (
 type LeaseTable struct {
 	client *dynamodb.Client
 	name   string
-	log    func(msg string, args ...any)
-
-	mu     sync.Mutex // guards warned
-	warned map[string]bool
 }
 
 var _ lease.Table = (*LeaseTable)(nil)
@@ -39,7 +34,7 @@ func (a *Account) LeaseTable(name string) *LeaseTable {
 			o.MaxBackoff = 500 * time.Millisecond // the lease holder gives a call a few seconds at most
 		})
 	})
-	return &LeaseTable{client: client, name: name, log: a.log.Warn, warned: make(map[string]bool)}
+	return &LeaseTable{client: client, name: name}
 }
 
 // Ensure makes the table if it is not there, and waits until it can be used.
@@ -118,23 +113,12 @@ func (t *LeaseTable) List(ctx context.Context) ([]lease.Row, error) {
 			}
 			r, err := decodeRow(item)
 			if err != nil {
-				t.warn(r.Shard, err)
-				continue
+				r = lease.Row{Shard: r.Shard, Unreadable: err.Error()}
 			}
 			rows = append(rows, r)
 		}
 	}
 	return rows, nil
-}
-
-// warn logs a row that cannot be read, once.
-func (t *LeaseTable) warn(key string, err error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if !t.warned[key] {
-		t.warned[key] = true
-		t.log("a row of the lease table cannot be read and is left alone; its shard is not processed", "table", t.name, "key", key, "error", err)
-	}
 }
 
 // Create implements lease.Table.

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/aws/aws-sdk-go-v2/service/dynamodb/types"
 
@@ -13,7 +14,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
-// Attributes of a lease row, as KCL names them; term is ours.
+// Attributes of a lease row, as KCL names them; the last three are ours.
 const (
 	attrKey           = "leaseKey"
 	attrOwner         = "leaseOwner" // absent where nobody owns the lease
@@ -26,6 +27,8 @@ const (
 	attrHashStart     = "startingHashKey"
 	attrHashEnd       = "endingHashKey"
 	attrTerm          = "term"
+	attrStreamARN     = "streamArn"
+	attrStreamCreated = "streamCreated" // epoch milliseconds
 
 	attrHandoverFrom = "checkpointOwner" // KCL 3: the old owner, while it finishes
 	attrEntity       = "entityType"      // KCL 3.5: LEASE, or something that shares the table
@@ -73,6 +76,9 @@ func encodeRow(r lease.Row) item {
 			it[name] = &types.AttributeValueMemberSS{Value: set}
 		}
 	}
+	if !r.Stream.IsZero() {
+		it[attrStreamARN], it[attrStreamCreated] = text(r.Stream.ARN), number(r.Stream.Created.UnixMilli())
+	}
 	return it
 }
 
@@ -91,6 +97,9 @@ func decodeRow(it item) (lease.Row, error) {
 		HashStart:     d.text(attrHashStart),
 		HashEnd:       d.text(attrHashEnd),
 		Term:          d.number(attrTerm),
+	}
+	if created := d.number(attrStreamCreated); d.item[attrStreamARN] != nil {
+		r.Stream = stream.Identity{ARN: d.text(attrStreamARN), Created: time.UnixMilli(created).UTC()}
 	}
 	if it[attrCounter] == nil {
 		d.errs = append(d.errs, errors.New(attrCounter+" is missing"))
@@ -170,14 +179,16 @@ func (e *expression) value(v types.AttributeValue) string {
 }
 
 // unchanged holds while nobody else has written the row. The owner is in it
-// because KCL 3 changes it without the counter.
+// because KCL 3 changes it without the counter. It is never compared with an
+// empty string: the owner may be the key of an index of KCL 3's, and such a key is
+// never empty, so that DynamoDB may refuse to look for it.
 func (e *expression) unchanged(seen lease.Row) string {
 	counter := e.name(attrCounter) + " = " + e.value(number(seen.Counter))
 	owner := e.name(attrOwner)
 	if seen.Owner != "" {
 		return counter + " AND " + owner + " = " + e.value(text(seen.Owner))
 	}
-	return counter + " AND (attribute_not_exists(" + owner + ") OR " + owner + " = " + e.value(text("")) + ")"
+	return counter + " AND (attribute_not_exists(" + owner + ") OR size(" + owner + ") = " + e.value(number(0)) + ")"
 }
 
 // update sets what differs, and nothing else.
@@ -198,7 +209,6 @@ func (e *expression) update(seen, want lease.Row) string {
 	if want.Checkpoint != seen.Checkpoint {
 		assign(attrCheckpoint, text(want.Checkpoint.Sequence))
 		assign(attrCheckpointSub, number(want.Checkpoint.Sub))
-		// KCL announces a checkpoint with these, and removes them when it is made.
 		// KCL announces a checkpoint with these, and removes them once it is made.
 		for _, p := range [...]string{"pendingCheckpoint", "pendingCheckpointSubSequenceNumber", "pendingCheckpointState"} {
 			remove = append(remove, e.name(p))
@@ -209,6 +219,10 @@ func (e *expression) update(seen, want lease.Row) string {
 	}
 	if want.Term != seen.Term {
 		assign(attrTerm, number(want.Term))
+	}
+	if want.Stream != seen.Stream {
+		assign(attrStreamARN, text(want.Stream.ARN))
+		assign(attrStreamCreated, number(want.Stream.Created.UnixMilli()))
 	}
 	if !slices.Equal(want.Children, seen.Children) {
 		if len(want.Children) > 0 {

@@ -45,6 +45,15 @@ type Term struct {
 type Config struct {
 	Table  Table
 	Shards func(context.Context) ([]stream.Shard, error) // lists every shard of the stream
+	// Identity tells which stream that is; it is asked beside each listing. Without
+	// it rows of all streams count as this one's.
+	Identity func(context.Context) (stream.Identity, error)
+	// Remake makes the table again, once it turns out that it was deleted; optional.
+	Remake func(context.Context) error
+	// Past is what is known of the shards where the table is empty: rows with
+	// positions and terms, from the warehouse. Optional: without it, shards of a
+	// table that was deleted count as never seen.
+	Past func(context.Context) ([]Row, error)
 	// Self names this process, and must be used by no other one, not even by an
 	// earlier one on the same machine: a row that carries it is taken for ours.
 	Self string
@@ -56,13 +65,21 @@ type Config struct {
 	Scan        time.Duration // how often the table is read; default TTL/10, at most 1 s
 	Sync        time.Duration // how often the shards are listed; default 30 s
 	// Initial is the position at which a shard starts that has no past in the
-	// table. The zero Position stands for its oldest record.
+	// table. The zero Position stands for its oldest record; LATEST must be a time
+	// by then, or it would be a later one for each owner.
 	Initial func(stream.Shard) stream.Position
+	// StreamTime is what the stream's clock showed at a moment of ours, and never
+	// more; default: the same as ours.
+	StreamTime func(ours time.Time) time.Time
 	// Own works on the shard until ctx ends, with cause ErrLost or ErrDraining.
 	// It runs once at a time for a shard. When it returns an error of its own,
 	// it is started again, under a new term, after a pause; the lease is kept.
+	// One that is a *Contradiction is told as that.
 	Own func(ctx context.Context, t Term) error
-	Log *slog.Logger
+	// Count counts an error that is told in the log as the news that it is, not
+	// when it is repeated; optional.
+	Count func()
+	Log   *slog.Logger
 }
 
 // Shortest TTL that leaves room for a few calls to the table in each third.
@@ -80,6 +97,21 @@ func (c *Config) complete() error {
 	}
 	if c.Initial == nil {
 		c.Initial = func(stream.Shard) stream.Position { return stream.Position{} }
+	}
+	if c.StreamTime == nil {
+		c.StreamTime = func(ours time.Time) time.Time { return ours }
+	}
+	if c.Identity == nil {
+		c.Identity = func(context.Context) (stream.Identity, error) { return stream.Identity{}, nil }
+	}
+	if c.Remake == nil {
+		c.Remake = func(context.Context) error { return nil }
+	}
+	if c.Past == nil {
+		c.Past = func(context.Context) ([]Row, error) { return nil, nil }
+	}
+	if c.Count == nil {
+		c.Count = func() {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -28,8 +28,11 @@ type fleet struct {
 	linger  time.Duration // how long an Own takes to return
 
 	predecessor string // of the workers that are started next
+	remake      func(context.Context) error
+	past        func(context.Context) ([]lease.Row, error)
 
 	mu     sync.Mutex // guards what follows
+	stream stream.Identity
 	shards []stream.Shard
 	full   map[string]bool // shards that Own reads to their end
 	news   chan struct{}   // closed and replaced when full changes
@@ -37,7 +40,10 @@ type fleet struct {
 	active map[string]*owning
 	writes map[string]int // Updates by shard
 	takes  int
-	own    func(context.Context, *owning) error // replaces reading, if set
+	// tableLost: the rows of leases that are trusted were deleted. The warehouse
+	// alone keeps their owners from the next ones until they notice.
+	tableLost bool
+	own       func(context.Context, *owning) error // replaces reading, if set
 }
 
 // owning is one call of Own.
@@ -59,6 +65,8 @@ type worker struct {
 	mu      sync.Mutex // guards what follows
 	hook    lease.Hook
 	reasons map[string]string // why each shard was taken last
+	said    []string          // warnings and errors: level, message, and the attributes of interest
+	counted int               // errors
 }
 
 // Enabled, Handle, WithAttrs and WithGroup make the worker the handler of its
@@ -70,6 +78,9 @@ func (w *worker) Handle(_ context.Context, r slog.Record) error {
 	r.Attrs(func(a slog.Attr) bool { attrs[a.Key] = a.Value.String(); return true })
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if r.Level >= slog.LevelWarn {
+		w.said = append(w.said, strings.Join([]string{r.Level.String(), r.Message, attrs["shard"], attrs["what"], attrs["hint"], attrs["error"]}, " | "))
+	}
 	// A lease that is ours from before came by the reason of a try whose reply
 	// was lost, unless it was held in between.
 	switch id, why := attrs["shard"], attrs["reason"]; {
@@ -83,6 +94,24 @@ func (w *worker) Handle(_ context.Context, r slog.Record) error {
 
 func (w *worker) WithAttrs([]slog.Attr) slog.Handler { return w }
 func (w *worker) WithGroup(string) slog.Handler      { return w }
+
+func (w *worker) count() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.counted++
+}
+
+// tells is how often the worker has said a line that holds all of the texts.
+func (w *worker) tells(texts ...string) (n int) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, line := range w.said {
+		if !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(line, text) }) {
+			n++
+		}
+	}
+	return n
+}
 
 func (w *worker) reason(shard string) string {
 	w.mu.Lock()
@@ -112,7 +141,8 @@ func (f *fleet) start(name string) *worker { return f.startWith(name, nil) }
 func (f *fleet) startWith(name string, hook lease.Hook) *worker {
 	w := &worker{f: f, name: name, done: make(chan struct{}), hook: hook, reasons: map[string]string{}}
 	h, err := lease.New(lease.Config{
-		Table: lease.Via(f.table, w.call), Shards: f.list, Self: name, Predecessor: f.predecessor, TTL: ttl,
+		Table: lease.Via(f.table, w.call), Shards: f.list, Identity: f.identity, Remake: f.remake, Past: f.past,
+		Self: name, Predecessor: f.predecessor, TTL: ttl, Count: w.count,
 		Initial: func(stream.Shard) stream.Position { return f.initial },
 		Own:     w.own, Log: slog.New(w),
 	})
@@ -173,6 +203,12 @@ func (w *worker) call(ctx context.Context, c lease.Call, do func() error) error 
 	return counted()
 }
 
+func (f *fleet) identity(context.Context) (stream.Identity, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.stream, nil
+}
+
 func (f *fleet) list(context.Context) ([]stream.Shard, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -221,6 +257,7 @@ func (f *fleet) overlap(old, o *owning) {
 	switch {
 	case old.worker == o.worker:
 		f.t.Errorf("%s runs two Owns of %s", o.worker.name, o.term.Shard.ID)
+	case f.tableLost:
 	case old.ctx.Err() == nil && !strings.HasPrefix(o.worker.reason(o.term.Shard.ID), "stolen"):
 		// A steal overlaps until its victim looks at the table; the warehouse
 		// keeps them apart. Nothing else may.

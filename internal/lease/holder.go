@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,11 +29,17 @@ type Holder struct {
 	again    chan struct{} // asks for a round at once
 	keeping  sync.WaitGroup
 
-	mu     sync.Mutex // guards what follows
-	held   map[string]*held
-	view   View
-	listed time.Time // when the shards were last listed
-	relist bool      // list them in the next round
+	mu      sync.Mutex // guards what follows
+	held    map[string]*held
+	view    View
+	listed  time.Time // when the shards were last listed
+	relist  bool      // list them in the next round
+	failing failing   // of rounds
+
+	// Of Run's goroutine alone.
+	told  map[string]time.Time // contradictions by their texts, and when they were told last
+	past  []Row                // the answer of Config.Past, while the table stays empty
+	asked time.Time            // when it was asked; zero = not since the table was empty
 }
 
 // New returns a Holder, or everything that is wrong with c.
@@ -45,7 +52,8 @@ func New(c Config) (*Holder, error) {
 		renewing: make(chan struct{}, maxRenewing),
 		again:    make(chan struct{}, 1),
 		held:     make(map[string]*held),
-		view:     View{TTL: c.TTL, Ended: c.Predecessor},
+		told:     make(map[string]time.Time),
+		view:     View{TTL: c.TTL, Ended: c.Predecessor, Patience: 2 * c.Sync},
 	}, nil
 }
 
@@ -56,26 +64,25 @@ func (h *Holder) Run(ctx context.Context) error {
 	// What was begun is finished: an acquisition cut short would block a shard
 	// for a whole lease time.
 	lasting := context.WithoutCancel(ctx)
-	failing := false
 	for ctx.Err() == nil {
 		hurry, err := h.round(ctx, lasting)
-		switch {
-		case err != nil && ctx.Err() == nil && !failing:
-			failing = true
-			h.c.Log.Warn("cannot look after the leases; leases held are kept while they can be renewed", "error", err)
-		case err == nil && failing:
-			failing = false
-			h.c.Log.Info("looking after the leases again")
+		if ctx.Err() == nil {
+			h.tell(err)
 		}
 		h.pause(ctx, hurry)
 	}
+	h.drain()
+	h.keeping.Wait()
+	return nil
+}
+
+// drain ends the work on every shard held: what was read is loaded first.
+func (h *Holder) drain() {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	for _, l := range h.held {
 		l.drain(ErrDraining)
 	}
-	h.mu.Unlock()
-	h.keeping.Wait()
-	return nil
 }
 
 // pause waits for the next round. Even in a hurry it waits a little, and never
@@ -97,75 +104,22 @@ func (h *Holder) pause(ctx context.Context, hurry bool) {
 // round looks at the table once, plans, and acts. It asks for the next one soon
 // if it created rows, or met other workers that it did not know of.
 func (h *Holder) round(ctx, lasting context.Context) (hurry bool, err error) {
-	v, err := h.look(ctx)
+	v, listing, err := h.look(ctx)
 	if err != nil {
-		return false, err
+		return false, errors.Join(listing, err)
 	}
-	return h.act(ctx, lasting, Plan(v, h.c.Self, time.Now()))
-}
-
-// look reads the table, and before it, when it is time, the list of shards.
-func (h *Holder) look(ctx context.Context) (View, error) {
-	h.mu.Lock()
-	v := h.view
-	v.Synced = h.relist || time.Since(h.listed) >= h.c.Sync
-	h.relist = false
-	h.mu.Unlock()
-	if v.Synced {
-		shards, err := h.list(ctx)
-		if err != nil {
-			h.askListing()
-			return View{}, err
-		}
-		v.Shards = shards
+	if !v.Other().IsZero() {
+		h.drain() // it was not so before, or nothing would be held
 	}
-	asked := time.Now()
-	cctx, cancel := context.WithTimeout(ctx, h.c.TTL)
-	defer cancel()
-	rows, err := h.c.Table.List(cctx)
-	if err != nil {
-		if v.Synced {
-			h.askListing() // a listing counts only together with the rows read after it
-		}
-		return View{}, fmt.Errorf("read the lease table: %w", err)
+	if len(v.Rows) == 0 {
+		hurry, err = h.seed(ctx, lasting, v)
+	} else {
+		h.asked = time.Time{} // an answer is good for one emptiness
 	}
-
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	before := v.At
-	v.Held = make(map[string]int64, len(h.held))
-	for id, l := range h.held {
-		v.Held[id] = l.term()
+	if !hurry && err == nil {
+		hurry, err = h.act(ctx, lasting, Plan(v, h.c.Self, time.Now()))
 	}
-	v = v.observe(rows, h.c.Self, time.Now())
-	h.notice(v)
-	// A row of a shard that we have not heard of: somebody saw a split first.
-	// Asked for once a row, as shards past the retention look the same.
-	if !v.Synced && v.stranger(before) {
-		h.relist = true
-		h.wake()
-	}
-	if v.Synced {
-		h.listed = asked
-	}
-	h.view = v
-	return v, nil
-}
-
-func (h *Holder) askListing() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	h.relist = true
-}
-
-func (h *Holder) list(ctx context.Context) ([]stream.Shard, error) {
-	ctx, cancel := context.WithTimeout(ctx, h.c.TTL)
-	defer cancel()
-	shards, err := h.c.Shards(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("list the shards of the stream: %w", err)
-	}
-	return shards, nil
+	return hurry, errors.Join(listing, err)
 }
 
 // notice ends the work on leases that the table shows in other hands. A row
@@ -237,6 +191,7 @@ func (h *Holder) step(lasting context.Context, a Action) (hurry bool, err error)
 		if a.Row.Checkpoint.IsZero() {
 			a.Row.Checkpoint = h.initial(a.Shard)
 		}
+		a.Row.Stream = h.stream()
 		var made bool
 		if made, err = h.create(ctx, a.Row); made {
 			h.c.Log.Info("lease created", "shard", a.Row.Shard, "position", a.Row.Checkpoint.String(), "reason", a.Why)
@@ -246,6 +201,8 @@ func (h *Holder) step(lasting context.Context, a Action) (hurry bool, err error)
 		if err = h.c.Table.Delete(ctx, a.Row); err == nil {
 			h.c.Log.Info("lease of a finished shard removed", "shard", a.Row.Shard, "reason", a.Why)
 		}
+	case Expire:
+		err = h.expire(ctx, a)
 	case Take:
 		err = h.take(ctx, lasting, a)
 	}
@@ -263,6 +220,15 @@ func (h *Holder) step(lasting context.Context, a Action) (hurry bool, err error)
 func (h *Holder) take(ctx, lasting context.Context, a Action) error {
 	want := a.Row
 	want.Owner, want.Term = h.c.Self, a.Row.Term+1
+	if id := h.stream(); !id.IsZero() {
+		want.Stream = id
+	}
+	if !a.Begin.IsZero() {
+		want.Checkpoint, want.Children = a.Begin, nil
+		if a.Begin.Sequence == stream.AtTimestamp {
+			want.Checkpoint = stream.AtTime(h.c.StreamTime(a.Begin.Time()))
+		}
+	}
 	if a.Row.Owner != "" && a.Row.Owner != h.c.Self {
 		want.OwnerSwitches++
 	}
@@ -286,12 +252,48 @@ func (h *Holder) take(ctx, lasting context.Context, a Action) error {
 	return nil
 }
 
+// expire ends a shard that vanished while nobody owned it, and says so: it has
+// no owner who would. That its row says SHARD_END lets it be cleaned up with the
+// others, once its children are under way.
+func (h *Holder) expire(ctx context.Context, a Action) error {
+	want := a.Row
+	want.Owner, want.OwnerSwitches, want.Checkpoint = "", 0, stream.Position{Sequence: stream.ShardEnd}
+	_, err := h.c.Table.Update(ctx, a.Row, want)
+	var conflict *ConflictError
+	if errors.As(err, &conflict) && conflict.Found && conflict.Now.Ended() && conflict.Now.Counter == a.Row.Counter+1 {
+		err = nil // our own write, sent twice by the layer below
+	}
+	if err == nil {
+		h.c.Count()
+		h.c.Log.Error("a shard vanished from the stream while no worker owned it: what was not loaded of it is lost",
+			"shard", a.Row.Shard, "position", a.Row.Checkpoint.String(), "hint", "raise the stream's retention, and keep workers running")
+	}
+	return err
+}
+
 // create writes a new row. Its deadline, like that of every call to the table,
 // keeps one lost packet from blocking a shard.
 func (h *Holder) create(ctx context.Context, r Row) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.c.TTL/3)
 	defer cancel()
 	return h.c.Table.Create(ctx, r)
+}
+
+// stream is the stream whose shards are looked after, as far as it is known.
+func (h *Holder) stream() stream.Identity {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.view.Stream
+}
+
+// shard is the shard as it was last listed, or else as it was once.
+func (h *Holder) shard(once stream.Shard) stream.Shard {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if i := slices.IndexFunc(h.view.Shards, func(s stream.Shard) bool { return s.ID == once.ID }); i >= 0 {
+		return h.view.Shards[i]
+	}
+	return once
 }
 
 func (h *Holder) initial(s stream.Shard) stream.Position {

@@ -238,7 +238,7 @@ func TestNoSecondOwnBeforeTheFirstReturned(t *testing.T) {
 func TestSplitAndMerge(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		f := newFleet(t, stream.Shard{ID: "p"}, stream.Shard{ID: "q"})
-		f.initial = stream.Position{Sequence: stream.Latest}
+		f.initial = stream.AtTime(time.UnixMilli(1_700_000_000_000)) // as INITIAL_POSITION=LATEST becomes
 		starts := map[string]stream.Position{}
 		f.own = func(ctx context.Context, o *owning) error {
 			f.mu.Lock()
@@ -276,7 +276,7 @@ func TestSplitAndMerge(t *testing.T) {
 		}
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		for id, want := range map[string]string{"p": stream.Latest, "q": stream.Latest, "p1": stream.TrimHorizon, "p2": stream.TrimHorizon, "m": stream.TrimHorizon} {
+		for id, want := range map[string]string{"p": stream.AtTimestamp, "q": stream.AtTimestamp, "p1": stream.TrimHorizon, "p2": stream.TrimHorizon, "m": stream.TrimHorizon} {
 			if starts[id].Sequence != want {
 				t.Errorf("%s started at %v; want %s", id, starts[id], want)
 			}
@@ -301,7 +301,7 @@ func TestCreationCrashedAnywhere(t *testing.T) {
 	for n := range len(lineage) {
 		virtual(t, func(t *testing.T) {
 			f := newFleet(t, lineage...)
-			f.initial = stream.Position{Sequence: stream.Latest}
+			f.initial = stream.AtTime(time.UnixMilli(1_700_000_000_000)) // as INITIAL_POSITION=LATEST becomes
 			f.full["a"], f.full["b"] = true, true
 			var made atomic.Int64
 			crashed := f.startWith("first", func(_ context.Context, c lease.Call, do func() error) error {
@@ -327,7 +327,7 @@ func TestCreationCrashedAnywhere(t *testing.T) {
 			f.within(2*ttl, "the open shards are owned", func() bool { return sum(f.loads(next)) == 3 })
 			next.end()
 			for _, s := range lineage {
-				if starts[s.ID] != stream.Latest {
+				if starts[s.ID] != stream.AtTimestamp {
 					t.Errorf("crash after %d rows: %s started at %q", n, s.ID, starts[s.ID])
 				}
 			}

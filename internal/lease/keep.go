@@ -29,6 +29,10 @@ type held struct {
 	row   Row        // as last written
 	noted stream.Position
 	asked time.Time // when the last write that succeeded was sent
+	// failed is what the last Own returned that did not come to work, and since
+	// when that is so; nil once one has noted a position.
+	failed error
+	since  time.Time
 }
 
 func newHeld(ctx context.Context, h *Holder, shard stream.Shard, row Row, asked time.Time) *held {
@@ -69,7 +73,8 @@ func (l *held) keep() {
 // the shard has ended.
 func (l *held) work() error {
 	limit := l.h.c.TTL / 2
-	backoff := limit / 64
+	first := limit / 64
+	backoff := first
 	for l.owned.Err() == nil {
 		began := time.Now()
 		err := l.h.c.Own(l.owned, l.current())
@@ -81,13 +86,13 @@ func (l *held) work() error {
 		if errors.As(err, &behind) {
 			next = behind.Warehouse
 			l.h.c.Log.Info("the warehouse is ahead of the lease table; raising the term", "shard", l.shard.ID, "warehouse_term", next)
-		} else {
+		} else if limit = l.failure(err); limit < l.h.c.TTL {
 			l.h.c.Log.Warn("work on a shard failed; it will be started again", "shard", l.shard.ID, "error", err)
 		}
 		if time.Since(began) > limit {
-			backoff = limit / 64
+			backoff = first
 		}
-		if behind == nil || backoff > limit/64 { // the first raise needs no pause
+		if behind == nil || backoff > first { // the first raise needs no pause
 			sleep(l.owned, backoff)
 		}
 		backoff = min(backoff*2, limit)
@@ -100,8 +105,46 @@ func (l *held) work() error {
 	return context.Cause(l.owned)
 }
 
+// failure notes how an Own failed, and returns the longest pause before the
+// next: a contradiction waits for somebody to do something, which takes longer.
+func (l *held) failure(err error) (pause time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failed == nil {
+		l.since = time.Now()
+	}
+	l.failed = err
+	var c *Contradiction
+	if errors.As(err, &c) && !c.News {
+		return 3 * l.h.c.TTL
+	}
+	return l.h.c.TTL / 2
+}
+
+// trouble is why the shard is not worked on, where that has to be told: a
+// contradiction at once, what may still pass once it has lasted.
+func (l *held) trouble(now time.Time, patience time.Duration) (Contradiction, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var c *Contradiction
+	is := errors.As(l.failed, &c)
+	switch {
+	case l.failed == nil, (!is || c.News) && now.Sub(l.since) < patience:
+		return Contradiction{}, false
+	case is:
+		out := *c
+		out.Shard, out.Since = l.shard.ID, l.since
+		return out, true
+	}
+	return Contradiction{
+		Shard: l.shard.ID, Since: l.since, What: "cannot be worked on: " + l.failed.Error(),
+		Next: "read the error; analytics-worker doctor checks what a worker needs",
+	}, true
+}
+
 // current is the term to start Own with.
 func (l *held) current() Term {
+	shard := l.h.shard(l.shard)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	start := l.row.Checkpoint
@@ -117,7 +160,7 @@ func (l *held) current() Term {
 			start = initial
 		}
 	}
-	return Term{Shard: l.shard, N: l.row.Term, Start: start}
+	return Term{Shard: shard, N: l.row.Term, Start: start, Stream: l.row.Stream}
 }
 
 // renew writes the row whenever its last write is a renewal interval old.
@@ -185,7 +228,7 @@ func (l *held) bearOnce() (children []string, settled bool, err error) {
 			continue
 		}
 		r := newRow(s)
-		r.Checkpoint = stream.Position{Sequence: stream.TrimHorizon}
+		r.Checkpoint, r.Stream = stream.Position{Sequence: stream.TrimHorizon}, l.h.stream()
 		if _, err := l.h.create(l.trusted, r); err != nil {
 			return children, false, err
 		}
@@ -313,7 +356,7 @@ func (l *held) note(p stream.Position) {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.noted = p
+	l.noted, l.failed = p, nil
 }
 
 func (l *held) term() int64 {

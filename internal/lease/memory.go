@@ -66,6 +66,7 @@ func (m *Memory) Update(ctx context.Context, seen, want Row) (Row, error) {
 	now.Checkpoint = changed(now.Checkpoint, seen.Checkpoint, want.Checkpoint)
 	now.OwnerSwitches = changed(now.OwnerSwitches, seen.OwnerSwitches, want.OwnerSwitches)
 	now.Term = changed(now.Term, seen.Term, want.Term)
+	now.Stream = changed(now.Stream, seen.Stream, want.Stream)
 	if !slices.Equal(seen.Children, want.Children) {
 		now.Children = slices.Clone(want.Children)
 	}

@@ -18,11 +18,16 @@ const (
 	Create Kind = iota + 1 // write a row for a shard that has none
 	Take                   // become the owner
 	Delete                 // remove the row of a shard that has been read to its end
+	Expire                 // end a shard that vanished from the stream while nobody owned it
 )
 
 func (k Kind) String() string {
-	return [...]string{"nothing", "create", "take", "delete"}[k]
+	return [...]string{"nothing", "create", "take", "delete", "expire"}[k]
 }
+
+// arrivalSkew is how far the clocks that date the arrival of records may be
+// apart, and from the one that we go by.
+const arrivalSkew = 2 * time.Second
 
 // Action is one step that a worker should make now.
 type Action struct {
@@ -31,12 +36,18 @@ type Action struct {
 	Shard stream.Shard // for Create and Take
 	Wave  int          // Creates of a lower wave come first
 	Why   string       // for the log
+	// Begin, of a Take, is the position to write down with it, because the row's
+	// own is none to begin at; zero = the row's own is one.
+	Begin stream.Position
 }
 
 // Plan decides what the worker self should do about the leases that it sees.
 // It is a pure function: chance comes from self and now alone, so that workers
 // who plan at the same moment choose differently.
 func Plan(v View, self string, now time.Time) []Action {
+	if !v.Other().IsZero() {
+		return nil
+	}
 	l := newLineage(v, now)
 	var out []Action
 	// A listing that is older than the rows may lack the children of a shard
@@ -44,7 +55,8 @@ func Plan(v View, self string, now time.Time) []Action {
 	// empty one is a stream being made or deleted.
 	if v.Synced && len(v.Shards) > 0 {
 		out = append(out, creates(v, l)...)
-		out = append(out, deletes(v, l, now)...)
+		out = append(out, deletes(v, l)...)
+		out = append(out, expiries(v, l)...)
 	}
 	return append(out, takes(v, l, self, now)...)
 }
@@ -55,17 +67,22 @@ func Plan(v View, self string, now time.Time) []Action {
 func creates(v View, l *lineage) []Action {
 	var out []Action
 	heights := make(map[string]int)
+	remade := slices.ContainsFunc(v.Rows, func(s Seen) bool { return s.Foreign && s.Stream.ARN == v.Stream.ARN })
 	for _, s := range v.Shards {
 		if l.rows[s.ID] != nil || l.done(s.ID) {
 			continue
 		}
 		r := newRow(s)
 		why := "first sight of the stream"
-		if l.known(s.ID, map[string]bool{}) {
+		switch {
+		case l.known(s.ID, map[string]bool{}):
 			// Not the initial position, which may be LATEST: the split may be
 			// older than this process.
 			r.Checkpoint = stream.Position{Sequence: stream.TrimHorizon}
 			why = "a split or merge"
+		case remade: // nor here: the new stream may have been written to for a while
+			r.Checkpoint = stream.Position{Sequence: stream.TrimHorizon}
+			why = "the stream was deleted and made anew"
 		}
 		out = append(out, Action{Kind: Create, Row: r, Shard: s, Wave: l.height(s.ID, heights), Why: why})
 	}
@@ -95,20 +112,44 @@ func (l *lineage) height(id string, memo map[string]int) int {
 
 // deletes plans the removal of rows whose work is over. A row must outlive the
 // start of all its children: it is what makes them start at their oldest record.
-func deletes(v View, l *lineage, now time.Time) []Action {
+func deletes(v View, l *lineage) []Action {
 	var out []Action
 	for i := range v.Rows {
 		s := &v.Rows[i]
-		if _, held := v.Held[s.Shard]; held || !s.Ended() || s.Live(now, v.TTL) {
+		listed := l.shards[s.Shard] != nil
+		if _, held := v.Held[s.Shard]; held || l.live(s) {
+			continue
+		}
+		if s.Foreign && !listed {
+			out = append(out, Action{Kind: Delete, Row: s.Row, Why: "it is of " + s.Stream.String()})
+		}
+		if !l.over(s) {
 			continue
 		}
 		children := slices.Concat(l.children[s.Shard], s.Children)
-		if len(children) == 0 && l.shards[s.Shard] != nil {
+		if listed && (len(children) == 0 || l.open(s.Shard)) {
 			continue // the listing does not show its children yet
 		}
 		if !slices.ContainsFunc(children, func(c string) bool { return !l.started(c) }) {
 			out = append(out, Action{Kind: Delete, Row: s.Row, Why: "all its children are under way"})
 		}
+	}
+	return out
+}
+
+// expiries plans the end of shards that nobody owns and that are not listed any
+// more: past the retention, or of a stream that was deleted. They have no owner
+// who would say so. Rows that we have never written are left alone.
+func expiries(v View, l *lineage) []Action {
+	var out []Action
+	for i := range v.Rows {
+		s := &v.Rows[i]
+		_, held := v.Held[s.Shard]
+		ours := s.Term > 0 || !s.Stream.IsZero()
+		if held || !ours || s.Foreign || s.Unreadable != "" || s.Ended() || l.live(s) || !v.stale(s.Lost) {
+			continue
+		}
+		out = append(out, Action{Kind: Expire, Row: s.Row, Why: "not listed any more, and not read to its end"})
 	}
 	return out
 }
@@ -132,8 +173,8 @@ func takes(v View, l *lineage, self string, now time.Time) []Action {
 	theirs := map[string][]*Seen{}
 	for i := range v.Rows {
 		s := &v.Rows[i]
-		live := s.Live(now, v.TTL)
-		if live && s.Owner != self && !s.Ended() {
+		live := l.live(s)
+		if live && s.Owner != self && !l.over(s) {
 			load[s.Owner] += 0 // a worker whose shards all wait for parents is a worker too
 		}
 		if !l.ready(s) {
@@ -175,9 +216,32 @@ func takes(v View, l *lineage, self string, now time.Time) []Action {
 			why = "its owner " + s.Owner + " stopped renewing"
 		}
 		load[self]++
-		out = append(out, Action{Kind: Take, Row: s.Row, Shard: *l.shards[s.Shard], Why: why})
+		out = append(out, l.take(s, why))
 	}
 	return out
+}
+
+// take is the action of taking the lease.
+func (l *lineage) take(s *Seen, why string) Action {
+	a := Action{Kind: Take, Row: s.Row, Shard: *l.shards[s.Shard], Why: why}
+	switch {
+	case s.Foreign || s.Ended() || s.Checkpoint.IsZero():
+		// The position is of another shard, or one that an open shard cannot have,
+		// or none. The warehouse knows better, if anybody does.
+		a.Begin = stream.Position{Sequence: stream.TrimHorizon}
+	case s.Checkpoint.Sequence == stream.Latest && s.Term > 0:
+		// An older version of ours has worked here and left the word as it was. When
+		// it began is written nowhere, and what it read need not be loaded.
+		a.Begin = stream.Position{Sequence: stream.TrimHorizon}
+	case s.Checkpoint.Sequence == stream.Latest:
+		// KCL leaves LATEST in a row until the shard's first checkpoint. Whoever
+		// opened the shard there would skip what its last owner read and did not
+		// load. A time that is written down with the first take, before anything is
+		// read, is the same for all owners; and at that of the first look at the row
+		// nobody of ours can have read anything yet.
+		a.Begin = stream.AtTime(s.first.Add(-arrivalSkew))
+	}
+	return a
 }
 
 // steals plans to take leases from the most loaded worker. It never takes more
@@ -201,7 +265,7 @@ func steals(l *lineage, self string, load map[string]int, theirs map[string][]*S
 	rng.Shuffle(len(from), func(i, j int) { from[i], from[j] = from[j], from[i] })
 	var out []Action
 	for _, s := range from[:max(n, 0)] {
-		out = append(out, Action{Kind: Take, Row: s.Row, Shard: *l.shards[s.Shard], Why: "stolen from " + victim + " for balance"})
+		out = append(out, l.take(s, "stolen from "+victim+" for balance"))
 	}
 	return out
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
-// Row is one lease as the table holds it: KCL's attributes, and a term of our
-// own that KCL ignores.
+// Row is one lease as the table holds it: KCL's attributes, and two of our own
+// that KCL ignores, the term and the stream.
 type Row struct {
 	Shard         string          // the key
 	Owner         string          // empty means that nobody has it
@@ -21,6 +21,12 @@ type Row struct {
 	HashStart     string          // decimal, as in stream.Shard
 	HashEnd       string
 	Term          int64 // of the latest stretch of ownership; never goes down while the row lives
+	// Stream is the stream that the row is of; zero where nobody wrote it down:
+	// KCL, or an older version of ours. Such a row counts as one of this stream's.
+	Stream stream.Identity
+	// Unreadable says why a row that has a shard's key is no lease; empty = it is
+	// one. Of an unreadable row nothing but Shard is known, and nobody writes it.
+	Unreadable string
 }
 
 // Ended reports whether the shard has been read to its end.
@@ -36,13 +42,13 @@ func (r Row) underWay() bool {
 // other than a *ConflictError leaves open whether a write took effect.
 type Table interface {
 	// List returns every lease row, in any order, as of some moment after the
-	// call began.
+	// call began. Where there is no table, the error is stream.ErrGone.
 	List(ctx context.Context) ([]Row, error)
 	// Create writes the row unless its shard has one, and reports whether it did.
 	Create(ctx context.Context, r Row) (bool, error)
-	// Update sets those of Owner, Checkpoint, OwnerSwitches, Children and Term in
-	// which want differs from seen, and adds one to the counter, provided that
-	// the row still exists with seen's counter and owner; it returns the row as
+	// Update sets those of Owner, Checkpoint, OwnerSwitches, Children, Term and
+	// Stream in which want differs from seen, and adds one to the counter, provided
+	// that the row still exists with seen's counter and owner; it returns the row as
 	// written. Otherwise it returns a *ConflictError. All else is kept, also what
 	// others wrote without touching the counter, and what it does not know.
 	Update(ctx context.Context, seen, want Row) (Row, error)

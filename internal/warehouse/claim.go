@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
@@ -86,18 +87,29 @@ func claimStatements(streamName string, claims []Claim, now time.Time) []string 
 SELECT n.stream_name, n.shard_id, 0, n.start_sequence, n.start_sub, CAST(`+at+` AS TIMESTAMP), n.stream_arn, n.stream_created
 FROM load_claims n LEFT JOIN worker_checkpoints c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
 WHERE c.shard_id IS NULL`,
-		// How things stand before: a term below the claim's is one that gives way.
-		`SELECT n.claim, c.term, c.sequence_number, c.sub_sequence_number, c.arrived_until, c.stream_arn, c.stream_created
+		// How things stand before: a term below the claim's is one that gives way. The
+		// word LATEST, which older versions took over from KCL, is no position: it would
+		// be a later one for each owner. The claim's start takes its place.
+		`SELECT n.claim, c.term, `+instead("c.sequence_number", "n.start_sequence")+`, `+instead("c.sub_sequence_number", "n.start_sub")+`, c.arrived_until, c.stream_arn, c.stream_created
 FROM load_claims n JOIN worker_checkpoints c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
 WHERE n.claim >= 0 ORDER BY n.claim`,
 		// A row from before there were identities takes the claim's.
 		`UPDATE worker_checkpoints SET term = n.term, updated_at = `+at+`,
+ sequence_number = `+instead("worker_checkpoints.sequence_number", "n.start_sequence")+`,
+ sub_sequence_number = `+instead("worker_checkpoints.sub_sequence_number", "n.start_sub")+`,
  stream_arn = COALESCE(worker_checkpoints.stream_arn, n.stream_arn), stream_created = COALESCE(worker_checkpoints.stream_created, n.stream_created)
 FROM load_claims n
 WHERE worker_checkpoints.stream_name = n.stream_name AND worker_checkpoints.shard_id = n.shard_id
  AND (worker_checkpoints.term < n.term OR n.claim < 0)
  AND (n.stream_arn IS NULL OR worker_checkpoints.stream_arn IS NULL
  OR (worker_checkpoints.stream_arn = n.stream_arn AND worker_checkpoints.stream_created = n.stream_created))`)
+}
+
+// instead is SQL for a column of a claimed row, or what takes its place where the
+// row's position is the word LATEST.
+func instead(column, start string) string {
+	table, _, _ := strings.Cut(column, ".")
+	return "CASE WHEN " + table + ".sequence_number = " + Quote(stream.Latest) + " THEN " + start + " ELSE " + column + " END"
 }
 
 func readClaimed(row []Value) (c Claimed, err error) {

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -134,15 +135,16 @@ func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 	case err != nil:
 		return fmt.Errorf("claim shard %s: %w", term.Shard.ID, err)
 	case claimed.Foreign(claim):
-		return otherStream(w.cfg.Stream, []warehouse.Claim{claim}, []warehouse.Claimed{claimed})
+		err := otherStream(w.cfg.Stream, []warehouse.Claim{claim}, []warehouse.Claimed{claimed})
+		return &lease.Contradiction{Shard: term.Shard.ID, What: "cannot be read: " + err.Error(), Next: hint(err)}
 	case !claimed.Granted:
 		return &lease.TermBehindError{Warehouse: claimed.Term}
 	}
+	if claimed.Position.Sequence == stream.ShardEnd {
+		return w.over(ctx, term.Shard)
+	}
 	w.cfg.Note(term.Shard.ID, claimed.Position)
 	w.cfg.Letters.Forget(term.Shard.ID)
-	if claimed.Position.Sequence == stream.ShardEnd {
-		return lease.ErrEnded
-	}
 	s := &shard{term: term, stop: stop, committed: claimed.Position, arrivedUntil: claimed.ArrivedUntil, readAt: time.Now()}
 	w.register(s)
 	defer w.retire(s)
@@ -159,6 +161,27 @@ func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 	}
 	// The shard was read to its end: stay its owner until that is committed.
 	return w.awaitEnd(ctx, s)
+}
+
+// over judges the warehouse's word that a shard was read to its end. An open
+// shard has no end: the position is of an older stream of the name, or wrong, and
+// whoever believed it would never read the shard. The listing that the lease was
+// taken by may be older than the end, so a fresh one decides.
+func (w *Worker) over(ctx context.Context, s stream.Shard) error {
+	if s.Closed {
+		return lease.ErrEnded
+	}
+	shards, err := w.cfg.Shards(ctx)
+	if err != nil {
+		return fmt.Errorf("see whether shard %s has ended, as the warehouse says: %w", s.ID, err)
+	}
+	i := slices.IndexFunc(shards, func(o stream.Shard) bool { return o.ID == s.ID })
+	followed := slices.ContainsFunc(shards, func(o stream.Shard) bool { return slices.Contains(o.Parents, s.ID) })
+	if i < 0 || shards[i].Closed || followed {
+		return lease.ErrEnded
+	}
+	c := lease.OpenEnded(s.ID, time.Time{})
+	return &c
 }
 
 func (w *Worker) awaitEnd(ctx context.Context, s *shard) error {

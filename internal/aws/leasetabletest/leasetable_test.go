@@ -3,15 +3,18 @@
 package leasetabletest
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"reflect"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -196,10 +199,18 @@ func TestReadsAndKeepsWhatKCLWrote(t *testing.T) {
 		}
 	}
 	rows, err := tb.List(t.Context())
-	if err != nil || len(rows) != 2 {
-		t.Fatalf("List = %+v, %v; want the two leases", rows, err)
+	byID := make(map[string]lease.Row)
+	for _, r := range rows {
+		byID[r.Shard] = r
 	}
-	byID := map[string]lease.Row{rows[0].Shard: rows[0], rows[1].Shard: rows[1]}
+	if err != nil || len(rows) != 4 {
+		t.Fatalf("List = %+v, %v; want the two leases, and two that cannot be read", rows, err)
+	}
+	for id, why := range map[string]string{"shardId-000000000007": "leaseCounter is not a number", "shardId-000000000008": "leaseCounter is missing"} {
+		if r := byID[id]; !strings.Contains(r.Unreadable, why) || r.Owner != "" || !r.Checkpoint.IsZero() {
+			t.Errorf("row of %s = %+v; want it unreadable because %q, and nothing else known of it", id, r, why)
+		}
+	}
 	seen := byID["shardId-000000000000"]
 	want := lease.Row{
 		Shard: "shardId-000000000000", Owner: "kcl-1", Counter: 4711, OwnerSwitches: 1,
@@ -211,11 +222,15 @@ func TestReadsAndKeepsWhatKCLWrote(t *testing.T) {
 	}
 
 	want.Owner, want.Term, want.OwnerSwitches = "ours", 1, 2
+	want.Stream = stream.Identity{ARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders", Created: time.UnixMilli(1_700_000_000_123).UTC()}
 	taken, err := tb.Update(t.Context(), seen, want)
 	if err != nil {
 		t.Fatal(err)
 	}
 	item := get(want.Shard)
+	if !reflect.DeepEqual(item["streamArn"], s(want.Stream.ARN)) || !reflect.DeepEqual(item["streamCreated"], n("1700000000123")) {
+		t.Errorf("the stream is written as %+v, %+v", item["streamArn"], item["streamCreated"])
+	}
 	if item["checkpointOwner"] != nil || item["pendingCheckpoint"] == nil || !reflect.DeepEqual(item["throughputKBps"], n("12.5")) || item["entityType"] == nil {
 		t.Errorf("after the take: %+v", item)
 	}
@@ -247,6 +262,53 @@ func TestReadsAndKeepsWhatKCLWrote(t *testing.T) {
 		id := other["leaseKey"].(*types.AttributeValueMemberS).Value
 		if !reflect.DeepEqual(get(id), other) {
 			t.Errorf("row %s was touched: %+v", id, get(id))
+		}
+	}
+}
+
+// No value of a condition is an empty string: DynamoDB may refuse to compare
+// one with the owner, which is the key of an index on a table of KCL 3's.
+func TestNoConditionHoldsAnEmptyString(t *testing.T) {
+	var mu sync.Mutex // guards bodies
+	var bodies []string
+	faults := fault.NewSet()
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{localdynamodb.New(localdynamodb.Options{Limits: true})}, Faults: faults})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			t.Error(err)
+		}
+		mu.Lock()
+		bodies = append(bodies, string(body))
+		mu.Unlock()
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		local.ServeHTTP(w, r)
+	}))
+	t.Cleanup(server.Close)
+	tb := ensured(t, at(t, server.URL), table)
+	row := lease.Row{Shard: "shardId-000000000000", Checkpoint: stream.Position{Sequence: stream.TrimHorizon}}
+	if _, err := tb.Create(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	want := row
+	want.Owner = "ours"
+	taken, err := tb.Update(t.Context(), row, want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	free := taken
+	free.Owner = ""
+	if free, err = tb.Update(t.Context(), taken, free); err != nil {
+		t.Fatal(err)
+	}
+	if err := tb.Delete(t.Context(), free); err != nil {
+		t.Fatal(err)
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	for _, body := range bodies {
+		if strings.Contains(body, `""`) {
+			t.Errorf("a call holds an empty string: %s", body)
 		}
 	}
 }

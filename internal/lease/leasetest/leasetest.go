@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
@@ -24,7 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) lease.Table) {
 		{"an empty table lists nothing", testEmpty},
 		{"what is created is listed as it was", testRoundTrip},
 		{"the second create changes nothing", testCreateTwice},
-		{"an update sets its five attributes and counts", testUpdate},
+		{"an update sets its six attributes and counts", testUpdate},
 		{"an update keeps what others wrote beside it", testUpdateKeeps},
 		{"an update is refused when the counter moved", testUpdateStaleCounter},
 		{"an update is refused when the owner changed", testUpdateStaleOwner},
@@ -47,6 +48,7 @@ var full = lease.Row{
 	Parents:    []string{"shardId-000000000000", "shardId-00000000000x"},
 	Children:   []string{"shardId-000000000002"},
 	HashStart:  "0", HashEnd: "340282366920938463463374607431768211455",
+	Stream: stream.Identity{ARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders", Created: time.UnixMilli(1_700_000_000_123).UTC()},
 }
 
 var bare = lease.Row{
@@ -80,6 +82,7 @@ func testUpdate(t *testing.T, tb lease.Table) {
 	want.Owner, want.OwnerSwitches, want.Term = "w2", 5, 4
 	want.Checkpoint = stream.Position{Sequence: stream.ShardEnd}
 	want.Children = []string{"shardId-000000000003", "shardId-000000000004"}
+	want.Stream.Created = want.Stream.Created.Add(time.Hour)
 	// What Update does not write: the counter is its own, the rest belongs to Create.
 	want.Counter, want.Parents, want.HashStart = 99, nil, "5"
 	got := update(t, tb, full, want)

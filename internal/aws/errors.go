@@ -294,7 +294,7 @@ var (
 	endedText = regexp.MustCompile(`(?i)out of memory|insufficient memory|disk full|no space left|quota|cancel|time(d)? ?out` +
 		`|\babort(ed|ing)?\b|(^|error:|operation:|code:)\s*1020\b|query monitoring`)
 	deniedText  = regexp.MustCompile(`(?i)permission denied|must be owner|not authorized|password authentication failed|error accessdenied`)
-	noTableText = regexp.MustCompile(`(?i)\brelation "" does not exist`)
+	noTableText = regexp.MustCompile(`(?i)\brelation "" does not exist|\bcolumn \S+ (of relation "" )?does not exist`)
 )
 
 // statementKind tells what the text of a failed statement means, or nil where

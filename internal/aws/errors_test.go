@@ -215,6 +215,8 @@ func TestStatementKinds(t *testing.T) {
 		{"ERROR: permission denied for relation fact_orders", warehouse.ErrDenied},
 		{"ERROR: must be owner of relation fact_orders", warehouse.ErrDenied},
 		{`ERROR: relation "fact_orders" does not exist`, warehouse.ErrNoTable},
+		{`ERROR: column "stream_arn" of relation "worker_checkpoints" does not exist`, warehouse.ErrNoTable},
+		{`ERROR: column c.stream_arn does not exist`, warehouse.ErrNoTable},
 		{"ERROR: value too long for type character varying(100)", nil},
 		{"ERROR: value too long for type character varying(1023)", nil},
 		{`ERROR: invalid input syntax for integer: "deadlock conflict timeout"`, nil},

@@ -21,8 +21,8 @@ var (
 	ErrUnavailable = errors.New("warehouse: unavailable")
 	// ErrDenied: the caller may not do this; see the wrapped error.
 	ErrDenied = errors.New("warehouse: access denied")
-	// ErrNoTable: a table that the statement names is not there.
-	ErrNoTable = errors.New("warehouse: no such table")
+	// ErrNoTable: a table that the statement names, or a column of one, is not there.
+	ErrNoTable = errors.New("warehouse: no such table or column")
 	// ErrEnded: a statement was ended before it was through, or found no room. It
 	// is an ErrUnavailable; a smaller one may get through.
 	ErrEnded = fmt.Errorf("%w: a statement was ended", ErrUnavailable)
@@ -71,7 +71,7 @@ func (e *StatementError) Error() string {
 		text = fmt.Sprintf("statement %d: %s", e.Index+1, text)
 	}
 	if errors.Is(e.Kind, ErrNoTable) {
-		text += "; create the tables with: analytics-worker schema --apply"
+		text += "; create what is missing with: analytics-worker schema --apply"
 	}
 	return text
 }

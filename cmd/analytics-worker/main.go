@@ -111,7 +111,7 @@ Settings come from the environment:
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.verifyCommand(),
-		a.redriveCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
+		a.redriveCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
 	return root
 }
 

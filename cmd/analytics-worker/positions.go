@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -250,8 +252,25 @@ func (a *app) showPositions(format string, positions []shardPosition) error {
 	return w.Flush()
 }
 
-// reopenLeases lets workers take shards again whose lease says that they were
-// read to their end, or that have no lease any more: their position was set back.
-func reopenLeases(context.Context, *aws.Account, config, stream.Identity, []stream.Shard, []warehouse.Reset) error {
+// reopenLeases lets workers take shards again whose leases say that they were
+// read to their end, or that have none any more.
+func reopenLeases(ctx context.Context, account *aws.Account, c config, id stream.Identity, shards []stream.Shard, resets []warehouse.Reset) error {
+	if c.LeaseTable == noLeaseTable {
+		return nil // the one worker there is keeps its leases in memory
+	}
+	table := account.LeaseTable(c.leaseTableName(account))
+	for _, s := range shards {
+		i := slices.IndexFunc(resets, func(r warehouse.Reset) bool { return r.Shard == s.ID })
+		if i < 0 {
+			continue
+		}
+		err := lease.Reopen(ctx, table, id, s, resets[i].To)
+		switch {
+		case errors.Is(err, stream.ErrGone):
+			return nil // workers make the table, from the warehouse's positions
+		case err != nil:
+			return fmt.Errorf("the warehouse has the new positions, and the lease of %s could not be opened for them; run the command again: %w", s.ID, err)
+		}
+	}
 	return nil
 }

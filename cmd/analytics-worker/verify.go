@@ -87,16 +87,21 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 		return nil, err
 	}
 	source := account.Stream(c.Stream)
+	identity, err := source.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
 	progress := newLine(ctx, a.stderr)
 	defer progress.done()
 	return verify.Run(ctx, verify.Config{
-		Stream:  source.Name(),
-		Shards:  source.Shards,
-		Open:    func(s stream.Shard, at stream.Position) verify.Reader { return source.Reader(s, at) },
-		DB:      account.Redshift(c.Redshift),
-		Letters: letters.All(ctx),
-		Tell:    progress.say,
-		Start:   func(s stream.Shard) stream.Position { return c.Initial.of(s, time.Time{}) },
+		Stream:   source.Name(),
+		Identity: identity,
+		Shards:   source.Shards,
+		Open:     func(s stream.Shard, at stream.Position) verify.Reader { return source.Reader(s, at) },
+		DB:       account.Redshift(c.Redshift),
+		Letters:  letters.All(ctx),
+		Tell:     progress.say,
+		Start:    func(s stream.Shard) stream.Position { return c.Initial.of(s, time.Time{}) },
 	})
 }
 

@@ -3,6 +3,7 @@ package verify
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -56,7 +57,7 @@ func (v *verifier) readStream(ctx context.Context) error {
 		v.report.Gaps = []Gap{{Why: v.nothingRead(oldest)}}
 	}
 	for id, p := range v.after {
-		if !listed[id] && p.Sequence != stream.ShardEnd {
+		if !listed[id] && !p.IsZero() && p.Sequence != stream.ShardEnd {
 			v.report.note(Difference{Kind: "checkpoint of a shard that is not listed", Key: id, Warehouse: p.String()})
 		}
 	}
@@ -68,6 +69,8 @@ func (v *verifier) nothingRead(oldest time.Time) string {
 	why := "every shard is still at its start"
 	if len(v.after) == 0 {
 		why = "no shard has a checkpoint"
+	} else if !slices.ContainsFunc(slices.Collect(maps.Values(v.after)), isPlace) {
+		why = "no checkpoint is a position in this stream"
 	}
 	return fmt.Sprintf("nothing is loaded yet: %s, and the stream holds records since %s", why, oldest.UTC().Format(time.RFC3339))
 }

@@ -31,13 +31,16 @@ type Reader interface {
 
 // Config says what to compare.
 type Config struct {
-	Stream  string
-	Shards  func(context.Context) ([]stream.Shard, error)
-	Open    func(stream.Shard, stream.Position) Reader
-	DB      warehouse.DB
-	Letters iter.Seq2[deadletter.Letter, error] // nil = rejected records are counted but not looked up
-	Dir     string                              // for temporary files; empty = the system's
-	Tell    func(doing string)                  // progress; may be nil
+	Stream string
+	// Identity is which stream of that name it is; zero = not known, and positions
+	// of any are taken for its own.
+	Identity stream.Identity
+	Shards   func(context.Context) ([]stream.Shard, error)
+	Open     func(stream.Shard, stream.Position) Reader
+	DB       warehouse.DB
+	Letters  iter.Seq2[deadletter.Letter, error] // nil = rejected records are counted but not looked up
+	Dir      string                              // for temporary files; empty = the system's
+	Tell     func(doing string)                  // progress; may be nil
 
 	// Start is where loading of a shard once began. What lies before it may be in
 	// the warehouse and need not be: a child shard, for one, begins at its oldest
@@ -115,7 +118,13 @@ func (v *verifier) checkpoints(ctx context.Context, tell func(Difference)) (map[
 		return nil, err
 	}
 	out := make(map[string]stream.Position, len(held))
+	foreign := make(map[string]int) // shards by the stream that they are of
 	for _, c := range held {
+		if v.foreign(c.Stream) {
+			foreign[c.Stream.String()]++
+			out[c.Shard] = stream.Position{} // it is no place in this stream
+			continue
+		}
 		if other, twice := out[c.Shard]; twice {
 			tell(Difference{Kind: "checkpoint twice", Key: c.Shard, Warehouse: fmt.Sprintf("%q and %q", other, c.Position)})
 		}
@@ -124,7 +133,19 @@ func (v *verifier) checkpoints(ctx context.Context, tell func(Difference)) (map[
 			tell(Difference{Kind: "checkpoint is no position", Key: c.Shard, Warehouse: fmt.Sprintf("%q", c.Position)})
 		}
 	}
+	for other, n := range foreign {
+		tell(Difference{
+			Kind: "positions of another stream", Key: v.Stream, Stream: v.Identity.String(),
+			Warehouse: fmt.Sprintf("the positions of %d shards are of the stream %s; analytics-worker positions --start-over makes the workers begin anew", n, other),
+		})
+	}
 	return out, nil
+}
+
+// foreign reports whether a position is known to be of another stream of the name:
+// one that was deleted, or of another region or account.
+func (v *verifier) foreign(i stream.Identity) bool {
+	return !i.IsZero() && !v.Identity.IsZero() && !i.Equal(v.Identity)
 }
 
 // isPlace reports whether p is a position that a worker writes. LATEST is none:

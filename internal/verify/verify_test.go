@@ -119,6 +119,38 @@ func TestNothingIsLoaded(t *testing.T) {
 	})
 }
 
+// TestPositionsOfAnotherStream: a stream that was made anew has shards of the same
+// names, in which the old positions mean nothing.
+func TestPositionsOfAnotherStream(t *testing.T) {
+	t.Parallel()
+	r := loadedRig(t, "")
+	ours, err := r.Stream.Identity(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.config()
+	c.Identity = ours
+	r.agrees(r.verifyAt(c, largePage, time.Now()))
+	for name, set := range map[string]string{
+		"made anew":      "stream_arn = " + warehouse.Quote(ours.ARN) + ", stream_created = '2025-03-04 05:06:07'",
+		"another region": "stream_arn = 'arn:aws:kinesis:eu-west-1:000000000000:stream/order-events', stream_created = '" + ours.Created.Format("2006-01-02 15:04:05.000") + "'",
+	} {
+		r.sql("UPDATE worker_checkpoints SET " + set + " WHERE stream_name = 'order-events'")
+		report := r.verifyAt(c, largePage, time.Now())
+		r.only(report, "positions of another stream")
+		d := r.difference(report, "positions of another stream")
+		if !strings.Contains(d.Warehouse, "of 4 shards") || !strings.Contains(d.Warehouse, "positions --start-over") || d.Stream != ours.String() {
+			t.Errorf("%s: %+v", name, d)
+		}
+		r.gap(report, "", "no checkpoint is a position in this stream")
+		if report.Unverifiable != 0 || report.Uncompared != goodOrders {
+			t.Errorf("%s: %d facts are past the retention, and %d not compared", name, report.Unverifiable, report.Uncompared)
+		}
+	}
+	r.sql("UPDATE worker_checkpoints SET stream_arn = " + warehouse.Quote(ours.ARN) + ", stream_created = '" + ours.Created.Format("2006-01-02 15:04:05.000") + "' WHERE stream_name = 'order-events'")
+	r.agrees(r.verifyAt(c, largePage, time.Now()))
+}
+
 func TestAnEmptyStreamAgrees(t *testing.T) {
 	t.Parallel()
 	r := newRig(t, simulation.Options{})

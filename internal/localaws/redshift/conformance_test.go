@@ -36,6 +36,7 @@ func checks() []check {
 		{"SessionHoldsLocks", checkSessionHoldsLocks},
 		{"Types", checkTypes},
 		{"Literals", checkLiterals},
+		{"Noncharacters", checkNoncharacters},
 		{"Paging", checkPaging},
 		{"CSVResult", checkCSVResult},
 		{"BatchIsOneTransaction", checkBatchIsOneTransaction},

@@ -64,6 +64,25 @@ func checkTypes(t *testing.T, r *rig) {
 	}
 }
 
+// checkNoncharacters: no text can hold them, whichever way it comes.
+func checkNoncharacters(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE t (s VARCHAR(10))")
+	for _, s := range []string{"a\ufdd0", "\ufdefb", "\ufffe", "\uffff"} {
+		in := execute("INSERT INTO t VALUES (:s)")
+		in.Parameters = []types.SqlParameter{{Name: aws.String("s"), Value: &s}}
+		byParameter, err := r.ExecuteStatement(t.Context(), in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range []*redshiftdata.DescribeStatementOutput{r.try(t, "INSERT INTO t VALUES ('"+s+"')"), r.await(t, *byParameter.Id)} {
+			if d.Status != types.StatusStringFailed || !strings.Contains(aws.ToString(d.Error), "Bad UTF8 hex sequence: ef b") {
+				t.Errorf("%q: %s %s", s, d.Status, aws.ToString(d.Error))
+			}
+		}
+	}
+	r.must(t, "INSERT INTO t VALUES ('\ufdcf\ufdf0\ufffd')")
+}
+
 // checkLiterals: what a client quotes as Redshift asks comes back byte for byte.
 func checkLiterals(t *testing.T, r *rig) {
 	hostile := []string{

@@ -247,7 +247,7 @@ func (f *file) set(i int, s string, whole bool) error {
 			Reason: fmt.Sprintf("Missing newline: Unexpected character 0x0 found at location %d", at),
 		}
 	}
-	if !utf8.ValidString(s) {
+	if at, _ := dialect.Noncharacter(s); at >= 0 || !utf8.ValidString(s) {
 		if !c.AcceptInvChars {
 			return &LoadError{Column: f.columns[i], Code: codeUTF8, Value: strings.ToValidUTF8(s, "?"), Reason: badUTF8(s)}
 		}
@@ -258,6 +258,9 @@ func (f *file) set(i int, s string, whole bool) error {
 }
 
 func badUTF8(s string) string {
+	if at, number := dialect.Noncharacter(s); at >= 0 && utf8.ValidString(s[:at]) {
+		return fmt.Sprintf("String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: % x (error %d)", s[at:at+3], number)
+	}
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
 		if r == utf8.RuneError && n == 1 {
@@ -276,9 +279,13 @@ func replaceInvalid(s string, by byte) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		r, n := utf8.DecodeRuneInString(s[i:])
-		if r == utf8.RuneError && n == 1 {
+		bad, _ := dialect.Noncharacter(s[i : i+n])
+		switch {
+		case r == utf8.RuneError && n == 1:
 			b.WriteByte(by)
-		} else {
+		case bad == 0: // the replacement is as long as what it replaces
+			b.WriteString(strings.Repeat(string(by), n))
+		default:
 			b.WriteString(s[i : i+n])
 		}
 		i += n

@@ -57,6 +57,7 @@ func TestRows(t *testing.T) {
 		{"csv mark", "CSV", "\xef\xbb\xbfa,b\n", []string{"1: a|b"}},
 		{"csv backslashes stay", "CSV", `a\n,\\` + "\n", []string{`1: a\n|\\`}},
 		{"csv bad bytes", "CSV ACCEPTINVCHARS AS '^'", "a\xffb,\xc3\n", []string{"1: a^b|^"}},
+		{"csv noncharacters", "CSV ACCEPTINVCHARS AS '^'", "a\ufdd0b,\ufffe\n", []string{"1: a^^^b|^^^"}},
 		{"blanks", "CSV BLANKSASNULL TRIMBLANKS", "  ,a  \n", []string{"1: ~|a"}},
 		{"delimited", "", "a|b\n\\N|\n", []string{"1: a|b", "2: ~|"}},
 		{"delimited end", "", "a|b|\n", []string{"1: a|b"}},
@@ -98,6 +99,14 @@ func TestLoadErrors(t *testing.T) {
 		{"open quote", "CSV", "x,y\n\"a\nb", 2, "", "Missing newline: end of file inside a quoted field", "\"a\nb"},
 		{"NUL", "CSV", "a,b\x00c\n", 1, "b", "Missing newline: Unexpected character 0x0 found at location 1", "a,b\x00c"},
 		{"bad bytes", "CSV", "a,b\xff\n", 1, "b", "String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: ff (error 3)", "a,b?"},
+		{
+			"noncharacter", "CSV", "a,b\ufdef\n", 1, "b",
+			"String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: ef b7 af (error 6)", "a,b\ufdef",
+		},
+		{
+			"last code point", "CSV", "\uffff,b\n", 1, "a",
+			"String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: ef bf bf (error 7)", "\uffff,b",
+		},
 		{"delimited many", "", "a|b|c\n", 1, "", "Extra column(s) found", "a|b|c"},
 		{"delimited quotes", "REMOVEQUOTES", "'a|b\n", 1, "", "Delimiter not found: missing end quote", "'a|b"},
 		{"json array", "JSON 'auto'", "\n[1]\n", 2, "", "Invalid JSON: expected an object", "[1]"},

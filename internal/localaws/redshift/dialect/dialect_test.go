@@ -96,6 +96,8 @@ func TestRefusals(t *testing.T) {
 		{`SELECT 1; SELECT 2`, "cannot insert multiple commands into a prepared statement"},
 		{`SELECT 'a\'`, `unterminated quoted string at or near "'a\'"`},
 		{`SELECT '\000'`, `invalid byte sequence for encoding "UTF8": 0x00`},
+		{"SELECT 'a\ufdefb'", "String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: ef b7 af (error 6)"},
+		{`SELECT '\xef\xbf\xbf'`, "String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: ef bf bf (error 7)"},
 		{`SELECT '\xff'`, `invalid byte sequence for encoding "UTF8": 0xff`},
 		{"SELECT '\x00'", `invalid byte sequence for encoding "UTF8": 0x00`},
 		{`SELECT :p`, `syntax error at or near ":"`},

@@ -12,7 +12,7 @@ func decodeLiteral(s string, nul bool) (value string, n int, err error) {
 	i := 1
 	plain := strings.IndexAny(s[i:], `'\`)
 	if plain >= 0 && s[i+plain] == '\'' && !strings.HasPrefix(s[i+plain:], "''") {
-		return s[i : i+plain], i + plain + 1, nil // most literals hold nothing special
+		return s[i : i+plain], i + plain + 1, checkCharacters(s[i : i+plain]) // most literals hold nothing special
 	}
 	var b strings.Builder
 	escaped := false
@@ -28,7 +28,7 @@ func decodeLiteral(s string, nul bool) (value string, n int, err error) {
 					return "", 0, err
 				}
 			}
-			return v, i + 1, nil
+			return v, i + 1, checkCharacters(v)
 		case c == '\\':
 			escaped = true
 			n := decodeEscape(&b, s[i:])
@@ -110,7 +110,34 @@ func checkText(v string) error {
 		}
 		i += n
 	}
+	return checkCharacters(v)
+}
+
+// checkCharacters refuses what is UTF-8 and what no VARCHAR can hold either.
+func checkCharacters(v string) error {
+	if at, n := Noncharacter(v); at >= 0 {
+		return fail("String contains invalid or unsupported UTF8 codepoints. Bad UTF8 hex sequence: % x (error %d)", v[at:at+3], n)
+	}
 	return nil
+}
+
+// Noncharacter finds the first of the code points that VARCHAR does not take
+// (U+FDD0 to U+FDEF, U+FFFE, U+FFFF), three bytes each, and the number of COPY's
+// error for it. at is -1 where the text holds none.
+func Noncharacter(s string) (at, number int) {
+	for i := 0; ; i++ {
+		next := strings.IndexByte(s[i:], 0xEF) // all of them start with it
+		if next < 0 || i+next+3 > len(s) {
+			return -1, 0
+		}
+		i += next
+		switch b, c := s[i+1], s[i+2]; {
+		case b == 0xB7 && c >= 0x90 && c <= 0xAF:
+			return i, 6
+		case b == 0xBF && c >= 0xBE:
+			return i, 7
+		}
+	}
 }
 
 // quoteLiteral writes the value so that the engine reads exactly it, whatever

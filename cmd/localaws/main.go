@@ -32,6 +32,8 @@ const (
 )
 
 func main() {
+	// What is kept is of whoever runs this, and DuckDB makes files of its own.
+	syscall.Umask(0o077)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// The first signal ends the server; with the handling gone, a second one

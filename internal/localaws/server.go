@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"os"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws/autoscaling"
@@ -57,7 +56,7 @@ func New(ctx context.Context, c Config) (*Server, error) {
 		s.log = slog.New(slog.DiscardHandler)
 	}
 	if c.DataDir != "" {
-		if err := os.MkdirAll(c.DataDir, 0o755); err != nil {
+		if err := makePrivate(c.DataDir); err != nil {
 			return nil, fmt.Errorf("make the data directory: %w", err)
 		}
 	}

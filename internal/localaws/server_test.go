@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -188,14 +191,62 @@ func TestDataDirectory(t *testing.T) {
 		t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
 	}
 	stop()
+	// As an earlier version left it: for all to read.
+	each(t, c.DataDir, func(path string, info fs.FileInfo) {
+		if err := os.Chmod(path, info.Mode().Perm()|0o055); err != nil {
+			t.Error(err)
+		}
+	})
 
 	config, stop = serve(t, c)
 	defer stop()
+	each(t, c.DataDir, func(path string, info fs.FileInfo) {
+		// DuckDB makes its log by the umask, which the command sets.
+		if info.Mode().Perm()&0o077 != 0 && !strings.HasSuffix(path, ".wal") {
+			t.Errorf("%s is %v: others may look", path, info.Mode())
+		}
+	})
 	if _, err := kinesis.NewFromConfig(config).DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("s")}); err != nil {
 		t.Error(err)
 	}
 	if d := run(config, "select n from kept"); d.ResultRows != 1 {
 		t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
+	}
+}
+
+// each calls do for the directory and all that is in it.
+func each(t *testing.T, dir string, do func(path string, info fs.FileInfo)) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		info, err := e.Info()
+		if err == nil {
+			do(path, info)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDataBesideOtherThings: what is not ours keeps its mode.
+func TestDataBesideOtherThings(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "other"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	_, stop := serve(t, localaws.Config{DataDir: dir})
+	defer stop()
+	for path, want := range map[string]fs.FileMode{"": 0o755, "other": 0o755, "kinesis": 0o700, "warehouse.duckdb": 0o600} {
+		if info, err := os.Stat(filepath.Join(dir, path)); err != nil || info.Mode().Perm() != want {
+			t.Errorf("%q: %v %v, want %v", path, info.Mode(), err, want)
+		}
 	}
 }
 

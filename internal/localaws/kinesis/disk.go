@@ -140,7 +140,7 @@ const compactBytes = 16 << 20
 // frame must remain: it says which ordinal comes next.
 func (l *shardLog) dropHead(n int64) error {
 	path := l.file.Name()
-	kept, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o644)
+	kept, err := os.OpenFile(path+".new", os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return fmt.Errorf("shorten %s: %w", path, err)
 	}
@@ -189,7 +189,7 @@ func (st *stream) save() error {
 	if st.dir == "" {
 		return nil
 	}
-	if err := os.MkdirAll(st.dir, 0o755); err != nil {
+	if err := os.MkdirAll(st.dir, 0o700); err != nil {
 		return fmt.Errorf("keep stream %s: %w", st.name, err)
 	}
 	f := streamFile{
@@ -209,7 +209,7 @@ func (st *stream) save() error {
 		return fmt.Errorf("keep stream %s: %w", st.name, err)
 	}
 	path := filepath.Join(st.dir, "stream.json")
-	if err := os.WriteFile(path+".new", text, 0o644); err != nil {
+	if err := os.WriteFile(path+".new", text, 0o600); err != nil {
 		return fmt.Errorf("keep stream %s: %w", st.name, err)
 	}
 	for _, s := range st.shards {
@@ -229,7 +229,7 @@ func (s *shard) openLog(dir string) error {
 	if s.log != nil {
 		return nil
 	}
-	file, err := os.OpenFile(filepath.Join(dir, s.id+".log"), os.O_RDWR|os.O_CREATE, 0o644)
+	file, err := os.OpenFile(filepath.Join(dir, s.id+".log"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return fmt.Errorf("open the log of %s: %w", s.id, err)
 	}

@@ -65,7 +65,7 @@ func New(o Options) (*Service, error) {
 	s.scratch.New = func() any { return new(putScratch) }
 	if o.DataDir != "" {
 		s.root = filepath.Join(o.DataDir, "kinesis")
-		if err := os.MkdirAll(s.root, 0o755); err != nil {
+		if err := os.MkdirAll(s.root, 0o700); err != nil {
 			return nil, fmt.Errorf("open the Kinesis data: %w", err)
 		}
 		var err error

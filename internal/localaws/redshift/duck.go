@@ -36,7 +36,7 @@ type duck struct {
 // tiny spares what pays only where there are more than a few rows.
 func openDuck(ctx context.Context, path string, tiny bool) (*duck, error) {
 	if path != "" {
-		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 			return nil, fmt.Errorf("make the warehouse's directory: %w", err)
 		}
 	}
@@ -56,6 +56,11 @@ func openDuck(ctx context.Context, path string, tiny bool) (*duck, error) {
 	db, err := duckdb.NewConnector(dsn, nil)
 	if err != nil {
 		return nil, fmt.Errorf("open the DuckDB warehouse %q: %w", path, err)
+	}
+	if path != "" { // DuckDB makes its file for all to read
+		if err := os.Chmod(path, 0o600); err != nil {
+			return nil, errors.Join(fmt.Errorf("open the DuckDB warehouse: %w", err), db.Close())
+		}
 	}
 	d := &duck{db: db, spill: spill, locks: newTableLocks(), rules: duckRules()}
 	if err := d.prepare(ctx, tiny); err != nil {

@@ -26,8 +26,9 @@ const catalogKey = 7215100
 
 // postgres is a PostgreSQL server.
 type postgres struct {
-	config *pgx.ConnConfig
-	idle   pool[*pgConn]
+	config   *pgx.ConnConfig
+	confined bool // statements run as apiRole
+	idle     pool[*pgConn]
 }
 
 func openPostgres(ctx context.Context, url string) (*postgres, error) {
@@ -52,7 +53,10 @@ func openPostgres(ctx context.Context, url string) (*postgres, error) {
 			break
 		}
 	}
-	if err := errors.Join(err, c.close()); err != nil {
+	if err == nil {
+		p.confined, err = confine(ctx, c)
+	}
+	if err := errors.Join(err, c.(*pgConn).hangUp()); err != nil {
 		return nil, errors.Join(err, p.close())
 	}
 	return p, nil
@@ -88,6 +92,11 @@ func (p *postgres) dial(ctx context.Context) (*pgconn.PgConn, error) {
 	raw, err := pgx.ConnectConfig(ctx, p.config)
 	if err != nil {
 		return nil, postgresError(ctx, err)
+	}
+	if p.confined {
+		if _, err := raw.Exec(ctx, "SET ROLE "+apiRole); err != nil {
+			return nil, errors.Join(postgresError(ctx, err), raw.Close(ctx))
+		}
 	}
 	return raw.PgConn(), nil
 }
@@ -260,8 +269,10 @@ func (c *pgConn) reset(ctx context.Context) error {
 			return err
 		}
 	}
-	_, err := c.run(ctx, "DISCARD ALL", nil)
-	return err
+	if _, err := c.run(ctx, "DISCARD ALL", nil); err != nil {
+		return err
+	}
+	return c.become(ctx)
 }
 
 // hangUpTimeout bounds the goodbye to the server.

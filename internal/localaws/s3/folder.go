@@ -42,7 +42,7 @@ func (f folder) createBucket(name string) error {
 	if f == "" {
 		return nil
 	}
-	if err := os.MkdirAll(filepath.Join(string(f), name), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Join(string(f), name), 0o700); err != nil {
 		return fmt.Errorf("create bucket %s: %w", name, err)
 	}
 	return nil
@@ -72,7 +72,7 @@ func (f folder) save(bucketName string, o *object) error {
 	head = append(head, '\n')
 	hash := sha256.Sum256([]byte(o.key))
 	name := filepath.Join(string(f), bucketName, hex.EncodeToString(hash[:]))
-	err = os.WriteFile(name+partial, append(head, o.body...), 0o644)
+	err = os.WriteFile(name+partial, append(head, o.body...), 0o600)
 	if err == nil {
 		err = os.Rename(name+partial, name)
 	}
@@ -95,7 +95,7 @@ func (f folder) remove(o *object) error {
 
 // load finds the buckets and objects that are in the folder.
 func (f folder) load() (map[string]*bucket, error) {
-	if err := os.MkdirAll(string(f), 0o755); err != nil {
+	if err := os.MkdirAll(string(f), 0o700); err != nil {
 		return nil, err
 	}
 	entries, err := os.ReadDir(string(f))

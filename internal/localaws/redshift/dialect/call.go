@@ -81,9 +81,6 @@ func (t *translation) call(dst []token, i int) ([]token, int) {
 	name, open := t.toks[i].text, i+1
 	end := t.match[open] + 1
 	args := t.arguments(open)
-	if t.engine == DuckDB && readsFiles(name) && t.err == nil {
-		t.err = fail("function %s does not exist", name)
-	}
 	switch name {
 	case "listagg":
 		if out, next, ok := t.listAgg(dst, open, args); ok {
@@ -111,16 +108,6 @@ func (t *translation) call(dst []token, i int) ([]token, int) {
 	dst = append(dst, t.toks[i], t.toks[open])
 	dst = t.expr(dst, open+1, end-1)
 	return append(dst, t.toks[end-1]), end
-}
-
-// readsFiles reports functions of DuckDB that reach out of the database.
-func readsFiles(name string) bool {
-	for _, prefix := range []string{"read_", "parquet_", "sniff_", "duckdb_", "pragma_"} {
-		if strings.HasPrefix(name, prefix) {
-			return true
-		}
-	}
-	return name == "glob" || name == "getenv" || name == "query" || name == "query_table" || name == "getvariable"
 }
 
 // arguments splits the call at its commas.

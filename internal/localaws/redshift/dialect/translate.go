@@ -53,6 +53,11 @@ func (t *translation) pair() error {
 	for i, k := range t.toks {
 		switch {
 		case k.is("(", "["):
+			if f := t.at(i - 1); k.is("(") && f.name() {
+				if err := refuseReach(f.text); err != nil {
+					return err
+				}
+			}
 			if open = append(open, i); len(open) > maxNesting {
 				return fail("stack depth limit exceeded")
 			}
@@ -260,6 +265,9 @@ func (t *translation) change(main int) error {
 	name, end, err := t.tableName(at)
 	if err != nil {
 		return err
+	}
+	if first := name[0].text; strings.HasPrefix(first, "pg_") || first == "information_schema" {
+		return fail("permission denied for relation %s", excerpt(name[len(name)-1].text)) // the catalog; pg_settings is one's rights, too
 	}
 	t.out.Writes = append(t.out.Writes, nameOf(name))
 	t.tables = t.tables || verb != "insert"

@@ -91,7 +91,7 @@ func (a *app) examine(parent context.Context) []finding {
 		return append(out, finding{"credentials", levelFail, err.Error(), "give this machine credentials; nothing else can be checked without"})
 	}
 	defer account.Close()
-	p := &patient{config: c, account: account, survey: &survey{config: c, account: account, places: map[string]place{}}}
+	p := &patient{config: c, account: account, survey: newSurvey(c, account, 0)}
 	return append(out, p.examine(ctx)...)
 }
 
@@ -115,7 +115,7 @@ func (p *patient) examine(ctx context.Context) []finding {
 		all.Go(func() { found[i] = check(ctx) })
 	}
 	all.Wait()
-	return slices.Concat(found...)
+	return append(slices.Concat(found...), p.checkTogether()...)
 }
 
 // Signatures are refused beyond five minutes.

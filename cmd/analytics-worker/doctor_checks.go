@@ -80,12 +80,16 @@ func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding
 	slots := make(chan struct{}, 16)
 	for i, sh := range s.shards {
 		at := stream.Position{Sequence: stream.TrimHorizon}
-		if c, known := s.checkpoints[sh.ID]; known {
+		if c, known := s.checkpoints[sh.ID]; known && !s.foreign(c) {
 			at = c.Position
 		}
 		all.Go(func() {
 			slots <- struct{}{}
 			defer func() { <-slots }()
+			if c := s.checkpoints[sh.ID]; c.Position.Sequence == stream.ShardEnd && !sh.Closed {
+				results[i].err = s.askClosed(ctx, sh)
+				return
+			}
 			results[i].place, results[i].err = s.askPlace(ctx, sh, at)
 		})
 	}
@@ -129,8 +133,8 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 	}
 	name := p.config.leaseTableName(p.account)
 	table := p.account.LeaseTable(name)
-	rows, err := table.List(ctx)
-	if errors.Is(err, stream.ErrGone) {
+	err := p.survey.askLeases(ctx)
+	if p.survey.noLeases {
 		return []finding{{
 			"leases", levelWarn, "the table " + name + " is not there yet",
 			"start a worker, which makes it if its role allows dynamodb:CreateTable",
@@ -145,7 +149,24 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{{"leases", levelFail, err.Error(), nextStep(err, "DynamoDB", "check LEASE_TABLE and AWS_REGION")}}
 	}
-	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(rows)), ""}}
+	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(p.survey.leases)), ""}}
+}
+
+// checkTogether looks at what shards, leases and positions say of each other,
+// once all of them were asked. It says nothing where that is in order.
+func (p *patient) checkTogether() (out []finding) {
+	j := p.survey.judge(time.Now())
+	for _, c := range j.told {
+		out = append(out, finding{"contradictions", levelFail, c.Error(), c.Next})
+	}
+	// Before the first worker nobody owns anything, and that is in order.
+	if j.idle > 0 && len(p.survey.leases) > 0 {
+		out = append(out, finding{
+			"owners", levelWarn, fmt.Sprintf("%d shards have no live worker", j.idle),
+			"start a worker; if one runs, see analytics-worker status and its log",
+		})
+	}
+	return out
 }
 
 // checkWarehouse runs a batch, as loads are batches. What does not come back in

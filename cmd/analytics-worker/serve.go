@@ -158,6 +158,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Self:        who.name,
 		Predecessor: who.predecessor,
 		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, account.ServiceTime(a.started)) },
+		StreamTime:  account.ServiceTime,
 		Own:         s.worker.Own,
 		Count:       func() { s.metrics.WorkerErrors.Add(1) },
 		Log:         log,

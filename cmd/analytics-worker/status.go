@@ -74,7 +74,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 		return err
 	}
 	defer account.Close()
-	s := &survey{config: c, account: account, maxLag: o.maxLag}
+	s := newSurvey(c, account, o.maxLag)
 	for {
 		report := s.take(ctx)
 		if ctx.Err() != nil {
@@ -128,6 +128,8 @@ type survey struct {
 	shards      []stream.Shard
 	checkpoints map[string]warehouse.Checkpoint
 	leases      map[string]lease.Row
+	noLeases    bool            // the lease table is not there
+	closed      map[string]bool // shards that are listed as open and were seen to be closed
 	alive       map[string]bool // owners that were seen to renew a lease
 	places      map[string]place
 	problems    []string
@@ -140,9 +142,20 @@ type place struct {
 	known  bool
 }
 
+func newSurvey(c config, account *aws.Account, maxLag time.Duration) *survey {
+	s := &survey{config: c, account: account, maxLag: maxLag}
+	s.clear()
+	return s
+}
+
+// clear forgets the last answers.
+func (s *survey) clear() {
+	s.problems, s.summary, s.shards, s.checkpoints, s.leases, s.noLeases = nil, aws.Summary{}, nil, nil, nil, false
+	s.alive, s.places, s.closed = make(map[string]bool), make(map[string]place), make(map[string]bool)
+}
+
 func (s *survey) take(parent context.Context) statusReport {
-	s.problems, s.summary, s.shards, s.checkpoints, s.leases = nil, aws.Summary{}, nil, nil, nil
-	s.alive, s.places = make(map[string]bool), make(map[string]place)
+	s.clear()
 	ctx, cancel := context.WithTimeoutCause(parent, surveyTime, fmt.Errorf("no answer within %v", surveyTime))
 	defer cancel()
 	var asking, first sync.WaitGroup
@@ -205,7 +218,10 @@ func (s *survey) askLeases(ctx context.Context) error {
 	table := s.account.LeaseTable(s.config.leaseTableName(s.account))
 	before, err := table.List(ctx)
 	if errors.Is(err, stream.ErrGone) {
-		return nil // no worker has come yet; report says so of each shard
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.noLeases = true // before the first worker came, or deleted; findings knows
+		return nil
 	}
 	if err != nil {
 		return err
@@ -262,7 +278,13 @@ func (s *survey) askPlaces(ctx context.Context) error {
 	g.SetLimit(16)
 	for _, sh := range s.shards {
 		at, known := s.checkpoints[sh.ID]
-		if !known || at.Position.Sequence == stream.ShardEnd {
+		if !known || s.foreign(at) {
+			continue
+		}
+		if at.Position.Sequence == stream.ShardEnd {
+			if !sh.Closed {
+				g.Go(func() error { return s.askClosed(gctx, sh) })
+			}
 			continue
 		}
 		g.Go(func() error {
@@ -277,6 +299,20 @@ func (s *survey) askPlaces(ctx context.Context) error {
 		})
 	}
 	return g.Wait()
+}
+
+// askClosed finds out whether a shard that was read to its end has one: a listing
+// shows it tens of seconds late, and reading shows it at once.
+func (s *survey) askClosed(ctx context.Context, sh stream.Shard) error {
+	reader := s.account.Stream(s.config.Stream).Reader(sh, stream.Position{Sequence: stream.Latest})
+	page, err := reader.Next(ctx)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed[sh.ID] = page.Ended
+	return nil
 }
 
 func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Position) (place, error) {
@@ -306,4 +342,9 @@ func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Positi
 }
 
 // owner is who has the shard's lease, "" for nobody.
-func (s *survey) owner(shard string) string { return strings.TrimSpace(s.leases[shard].Owner) }
+func (s *survey) owner(shard string) string {
+	if r := s.leases[shard]; r.Stream.IsZero() || s.identity().IsZero() || r.Stream.Equal(s.identity()) {
+		return strings.TrimSpace(r.Owner)
+	}
+	return "" // the lease is of another stream's shard
+}

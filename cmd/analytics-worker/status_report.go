@@ -47,7 +47,7 @@ func (s *survey) report(now time.Time) statusReport {
 	}
 	unfinished := make(map[string]bool) // shards that are listed and not loaded to their end
 	for _, sh := range s.shards {
-		unfinished[sh.ID] = s.checkpoints[sh.ID].Position.Sequence != stream.ShardEnd
+		unfinished[sh.ID] = !s.over(sh)
 	}
 	complete := len(s.shards) > 0
 	for _, sh := range s.shards {
@@ -90,7 +90,7 @@ func (s *survey) shard(sh stream.Shard, unfinished map[string]bool, now time.Tim
 	}
 	p := s.places[sh.ID]
 	switch {
-	case c.Position.Sequence == stream.ShardEnd:
+	case s.over(sh):
 		st.State = "loaded"
 		return st
 	case !claimed && slices.ContainsFunc(sh.Parents, func(id string) bool { return unfinished[id] }):
@@ -114,10 +114,14 @@ func (s *survey) shard(sh stream.Shard, unfinished map[string]bool, now time.Tim
 
 // findings are what needs a look in what was answered.
 func (s *survey) findings(r statusReport) []string {
-	var out []string
+	j := s.judge(r.At)
+	out := make([]string, len(j.told))
+	for i, c := range j.told {
+		out[i] = c.Error() + "; " + c.Next
+	}
 	dead, unowned, unclaimed := map[string]int{}, 0, 0
 	for _, sh := range r.Shards {
-		if sh.State == "loaded" || sh.State == "waiting" {
+		if sh.State == "loaded" || sh.State == "waiting" || j.names(sh.ID) {
 			continue
 		}
 		switch {

@@ -164,10 +164,18 @@ func (s *Stream) Identity(ctx context.Context) (stream.Identity, error) {
 	if err != nil {
 		return stream.Identity{}, err
 	}
-	if sum.ARN == "" || sum.Created.IsZero() {
-		return stream.Identity{}, fmt.Errorf("describe stream %s: the reply lacks its ARN or when it was created", s.name)
+	if id := sum.Identity(); !id.IsZero() {
+		return id, nil
 	}
-	return stream.Identity{ARN: sum.ARN, Created: sum.Created.UTC().Round(time.Millisecond)}, nil
+	return stream.Identity{}, fmt.Errorf("describe stream %s: the reply lacks its ARN or when it was created", s.name)
+}
+
+// Identity is which stream was described; zero where the reply lacked something.
+func (s Summary) Identity() stream.Identity {
+	if s.ARN == "" || s.Created.IsZero() {
+		return stream.Identity{}
+	}
+	return stream.Identity{ARN: s.ARN, Created: s.Created.UTC().Round(time.Millisecond)}
 }
 
 // Create asks for the stream; WaitActive waits until it can be used. The error

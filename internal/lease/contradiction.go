@@ -19,6 +19,8 @@ type Contradiction struct {
 	// News: it may be that the news of a split or an end has not got round yet,
 	// so that it counts only when it stays.
 	News bool
+	// Unowned: nobody works on the shard, and that is all.
+	Unowned bool
 }
 
 func (c *Contradiction) Error() string {
@@ -33,7 +35,7 @@ func (c *Contradiction) Error() string {
 func (v View) Contradictions() []Contradiction {
 	if other := v.Other(); !other.IsZero() {
 		return []Contradiction{{
-			What: fmt.Sprintf("the lease table belongs to another stream, %s; this worker reads %s: two streams cannot share a lease table", other, v.Stream),
+			What: fmt.Sprintf("the lease table belongs to another stream, %s, and not to %s: two streams cannot share one", other, v.Stream),
 			Next: "set LEASE_TABLE to another name for one of the two; or delete the table if nobody reads the other stream any more",
 		}}
 	}
@@ -73,7 +75,7 @@ func OpenEnded(shard string, since time.Time) Contradiction {
 
 func unowned(shard string, since time.Time) Contradiction {
 	return Contradiction{
-		Shard: shard, Since: since, What: "has no live worker, and no parent that it would have to wait for",
+		Shard: shard, Since: since, Unowned: true, What: "has no live worker, and no parent that it would have to wait for",
 		Next: "see the log of the workers for what keeps them from taking it; is one running?",
 	}
 }

@@ -125,7 +125,7 @@ func TestPlanOfWhatContradictsTheListing(t *testing.T) {
 		{
 			name: "a table of another stream is not touched", shards: []stream.Shard{open("a"), open("b")},
 			rows: []Row{of(theirs, Row{Shard: "a", Term: 3, Checkpoint: at("5")}), {Shard: "b", Checkpoint: horizon}},
-			told: "belongs to another stream, " + theirs.ARN, tells: "this worker reads " + ours.ARN,
+			told: "belongs to another stream, " + theirs.ARN, tells: "and not to " + ours.ARN,
 		},
 		{
 			name: "rows that another stream wrote behind ours are ours to take", shards: []stream.Shard{open("a"), open("b")},

@@ -261,7 +261,7 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 		QueueBytes: c.QueueBytes, FetchBytes: 16 << 20, Metrics: r.Metrics, Log: w.Options.Log,
 	})
 	r.Holder, err = lease.New(lease.Config{
-		Table: c.Table, Shards: source.Shards, Identity: source.Identity, Self: c.Name, TTL: c.TTL, Scan: c.Scan, Sync: c.Sync,
+		Table: c.Table, Shards: source.Shards, Identity: source.Identity, StreamTime: account.ServiceTime, Self: c.Name, TTL: c.TTL, Scan: c.Scan, Sync: c.Sync,
 		Initial: c.Initial, Own: r.Worker.Own, Log: w.Options.Log,
 	})
 	if err != nil {

@@ -96,6 +96,14 @@ func (e *OtherStreamError) Error() string {
 	return fmt.Sprintf("worker_checkpoints holds positions of %s, and this worker reads %s: two streams of one name cannot share a schema", e.Theirs.ARN, e.Ours.ARN)
 }
 
+// Next is what to do about it.
+func (e *OtherStreamError) Next() string {
+	if e.Ours.ARN == e.Theirs.ARN {
+		return "if the old stream is gone for good: analytics-worker positions --start-over reads the new one from its oldest record; workers may go on"
+	}
+	return "load one of the two into a database of its own"
+}
+
 // otherStream is the first answer that tells of another stream, or nil.
 func otherStream(name string, claims []warehouse.Claim, answers []warehouse.Claimed) error {
 	for i, a := range answers {

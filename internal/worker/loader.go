@@ -287,10 +287,8 @@ const slowLoad = 15 * time.Second
 func hint(err error) string {
 	var other *OtherStreamError
 	switch {
-	case errors.As(err, &other) && other.Ours.ARN == other.Theirs.ARN:
-		return "if the old stream is gone for good: analytics-worker positions --start-over reads the new one from its oldest record; workers may go on"
 	case errors.As(err, &other):
-		return "load one of the two into a database of its own"
+		return other.Next()
 	case errors.Is(err, warehouse.ErrDenied):
 		return "allow what is denied to the worker's role or database user; analytics-worker doctor shows what else is missing"
 	case errors.Is(err, warehouse.ErrThrottled):

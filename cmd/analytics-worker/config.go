@@ -251,6 +251,18 @@ func parseMemory(c *config, s string) error {
 	return nil
 }
 
+// pageBytes is the part of MemoryLimit that pages may take: those being read, and
+// those whose records wait or are being loaded. Beside it there is what a load
+// makes of its records, at most as much again, and what the program takes by
+// itself.
+func (c config) pageBytes() int64 { return c.MemoryLimit / 10 * 3 }
+
+// heapBytes is the part of MemoryLimit that Go's runtime may take. The rest is
+// what it does not count: the program's own pages and those of the kernel.
+func (c config) heapBytes() int64 { return min(c.MemoryLimit/10*9, c.MemoryLimit-programBytes) }
+
+const programBytes = 16 << 20
+
 // parseBytes reads a size: bytes, or with a unit (k, M, G for 1000s; Ki, Mi, Gi for 1024s; with or without B).
 func parseBytes(s string) (int64, error) {
 	number := strings.TrimRightFunc(s, func(r rune) bool { return r < '0' || r > '9' })

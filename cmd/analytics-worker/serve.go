@@ -33,10 +33,8 @@ func (a *app) serve(ctx context.Context) error {
 	}
 	recent := admin.NewRecent()
 	log := slog.New(recent.Wrap(a.logger().Handler()))
-	// The collector works harder rather than let the heap pass the limit; the
-	// part left out is for what the runtime does not count (stacks of the kernel,
-	// the binary itself).
-	debug.SetMemoryLimit(c.MemoryLimit / 10 * 9)
+	// The collector works harder rather than let the heap pass the limit.
+	debug.SetMemoryLimit(c.heapBytes())
 	if os.Getenv("GOGC") == "" {
 		// The memory of pages is used again, so collections are rare, and coming
 		// early costs little: garbage is kept to half of what is in use.
@@ -127,8 +125,10 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		return nil, err
 	}
 	s.worker = worker.New(worker.Config{
-		Stream:    source.Name(),
-		Open:      func(sh stream.Shard, at stream.Position) worker.Reader { return source.Reader(sh, at) },
+		Stream: source.Name(),
+		Open: func(sh stream.Shard, at stream.Position, room func(int) error) worker.Reader {
+			return source.BoundedReader(sh, at, room)
+		},
 		Shards:    source.Shards,
 		Warehouse: db,
 		Letters:   letters,
@@ -137,8 +137,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		BatchSize:    c.BatchSize,
 		PollInterval: c.PollInterval,
 		LoadInterval: c.LoadInterval,
-		QueueBytes:   c.MemoryLimit / 5,
-		FetchBytes:   c.MemoryLimit / 10,
+		PageBytes:    c.pageBytes(),
 
 		Metrics: s.metrics,
 		Log:     log,

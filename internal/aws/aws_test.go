@@ -113,7 +113,7 @@ func TestAServerThatAnswersAtOnce(t *testing.T) {
 	for range readers {
 		wg.Go(func() {
 			for range pages {
-				if _, err := a.getRecords(t.Context(), stream.Shard{}, anIterator); err != nil {
+				if _, err := a.getRecords(t.Context(), stream.Shard{}, nil, anIterator); err != nil {
 					t.Error(err)
 					return
 				}

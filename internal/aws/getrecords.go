@@ -40,9 +40,10 @@ const (
 
 // reply is what one GetRecords call brought.
 type reply struct {
-	shard   stream.Shard // whose hash range aggregated records are held against
-	cbor    bool         // ask in CBOR
-	decoded bool         // what follows is set, and the SDK's output is empty
+	shard   stream.Shard          // whose hash range aggregated records are held against
+	cbor    bool                  // ask in CBOR
+	room    func(bytes int) error // asked before the memory for it is taken; nil = there is always some
+	decoded bool                  // what follows is set, and the SDK's output is empty
 
 	records  []stream.Record
 	free     func() // gives the memory of the records back; nil for the collector's
@@ -78,9 +79,10 @@ type reading struct {
 // errNotCBOR: the service refused a call in CBOR, and in another language.
 var errNotCBOR = errors.New("the service does not answer in CBOR")
 
-// getRecords makes one call for the records of a shard.
-func (a *Account) getRecords(ctx context.Context, shard stream.Shard, in *kinesis.GetRecordsInput) (*reply, error) {
-	r := &reply{shard: shard, cbor: a.reading.spoken.Load() >= 0}
+// getRecords makes one call for the records of a shard. room is asked before the
+// memory for a reply is taken, unless it is nil, and its error is returned.
+func (a *Account) getRecords(ctx context.Context, shard stream.Shard, room func(bytes int) error, in *kinesis.GetRecordsInput) (*reply, error) {
+	r := &reply{shard: shard, room: room, cbor: a.reading.spoken.Load() >= 0}
 	out, err := a.kinesis.GetRecords(withReply(ctx, r), in)
 	asJSON := errors.Is(err, errNotCBOR)
 	if asJSON {
@@ -230,7 +232,7 @@ func (e lostReply) Unwrap() error { return e.error }
 
 // decode reads a good reply into r.
 func (g *reading) decode(response *smithyhttp.Response, r *reply) error {
-	m, err := g.fill(response.Body, response.ContentLength)
+	m, err := g.fill(response.Body, response.ContentLength, r.room)
 	if err != nil {
 		return err
 	}
@@ -252,8 +254,9 @@ func (g *reading) decode(response *smithyhttp.Response, r *reply) error {
 
 const recordSize = int(unsafe.Sizeof(stream.Record{}))
 
-// fill reads a whole body. size is its length, or -1.
-func (g *reading) fill(body io.Reader, size int64) (*pageMemory, error) {
+// fill reads a whole body. size is its length, or -1: then there is nothing to
+// ask room for before it has been read.
+func (g *reading) fill(body io.Reader, size int64, room func(bytes int) error) (*pageMemory, error) {
 	switch {
 	case size > maxReply:
 		return nil, &smithy.DeserializationError{Err: fmt.Errorf("a GetRecords reply of %d bytes is over the limit of %d", size, maxReply)}
@@ -266,6 +269,11 @@ func (g *reading) fill(body io.Reader, size int64) (*pageMemory, error) {
 			return nil, lostReply{fmt.Errorf("read a GetRecords reply: %w", err)}
 		}
 		return &pageMemory{body: text, class: -1}, nil
+	}
+	if room != nil {
+		if err := room(int(size)); err != nil {
+			return nil, err
+		}
 	}
 	m := g.pages.take(int(size))
 	if _, err := io.ReadFull(body, m.body); err != nil {

@@ -88,13 +88,13 @@ var anIterator = &kinesis.GetRecordsInput{ShardIterator: sdk.String("i")}
 // knows JSON only.
 func TestBothLanguagesSayTheSame(t *testing.T) {
 	const n = 100
-	inCBOR, err := cannedAccount(canned{contentCBOR: encoded(t, orderPage(n))}).getRecords(t.Context(), stream.Shard{}, anIterator)
+	inCBOR, err := cannedAccount(canned{contentCBOR: encoded(t, orderPage(n))}).getRecords(t.Context(), stream.Shard{}, nil, anIterator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	a := cannedAccount(canned{contentJSON: orderPageJSON(n)})
 	for range 2 { // the second time the language is known
-		inJSON, err := a.getRecords(t.Context(), stream.Shard{}, anIterator)
+		inJSON, err := a.getRecords(t.Context(), stream.Shard{}, nil, anIterator)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -113,11 +113,11 @@ func TestBothLanguagesSayTheSame(t *testing.T) {
 // TestRefusalsInCBORAreUnderstood: errors keep their names and their words.
 func TestRefusalsInCBORAreUnderstood(t *testing.T) {
 	_, a := scripted(t, records("b"), refuse("GetRecords", "ExpiredIteratorException"), refuse("GetRecords", "KMSDisabledException"))
-	if _, err := a.getRecords(t.Context(), shard0, anIterator); err != nil {
+	if _, err := a.getRecords(t.Context(), shard0, nil, anIterator); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{"ExpiredIteratorException", "KMSDisabledException"} {
-		_, err := a.getRecords(t.Context(), shard0, anIterator)
+		_, err := a.getRecords(t.Context(), shard0, nil, anIterator)
 		if got := refusalOf(err); got.Code != want || got.Message != "no" {
 			t.Errorf("got %+v of %v, want %s", got, err, want)
 		}
@@ -129,7 +129,7 @@ func TestRefusalsInCBORAreUnderstood(t *testing.T) {
 func TestOneOddAnswerDoesNotChangeTheLanguage(t *testing.T) {
 	s, a := scripted(t, records("b"), answer{"GetRecords", 400, "odd"}, records("c"))
 	for i, wantErr := range []bool{false, true, false} {
-		if _, err := a.getRecords(t.Context(), shard0, anIterator); (err != nil) != wantErr || errors.Is(err, errNotCBOR) {
+		if _, err := a.getRecords(t.Context(), shard0, nil, anIterator); (err != nil) != wantErr || errors.Is(err, errNotCBOR) {
 			t.Errorf("call %d: %v", i, err)
 		}
 	}
@@ -142,7 +142,7 @@ func TestOneOddAnswerDoesNotChangeTheLanguage(t *testing.T) {
 
 func TestARequestInCBORHoldsAllThatTheSDKWouldSend(t *testing.T) {
 	s, a := scripted(t, records("b"))
-	_, err := a.getRecords(t.Context(), shard0, &kinesis.GetRecordsInput{
+	_, err := a.getRecords(t.Context(), shard0, nil, &kinesis.GetRecordsInput{
 		ShardIterator: sdk.String("i"), Limit: sdk.Int32(7), StreamARN: sdk.String("arn:aws:kinesis:us-east-1:123456789012:stream/orders"),
 	})
 	if err != nil {
@@ -159,13 +159,13 @@ func TestARequestInCBORHoldsAllThatTheSDKWouldSend(t *testing.T) {
 func TestARecordOutlivesOthersButNotItsPage(t *testing.T) {
 	a := cannedAccount(canned{contentCBOR: encoded(t, orderPage(1000))})
 	a.reading.pages.scribble = true
-	first, err := a.getRecords(t.Context(), stream.Shard{}, anIterator)
+	first, err := a.getRecords(t.Context(), stream.Shard{}, nil, anIterator)
 	if err != nil {
 		t.Fatal(err)
 	}
 	position := stream.After(first.records[999])
 	for range 20 {
-		other, err := a.getRecords(t.Context(), stream.Shard{}, anIterator)
+		other, err := a.getRecords(t.Context(), stream.Shard{}, nil, anIterator)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -204,7 +204,7 @@ func BenchmarkGetRecords(b *testing.B) {
 	b.Run("ours", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
-			r, err := a.getRecords(b.Context(), stream.Shard{}, anIterator)
+			r, err := a.getRecords(b.Context(), stream.Shard{}, nil, anIterator)
 			if err != nil || len(r.records) != n {
 				b.Fatal(err)
 			}

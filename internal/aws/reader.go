@@ -36,6 +36,11 @@ type ShardReader struct {
 	// 0 means 10,000.
 	Limit int32
 
+	// room is asked before the memory for a reply of so many bytes is taken. Its
+	// error ends the read; the same page can be asked for again. Nil = there is
+	// always room.
+	room func(bytes int) error
+
 	stream    *Stream
 	shard     stream.Shard
 	at        stream.Position // everything up to here was delivered
@@ -50,6 +55,16 @@ type ShardReader struct {
 // makes no call until Next.
 func (s *Stream) Reader(shard stream.Shard, from stream.Position) *ShardReader {
 	return &ShardReader{stream: s, shard: shard, at: from}
+}
+
+// BoundedReader is Reader with a say in how much is read at a time: room is asked
+// before the memory for a reply of so many bytes is taken. Where it returns an
+// error, Next gives the read up and returns that error, and the same page can be
+// asked for again; for the shard's limits it counts as read.
+func (s *Stream) BoundedReader(shard stream.Shard, from stream.Position, room func(bytes int) error) *ShardReader {
+	r := s.Reader(shard, from)
+	r.room = room
+	return r
 }
 
 // NotBefore is the earliest time at which the shard's limits of 5 calls/s and
@@ -85,19 +100,34 @@ func (r *ShardReader) next(ctx context.Context) (stream.Page, error) {
 			return stream.Page{}, err
 		}
 	}
-	asked := time.Now()
-	got, err := r.stream.account.getRecords(ctx, r.shard, &kinesis.GetRecordsInput{
+	asked, declined := time.Now(), 0
+	got, err := r.stream.account.getRecords(ctx, r.shard, r.asking(&declined), &kinesis.GetRecordsInput{
 		ShardIterator: &r.iterator,
 		StreamARN:     r.stream.arn(),
 		Limit:         r.limit(),
 	})
 	if err != nil {
 		err = kinesisFailed(ctx, "read shard "+r.shard.ID+" of "+r.stream.name, err)
-		r.pace(asked, 0, err)
+		r.pace(asked, declined, err)
 		return stream.Page{}, err
 	}
 	r.pace(asked, got.read, nil)
 	return r.deliver(got), nil
+}
+
+// asking is room that notes how long a reply was that it declined: for the
+// shard's limits it was read.
+func (r *ShardReader) asking(declined *int) func(bytes int) error {
+	if r.room == nil {
+		return nil
+	}
+	return func(bytes int) error {
+		err := r.room(bytes)
+		if err != nil {
+			*declined = bytes
+		}
+		return err
+	}
 }
 
 func (r *ShardReader) limit() *int32 {

@@ -213,7 +213,7 @@ type Worker struct {
 	BatchSize    int           // default 100
 	PollInterval time.Duration // default 200 ms
 	LoadInterval time.Duration // default none
-	QueueBytes   int64         // default 16 MiB
+	PageBytes    int64         // default 32 MiB
 	Letters      worker.Letters
 }
 
@@ -254,11 +254,13 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	r := &Running{Metrics: new(metrics.Metrics), done: make(chan struct{})}
 	r.Worker = worker.New(worker.Config{
 		Stream: w.stream,
-		Open:   func(s stream.Shard, at stream.Position) worker.Reader { return source.Reader(s, at) },
+		Open: func(s stream.Shard, at stream.Position, room func(int) error) worker.Reader {
+			return source.BoundedReader(s, at, room)
+		},
 		Shards: source.Shards, Warehouse: warehouse.New(account.Redshift(redshift), fill), Letters: c.Letters,
 		Note:      func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
 		BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
-		QueueBytes: c.QueueBytes, FetchBytes: 16 << 20, Metrics: r.Metrics, Log: w.Options.Log,
+		PageBytes: c.PageBytes, Metrics: r.Metrics, Log: w.Options.Log,
 	})
 	r.Holder, err = lease.New(lease.Config{
 		Table: c.Table, Shards: source.Shards, Identity: source.Identity, StreamTime: account.ServiceTime, Self: c.Name, TTL: c.TTL, Scan: c.Scan, Sync: c.Sync,
@@ -301,8 +303,8 @@ func (c Worker) withDefaults(w *World) Worker {
 	if c.PollInterval == 0 {
 		c.PollInterval = 200 * time.Millisecond
 	}
-	if c.QueueBytes == 0 {
-		c.QueueBytes = 16 << 20
+	if c.PageBytes == 0 {
+		c.PageBytes = 32 << 20
 	}
 	return c
 }

@@ -11,9 +11,17 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// takeRecords bounds what one round takes from the queue. The fill may split it
-// further.
-const takeRecords = 100_000
+// What one round takes from the queue is bounded in number, and by what it may
+// cost beside the pages: a rejected record becomes a letter and its text, of
+// about a kilobyte. The fill may split it further.
+const (
+	mostRecords = 100_000
+	recordCost  = 1 << 10
+)
+
+func takeRecords(pageBytes int64) int {
+	return int(min(max(1, pageBytes/recordCost), mostRecords))
+}
 
 // Run claims and loads until ctx ends. It is the only goroutine that writes to
 // the warehouse: one load at a time keeps positions contiguous.
@@ -33,7 +41,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		if due == 0 {
 			w.pace.started(time.Now())
-			w.loadSpans(ctx, w.queue.take(takeRecords))
+			w.loadSpans(ctx, w.queue.take(takeRecords(w.cfg.PageBytes)))
 			progress.tell(w.Status())
 			continue
 		}

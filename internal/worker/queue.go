@@ -1,7 +1,6 @@
 package worker
 
 import (
-	"context"
 	"slices"
 	"sync"
 	"time"
@@ -14,12 +13,14 @@ import (
 // came. It is first in, first out, so that what a load takes is a prefix of
 // each shard's records: positions stay contiguous without being tracked.
 type queue struct {
-	limit int64 // bytes
+	limit int64 // bytes of all pages; see room.go
 
 	mu      sync.Mutex // guards what follows, and the fields of shard that say so
 	chunks  []*chunk
 	records int           // in chunks
 	held    int64         // bytes of chunks, and of those being loaded
+	reading int64         // bytes set aside for reads under way
+	turns   []*turn       // reads that wait for memory, in order
 	urgent  int           // shards that wait for their last records to be loaded
 	changed chan struct{} // closed and replaced whenever something changes
 }
@@ -57,30 +58,6 @@ func newQueue(limit int64) *queue {
 func (q *queue) broadcast() {
 	close(q.changed)
 	q.changed = make(chan struct{})
-}
-
-// free reports whether the queue has room for another page.
-func (q *queue) free() bool {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return q.held < q.limit
-}
-
-// room waits until the queue has room for another page.
-func (q *queue) room(ctx context.Context) error {
-	for {
-		q.mu.Lock()
-		free, changed := q.held < q.limit, q.changed
-		q.mu.Unlock()
-		if free {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
 }
 
 // add appends a chunk, and notes how far behind the shard's reading is. A chunk
@@ -128,6 +105,7 @@ func (q *queue) drop(s *shard) {
 		s.waiting -= weight(c, 0, len(c.records)) // what is being loaded is counted out by settle
 		return true
 	})
+	q.admit()
 	q.broadcast()
 }
 
@@ -139,7 +117,7 @@ func (q *queue) due(now time.Time, batch int, patience time.Duration) (time.Dura
 	switch {
 	case len(q.chunks) == 0:
 		return -1, q.changed
-	case q.urgent > 0, q.records >= batch, q.held >= q.limit, slices.ContainsFunc(q.chunks, func(c *chunk) bool { return c.ends }):
+	case q.urgent > 0, q.records >= batch, q.full(), slices.ContainsFunc(q.chunks, func(c *chunk) bool { return c.ends }):
 		return 0, q.changed
 	default:
 		return max(0, q.chunks[0].queued.Add(patience).Sub(now)), q.changed
@@ -209,6 +187,7 @@ func (q *queue) settle(spans []span, moved map[*shard]move) {
 			}
 		}
 	}
+	q.admit()
 	q.broadcast()
 }
 

@@ -1,8 +1,6 @@
 package worker
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -100,40 +98,6 @@ func TestQueueDropsALostShard(t *testing.T) {
 	q.settle(spans, nil)
 	if q.held != 0 || q.records != 0 {
 		t.Errorf("%d bytes and %d records still counted", q.held, q.records)
-	}
-}
-
-func TestG9_ReadingWaitsForRoom(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		q := newQueue(250)
-		s := named("a")
-		q.add(page(s, 0, 2, false), 0, time.Time{})
-		if err := q.room(t.Context()); err != nil {
-			t.Fatal("200 of 250 bytes: no room")
-		}
-		q.add(page(s, 2, 2, false), 0, time.Time{})
-		passed := make(chan error, 1)
-		go func() { passed <- q.room(t.Context()) }()
-		synctest.Wait()
-		select {
-		case <-passed:
-			t.Fatal("400 of 250 bytes: reading went on")
-		default:
-		}
-		q.settle(q.take(2), nil)
-		if err := <-passed; err != nil {
-			t.Fatal(err)
-		}
-	})
-}
-
-func TestRoomEndsWithItsContext(t *testing.T) {
-	q := newQueue(0)
-	why := errors.New("why")
-	ctx, cancel := context.WithCancelCause(t.Context())
-	cancel(why)
-	if err := q.room(ctx); !errors.Is(err, why) {
-		t.Errorf("room returned %v, want the context's cause", err)
 	}
 }
 

@@ -14,10 +14,6 @@ import (
 )
 
 const (
-	// firstFetch is the memory set aside for a shard's first read, before its
-	// pages are known: a full page is up to 10 MiB on the wire.
-	firstFetch = 10 << 20
-	leastFetch = 64 << 10
 	// hostSkew is how far the clock of the machine that answers a read may be ahead
 	// of the one that dates the arrival of records: both are the stream's.
 	hostSkew = time.Second
@@ -28,12 +24,12 @@ const (
 
 // read reads a shard into the queue until ctx ends or the shard does.
 func (w *Worker) read(ctx context.Context, s *shard) error {
-	reader := w.cfg.Open(s.term.Shard, s.committed)
-	expect := int64(firstFetch)
+	memory := newFetch(w.queue, w.cfg.PollInterval)
+	reader := w.cfg.Open(s.term.Shard, s.committed, memory.room)
 	retry := newBackoff()
 	for {
 		started := time.Now()
-		page, err := w.fetchPage(ctx, s, reader, &expect)
+		page, err := w.fetchPage(ctx, s, reader, memory)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -42,6 +38,9 @@ func (w *Worker) read(ctx context.Context, s *shard) error {
 				return nil
 			}
 			w.pause(ctx, gonePause)
+			continue
+		case errors.Is(err, errNoRoom):
+			w.pause(ctx, time.Until(reader.NotBefore()))
 			continue
 		case err != nil:
 			w.readFailed(s, err)
@@ -61,24 +60,14 @@ func (w *Worker) read(ctx context.Context, s *shard) error {
 	}
 }
 
-// fetchPage makes one read and queues what it brought. The memory of reads
-// under way is bounded over all shards: shards that are caught up bring small
-// pages and read side by side, shards far behind take turns.
-func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect *int64) (stream.Page, error) {
-	reserve := min(*expect, w.cfg.FetchBytes)
-	for { // room is asked for at one's turn: while waiting for it, others filled the queue
-		if err := w.fetch.Acquire(ctx, reserve); err != nil {
-			return stream.Page{}, err
-		}
-		if w.queue.free() {
-			break
-		}
-		w.fetch.Release(reserve)
-		if err := w.queue.room(ctx); err != nil {
-			return stream.Page{}, err
-		}
+// fetchPage makes one read and queues what it brought, within the memory of
+// pages: shards that are caught up bring small pages and read side by side, shards
+// far behind take turns.
+func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, memory *fetch) (stream.Page, error) {
+	if err := memory.begin(ctx); err != nil {
+		return stream.Page{}, err
 	}
-	defer w.fetch.Release(reserve)
+	defer memory.end()
 	page, err := reader.Next(ctx)
 	if err != nil {
 		return page, err
@@ -90,9 +79,10 @@ func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, expect 
 			"shard", s.term.Shard.ID, "position", at.String(),
 			"hint", "raise the stream's retention, and add workers: they fell behind by more than the retention")
 	}
-	*expect = max(leastFetch, 4*int64(page.Bytes))
 	w.cfg.Metrics.RecordsRead.Add(len(page.Records))
-	w.queue.add(decode(s, page), page.Behind, caughtUp(page))
+	c := decode(s, page)
+	memory.learn(int64(page.Bytes), c.bytes)
+	w.queue.add(c, page.Behind, caughtUp(page))
 	return page, nil
 }
 
@@ -123,8 +113,10 @@ func decode(s *shard, page stream.Page) *chunk {
 		r := &page.Records[i]
 		if rejection := event.Decode(r.Data, r.ArrivedAt, &c.orders[i]); rejection != nil {
 			c.rejects = append(c.rejects, reject{i, *rejection})
+			c.bytes += int64(len(rejection.Detail))
 		}
 	}
+	c.bytes += int64(cap(c.rejects)) * int64(unsafe.Sizeof(reject{}))
 	return c
 }
 

@@ -16,7 +16,8 @@ type Status struct {
 	Shards     []ShardStatus // those owned, by id
 	Waiting    int           // records queued or being loaded
 	HeldBytes  int64         // memory that they take
-	LimitBytes int64
+	LimitBytes int64         // for them and for reads under way
+	Full       bool          // reading waits for a load to give memory back
 	Behind     time.Duration // of the shard that is furthest behind
 	Writes     WriteStatus
 }
@@ -44,7 +45,7 @@ func (w *Worker) Status() Status {
 	shards := w.owned()
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()
-	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Writes: w.writes.status()}
+	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Full: w.queue.full(), Writes: w.writes.status()}
 	now := time.Now()
 	for _, s := range shards {
 		out.Shards = append(out.Shards, ShardStatus{

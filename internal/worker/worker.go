@@ -15,8 +15,6 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/sync/semaphore"
-
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
@@ -51,8 +49,10 @@ type Letters interface {
 
 // Config is what a Worker needs. All of it is required but Note.
 type Config struct {
-	Stream    string
-	Open      func(stream.Shard, stream.Position) Reader
+	Stream string
+	// Open returns a reader. It asks room before it takes the memory for a reply of
+	// so many bytes, and gives the read up when room returns an error.
+	Open      func(s stream.Shard, from stream.Position, room func(bytes int) error) Reader
 	Shards    func(context.Context) ([]stream.Shard, error)
 	Warehouse Warehouse
 	Letters   Letters
@@ -62,8 +62,7 @@ type Config struct {
 	BatchSize    int           // records that start a load
 	PollInterval time.Duration // wait of a shard that is caught up, and longest wait of a record for a load
 	LoadInterval time.Duration // least time between the starts of two loads
-	QueueBytes   int64         // memory for records that wait or are being loaded
-	FetchBytes   int64         // memory for reads under way
+	PageBytes    int64         // memory for pages: those being read, and those whose records wait or are being loaded
 
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
@@ -74,7 +73,6 @@ type Worker struct {
 	cfg    Config
 	log    *slog.Logger
 	queue  *queue
-	fetch  *semaphore.Weighted // bytes of reads under way
 	claims chan claimRequest
 	pace   pace
 	done   chan struct{} // closed when Run has returned
@@ -92,8 +90,7 @@ func New(cfg Config) *Worker {
 	return &Worker{
 		cfg:    cfg,
 		log:    cfg.Log,
-		queue:  newQueue(cfg.QueueBytes),
-		fetch:  semaphore.NewWeighted(cfg.FetchBytes),
+		queue:  newQueue(cfg.PageBytes),
 		claims: make(chan claimRequest),
 		pace:   newPace(cfg.LoadInterval),
 		done:   make(chan struct{}),

@@ -22,7 +22,8 @@ type Status struct {
 	Waiting       int       `json:"records_waiting"`
 	BehindMillis  int64     `json:"millis_behind_latest"`
 	HeldBytes     int64     `json:"held_bytes"`
-	LoadP50Millis int64     `json:"load_p50_millis"` // since the start; see recent_loads
+	Full          bool      `json:"reading_waits_for_memory"` // a load gives it back
+	LoadP50Millis int64     `json:"load_p50_millis"`          // since the start; see recent_loads
 	LoadP99Millis int64     `json:"load_p99_millis"`
 	DelayP50      int64     `json:"end_to_end_p50_millis"`
 	DelayP99      int64     `json:"end_to_end_p99_millis"`
@@ -93,7 +94,7 @@ func (s *Site) status(now time.Time) Status {
 		At: now.UTC(), Version: c.Version, Worker: c.Worker, Stream: c.Stream, Environment: c.Environment,
 		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(),
 		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
-		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), HeldBytes: st.HeldBytes,
+		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), HeldBytes: st.HeldBytes, Full: st.Full,
 		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),
 		DelayP50: ends[0].Milliseconds(), DelayP99: ends[1].Milliseconds(),
 		Shards: []ShardStatus{}, Fleet: []ShardOwner{}, Alarms: []string{},

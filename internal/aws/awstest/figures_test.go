@@ -31,7 +31,7 @@ import (
 const million = 1_000_000
 
 // programs builds the two programs once and returns their folder.
-func programs(b *testing.B) string {
+func programs(b testing.TB) string {
 	b.Helper()
 	dir := b.TempDir()
 	for name, cgo := range map[string]string{"analytics-worker": "0", "localaws": "1"} {
@@ -44,7 +44,7 @@ func programs(b *testing.B) string {
 	return dir
 }
 
-func freePort(b *testing.B) string {
+func freePort(b testing.TB) string {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -56,14 +56,14 @@ func freePort(b *testing.B) string {
 
 // site is localaws as a process, with a stream and the tables.
 type site struct {
-	b       *testing.B
+	b       testing.TB
 	bin     string
 	url     string
 	account *aws.Account
 	stream  *aws.Stream
 }
 
-func newSite(b *testing.B, bin string, shards int, limits string) *site {
+func newSite(b testing.TB, bin string, shards int, limits string) *site {
 	b.Helper()
 	s := &site{b: b, bin: bin}
 	addr := freePort(b)
@@ -124,7 +124,9 @@ func (s *site) end(cmd *exec.Cmd) *os.ProcessState {
 
 // status is what the figures need of a worker's status page.
 type status struct {
+	Read      int64 `json:"records_read"`
 	Processed int64 `json:"records_processed"`
+	Full      bool  `json:"reading_waits_for_memory"`
 	Behind    int64 `json:"millis_behind_latest"`
 	DelayP50  int64 `json:"end_to_end_p50_millis"`
 	DelayP99  int64 `json:"end_to_end_p99_millis"`
@@ -210,14 +212,14 @@ func BenchmarkMillionOrders(b *testing.B) {
 				s.preload(million)
 				cmd, ask := s.worker("STAGING_URL=s3://staging/orders")
 				s.await("a million orders are loaded", func() bool { return ask().Processed == million })
+				peak := peakMemory(b, cmd)
 				used := s.end(cmd)
 				worker := used.UserTime() + used.SystemTime()
-				usage, _ := used.SysUsage().(*syscall.Rusage)
 				loop := s.sdkLoop()
 				b.ReportMetric(worker.Seconds(), "worker-cpu-s")
 				b.ReportMetric(loop.Seconds(), "sdk-read-cpu-s")
 				b.ReportMetric(worker.Seconds()/loop.Seconds(), "worker/sdk-read")
-				b.ReportMetric(float64(usage.Maxrss)/1024, "worker-peak-MiB")
+				b.ReportMetric(float64(peak)/(1<<20), "worker-peak-MiB")
 			}
 		})
 	}
@@ -267,7 +269,7 @@ func throwAway(ctx context.Context, client *kinesis.Client, shard string) error 
 	return nil
 }
 
-func cpuTime(b *testing.B) time.Duration {
+func cpuTime(b testing.TB) time.Duration {
 	b.Helper()
 	var u syscall.Rusage
 	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {

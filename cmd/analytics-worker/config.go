@@ -56,7 +56,7 @@ func settings() []setting {
 		{"REDSHIFT_DATABASE", "analytics", "database", required(func(c *config) *string { return &c.Redshift.Database })},
 		{"REDSHIFT_DB_USER", "admin", "database user on a cluster; empty = the IAM identity", text(func(c *config) *string { return &c.Redshift.DBUser })},
 		{"REDSHIFT_SECRET_ARN", "", "Secrets Manager secret to log in with, in place of a user", parseSecret},
-		{"AWS_REGION", "us-east-1", "region", required(func(c *config) *string { return &c.Region })},
+		{"AWS_REGION", "", "region; empty = AWS_DEFAULT_REGION, the profile's or the instance's, as any AWS program finds it, else us-east-1", text(func(c *config) *string { return &c.Region })},
 		{"ENVIRONMENT", "dev", "value of the metrics' dimension Environment", parseEnvironment},
 		{"BATCH_SIZE", "100", "records that start a load, 1 to 100000", parseBatchSize},
 		{"POLL_INTERVAL", "5", "wait between reads of a shard that is caught up, and longest wait of a record for a load: seconds, or \"500ms\"; 200ms to 5m", duration(func(c *config) *time.Duration { return &c.PollInterval }, 200*time.Millisecond, 5*time.Minute)},
@@ -277,8 +277,12 @@ func parseBytes(s string) (int64, error) {
 
 func parseHTTPAddr(c *config, s string) error {
 	if s != "" {
-		if _, port, err := net.SplitHostPort(s); err != nil || port == "" {
+		host, port, err := net.SplitHostPort(s)
+		if err != nil || port == "" || strings.ContainsAny(host, "/ ") {
 			return errors.New("not host:port")
+		}
+		if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+			return errors.New("the port is not a number from 0 to 65535")
 		}
 	}
 	c.HTTPAddr = s
@@ -319,7 +323,7 @@ func parseInitial(s string) (initialPosition, error) {
 		}
 		return initialPosition{all: stream.Position{Sequence: stream.TrimHorizon}, latest: word == stream.Latest}, nil
 	case stream.AtTimestamp:
-		at, err := parseInstant(arg)
+		at, err := parsePast(arg)
 		if err != nil {
 			return initialPosition{}, err
 		}
@@ -330,6 +334,21 @@ func parseInitial(s string) (initialPosition, error) {
 		return parseSequences(arg, stream.AfterSequence)
 	}
 	return initialPosition{}, errors.New("must be TRIM_HORIZON, LATEST, AT_TIMESTAMP:…, AT_SEQUENCE_NUMBER:… or AFTER_SEQUENCE_NUMBER:…")
+}
+
+// instantGrace is how far ahead of our clock a time may lie that has passed: clocks
+// differ.
+const instantGrace = time.Minute
+
+// parsePast reads a time that has passed. A position in the future is taken for a
+// mistake: nothing would be read until then, and once a worker has written it into
+// the warehouse, no setting undoes it.
+func parsePast(s string) (time.Time, error) {
+	at, err := parseInstant(s)
+	if err == nil && time.Until(at) > instantGrace {
+		err = fmt.Errorf("AT_TIMESTAMP %s is in the future: nothing would be read until then; for what arrives from now on, give LATEST", at.UTC().Format(time.RFC3339))
+	}
+	return at, err
 }
 
 // parseInstant reads a time with its zone, or epoch seconds.

@@ -85,12 +85,17 @@ func (a *app) examine(parent context.Context) []finding {
 		}
 		return out
 	}
-	out := []finding{{"settings", levelOK, fmt.Sprintf("%s into %s by %s, region %s", c.Stream, c.warehouseName(), c.fillName(), c.Region), ""}}
+	settings := fmt.Sprintf("%s into %s by %s", c.Stream, c.warehouseName(), c.fillName())
 	account, err := a.quietAccount(ctx, c)
 	if err != nil {
-		return append(out, finding{"credentials", levelFail, err.Error(), "give this machine credentials; nothing else can be checked without"})
+		return []finding{
+			{"settings", levelOK, settings, ""},
+			{"credentials", levelFail, err.Error(), "give this machine credentials; nothing else can be checked without"},
+		}
 	}
 	defer account.Close()
+	region, found := account.Region()
+	out := []finding{{"settings", levelOK, fmt.Sprintf("%s, region %s (%s)", settings, region, found), ""}}
 	p := &patient{config: c, account: account, survey: newSurvey(c, account, 0)}
 	return append(out, p.examine(ctx)...)
 }

@@ -24,6 +24,10 @@ import (
 // IAM action in the error itself.
 func nextStep(err error, service, otherwise string) string {
 	switch {
+	case aws.Unauthenticated(err):
+		return "renew or correct the credentials as the error says; no permission helps"
+	case aws.KeyRefused(err):
+		return "mend the stream's KMS key, or its policy, as the error says"
 	case errors.Is(err, stream.ErrDenied) || errors.Is(err, warehouse.ErrDenied) || errors.Is(err, fs.ErrPermission):
 		return "add the IAM action that is named to the role of this caller, or the SQL grant"
 	case aws.Troubled(err):

@@ -7,11 +7,10 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
+	"log/slog"
 	"os"
-	"path/filepath"
 	"strings"
-	"syscall"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
@@ -23,11 +22,11 @@ const noLeaseTable = "none"
 
 // leaseTable is the table that workers share, made if it is not there, and how
 // to make it again; or a private one, which starts from what the warehouse knows.
-func (c config) leaseTable(ctx context.Context, account *aws.Account, db *warehouse.Warehouse) (
+func (c config) leaseTable(ctx context.Context, account *aws.Account, db *warehouse.Warehouse, log *slog.Logger) (
 	table lease.Table, remake func(context.Context) error, err error,
 ) {
 	if c.LeaseTable == noLeaseTable {
-		rows, err := pastRows(ctx, db, account.Stream(c.Stream).Name())
+		rows, err := awaitPastRows(ctx, db, account.Stream(c.Stream).Name(), log)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -51,6 +50,23 @@ func pastRows(ctx context.Context, db *warehouse.Warehouse, streamName string) (
 	return rows, nil
 }
 
+// awaitPastRows is pastRows at the start of a worker: it waits out what passes by
+// itself, as a worker does that is under way.
+func awaitPastRows(ctx context.Context, db *warehouse.Warehouse, streamName string, log *slog.Logger) ([]lease.Row, error) {
+	const again = 5 * time.Second
+	for {
+		rows, err := pastRows(ctx, db, streamName)
+		passes := errors.Is(err, warehouse.ErrThrottled) || errors.Is(err, warehouse.ErrUnavailable) || aws.Unreached(err)
+		if !passes || ctx.Err() != nil {
+			return rows, err
+		}
+		log.Warn("the warehouse does not tell the positions yet; asking again", "error", err)
+		if err := waitFor(ctx, again); err != nil {
+			return nil, err
+		}
+	}
+}
+
 // leaseTableName keeps streams apart: two streams have shards of the same names.
 func (c config) leaseTableName(account *aws.Account) string {
 	if c.LeaseTable != "" {
@@ -59,69 +75,23 @@ func (c config) leaseTableName(account *aws.Account) string {
 	return "analytics-worker-" + account.Stream(c.Stream).Name()
 }
 
-// identity is a worker's name, and that of the process which it replaces.
+// identity is a worker's name, and the seat that tells which process it replaces.
 type identity struct {
-	name        string
-	predecessor string   // empty = none is known to have ended
-	lock        *os.File // held until the process ends, however it ends
+	name string
+	seat
 }
 
-// seats bounds how many workers of one stream can tell their predecessors on a
-// machine; more than these just wait for the lease time.
-const seats = 64
-
-// newIdentity takes a seat: a locked file that holds the name of the process
-// that sits on it. The system drops the lock when a process ends, in whatever
-// way, so whoever finds the file unlocked knows that the process named in it
-// has ended, and may take over its leases at once. One that is merely frozen
-// still holds its lock.
-func newIdentity(c config) identity {
+// newIdentity makes a name that no other process has, and takes a seat among the
+// workers on this machine that have the same stream, leases and region.
+func newIdentity(c config, region string, log *slog.Logger) identity {
 	host, err := os.Hostname()
 	if err != nil {
 		host = "unknown-host"
 	}
 	id := identity{name: fmt.Sprintf("%s-%d-%s", host, os.Getpid(), rand.Text()[:6])}
-	scope := sha256.Sum256([]byte(strings.Join([]string{os.Getenv("AWS_ENDPOINT_URL"), c.Region, c.Stream, c.LeaseTable}, "\n")))
-	for seat := range seats {
-		path := filepath.Join(os.TempDir(), fmt.Sprintf("analytics-worker-%d-%s-%d", os.Getuid(), hex.EncodeToString(scope[:6]), seat))
-		if err := id.sit(path); err == nil {
-			return id
-		} else if !errors.Is(err, syscall.EWOULDBLOCK) {
-			return id // no such files here: the lease time does it
-		}
+	scope := sha256.Sum256([]byte(strings.Join([]string{os.Getenv("AWS_ENDPOINT_URL"), region, c.Stream, c.LeaseTable}, "\n")))
+	if id.seat, err = takeSeat(hex.EncodeToString(scope[:6]), id.name); err != nil {
+		log.Warn("the worker has no seat file: if it is killed, its leases are taken over after the lease time, and not at its restart", "error", err)
 	}
 	return id
-}
-
-// leave gives the seat up. That it is called at the end also keeps the lock
-// while the worker runs: a file that nothing refers to any more is closed.
-func (id identity) leave() {
-	if id.lock != nil {
-		_ = id.lock.Close()
-	}
-}
-
-func (id *identity) sit(path string) error {
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = f.Close()
-		return err
-	}
-	const longest = 512 // of a name; host names have up to 253 characters
-	before, err := io.ReadAll(io.LimitReader(f, longest))
-	if err == nil {
-		err = f.Truncate(0)
-	}
-	if err == nil {
-		_, err = f.WriteAt([]byte(id.name), 0)
-	}
-	if err != nil {
-		_ = f.Close()
-		return err
-	}
-	id.predecessor, id.lock = string(before), f
-	return nil
 }

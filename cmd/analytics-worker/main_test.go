@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	"os/signal"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
@@ -57,7 +59,8 @@ func (c leakChecked) Run() int {
 }
 
 // serveLocal is the local AWS in a process of its own, without limits, on a port
-// that the system chooses. It says where on standard output.
+// that the system chooses. It says where on standard output. CLOCK_OFFSET is how
+// far its clock is ahead of this machine's.
 func serveLocal() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -66,7 +69,11 @@ func serveLocal() {
 		if err != nil {
 			return err
 		}
-		server, err := localaws.New(ctx, localaws.Config{Log: slog.New(slog.DiscardHandler)})
+		offset, err := time.ParseDuration(cmp.Or(os.Getenv("CLOCK_OFFSET"), "0"))
+		if err != nil {
+			return err
+		}
+		server, err := localaws.New(ctx, localaws.Config{ClockOffset: offset, Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}

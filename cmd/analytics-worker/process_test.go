@@ -33,9 +33,10 @@ type machine struct {
 	http *http.Client
 }
 
-func newMachine(t testing.TB) *machine {
+// newMachine starts the local AWS with settings of serveLocal's.
+func newMachine(t testing.TB, settings ...string) *machine {
 	t.Helper()
-	local := start(t, nil, "localaws")
+	local := start(t, settings, "localaws")
 	m := &machine{t: t, http: &http.Client{Timeout: patience}}
 	m.url = local.await("http://")
 	dir := t.TempDir()

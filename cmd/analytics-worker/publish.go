@@ -87,7 +87,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if o.stream == "" {
 		o.stream = c.Stream
 	}
-	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: a.logger()})
+	account, err := c.account(ctx, a.logger())
 	if err != nil {
 		return err
 	}

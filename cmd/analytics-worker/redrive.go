@@ -105,7 +105,7 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 	if err != nil {
 		return err
 	}
-	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: a.logger()})
+	account, err := c.account(ctx, a.logger())
 	if err != nil {
 		return err
 	}

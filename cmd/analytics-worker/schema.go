@@ -70,7 +70,7 @@ func (a *app) openWarehouse(ctx context.Context) (config, *aws.Redshift, error) 
 	if err != nil {
 		return c, nil, err
 	}
-	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: a.logger()})
+	account, err := c.account(ctx, a.logger())
 	if err != nil {
 		return c, nil, err
 	}

@@ -41,11 +41,15 @@ func (a *app) serve(ctx context.Context) error {
 		debug.SetGCPercent(50)
 	}
 	s, err := a.assemble(ctx, c, log, recent)
+	if err != nil && ctx.Err() != nil {
+		log.Info("stopped before it had started")
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	defer s.seat.leave()
-	log.Info("starting", "version", buildVersion(), "stream", c.Stream, "worker", s.name,
+	log.Info("starting", "version", buildVersion(), "stream", c.Stream, "region", s.region, "worker", s.name,
 		"warehouse", c.warehouseName(), "fill", c.fillName(), "dead_letters", c.DeadLetterURL, "http", s.address(), "memory_limit", c.MemoryLimit)
 	return s.run(ctx, log)
 }
@@ -53,6 +57,7 @@ func (a *app) serve(ctx context.Context) error {
 // service is a worker and its leases, ready to run.
 type service struct {
 	name      string
+	region    string // and what named it
 	seat      identity
 	source    *aws.Stream
 	instance  *aws.Instance
@@ -103,7 +108,7 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 
 // assemble makes the service from its settings.
 func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *admin.Recent) (*service, error) {
-	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: log})
+	account, err := c.awaitAccount(ctx, log)
 	if err != nil {
 		return nil, err
 	}
@@ -116,11 +121,12 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 	if err != nil {
 		return nil, err
 	}
-	who := newIdentity(c)
-	s := &service{name: who.name, seat: who, source: source, instance: account.Instance(), metrics: new(metrics.Metrics)}
+	region, found := account.Region()
+	who := newIdentity(c, region, log)
+	s := &service{name: who.name, region: region + " (" + found + ")", seat: who, source: source, instance: account.Instance(), metrics: new(metrics.Metrics)}
 	sql := account.Redshift(c.Redshift)
 	db := warehouse.New(sql, fill)
-	table, remake, err := c.leaseTable(ctx, account, db)
+	table, remake, err := c.leaseTable(ctx, account, db, log)
 	if err != nil {
 		return nil, err
 	}

@@ -74,7 +74,7 @@ func sessionEnvironment(endpoint, deadLetters string) []string {
 		"AWS_ACCESS_KEY_ID=local", "AWS_SECRET_ACCESS_KEY=local",
 		"AWS_CONFIG_FILE=/dev/null", "AWS_SHARED_CREDENTIALS_FILE=/dev/null",
 		"DEAD_LETTER_URL=file://" + deadLetters,
-		"POLL_INTERVAL=200ms", "LOAD_INTERVAL=0", "METRICS_INTERVAL=0", "HTTP_ADDR=",
+		"POLL_INTERVAL=200ms", "LOAD_INTERVAL=0", "METRICS_INTERVAL=0", "HTTP_ADDR=", "XDG_RUNTIME_DIR=",
 		"GORACE=atexit_sleep_ms=10", // the race detector's default makes each process end a second later
 	}
 }

@@ -109,7 +109,7 @@ func (a *app) quietAccount(ctx context.Context, c config) (*aws.Account, error) 
 	if a.verbose {
 		log = a.logger()
 	}
-	return aws.Open(ctx, aws.Options{Region: c.Region, Log: log})
+	return c.account(ctx, log)
 }
 
 // surveyTime bounds the asking: whatever does not answer within it is reported

@@ -13,7 +13,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 )
@@ -78,7 +77,7 @@ func (a *app) verify(ctx context.Context, format, since string) error {
 
 // compare reads everything and compares it.
 func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
-	account, err := aws.Open(ctx, aws.Options{Region: c.Region, Log: a.logger()})
+	account, err := c.account(ctx, a.logger())
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ package aws
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -32,7 +31,7 @@ const (
 
 // Options says which account to open and how.
 type Options struct {
-	Region     string       // empty: the SDK's own chain (AWS_REGION, profile)
+	Region     string       // empty: found as any AWS program does; see Open
 	Log        *slog.Logger // nil: slog.Default()
 	HTTPClient *http.Client // nil: one tuned client for all services
 	// Scribble overwrites the memory of pages when it is given back, for tests:
@@ -43,6 +42,7 @@ type Options struct {
 // Account is an AWS account in one region. It is safe for concurrent use.
 type Account struct {
 	cfg     sdk.Config
+	found   string // what named the region
 	log     *slog.Logger
 	http    *http.Client
 	kinesis *kinesis.Client
@@ -50,29 +50,36 @@ type Account struct {
 	clock   clock
 }
 
+// fallbackRegion is taken where nothing names one.
+const fallbackRegion = "us-east-1"
+
 // Open finds region and credentials as any program of the AWS SDK does: from
 // the environment (AWS_ENDPOINT_URL included), the shared config files and the
-// instance's role. It fails at once, saying what to set, where it finds none.
+// instance. Without credentials it fails at once, saying what to set; the error is
+// Unreached where something should have them and did not answer.
 func Open(ctx context.Context, o Options) (*Account, error) {
 	a := &Account{log: o.Log, http: o.HTTPClient}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
-	load := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer)}
-	if o.Region != "" {
-		load = append(load, config.WithRegion(o.Region))
-	}
+	load := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer), config.WithLogger(sdkLog{a.log})}
 	if a.http == nil {
 		load = append(load, config.WithHTTPClient(buildableClient()))
 	} else {
 		load = append(load, config.WithHTTPClient(a.http))
 	}
 	cfg, err := config.LoadDefaultConfig(ctx, load...)
+	if err == nil {
+		// Who gives credentials is asked in the region too, so it comes first.
+		name, found := region(ctx, cfg, o.Region)
+		a.found = found
+		if name != cfg.Region {
+			load = append(load, config.WithRegion(name))
+			cfg, err = config.LoadDefaultConfig(ctx, load...)
+		}
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read the AWS configuration: %w", err)
-	}
-	if cfg.Region == "" {
-		return nil, errors.New("no AWS region: set AWS_REGION, e.g. us-east-1")
 	}
 	if b, ok := cfg.HTTPClient.(*awshttp.BuildableClient); ok {
 		// Left as it is, each service would copy it and keep connections of its
@@ -84,6 +91,12 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 		cfg.HTTPClient = a.http
 	}
 	cfg.APIOptions = append(cfg.APIOptions, a.clock.install)
+	if cfg.Credentials != nil {
+		cfg.Credentials = sdk.NewCredentialsCache(&renewed{now: cfg.Credentials, load: func(ctx context.Context) (sdk.CredentialsProvider, error) {
+			again, err := config.LoadDefaultConfig(ctx, load...)
+			return again.Credentials, err
+		}})
+	}
 	a.cfg = cfg
 	if err := a.checkCredentials(ctx); err != nil {
 		return nil, err
@@ -93,21 +106,8 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	return a, nil
 }
 
-func (a *Account) checkCredentials(ctx context.Context) error {
-	ctx, cancel := bounded(ctx, loginTimeout)
-	defer cancel()
-	const what = "no AWS credentials: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or give the instance an IAM role"
-	if a.cfg.Credentials == nil {
-		return errors.New(what)
-	}
-	if _, err := a.cfg.Credentials.Retrieve(ctx); err != nil {
-		return fmt.Errorf("%s: %w", what, ended(ctx, err))
-	}
-	return nil
-}
-
-// Region is the region that the account was opened in.
-func (a *Account) Region() string { return a.cfg.Region }
+// Region is the region that the account was opened in, and what named it.
+func (a *Account) Region() (name, found string) { return a.cfg.Region, a.found }
 
 // Close closes the idle connections. The account stays usable.
 func (a *Account) Close() { a.http.CloseIdleConnections() }

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -40,14 +41,74 @@ func alone(t *testing.T) {
 
 func TestOpenSaysWhatToSet(t *testing.T) {
 	alone(t)
-	_, err := Open(t.Context(), Options{})
-	if err == nil || !strings.Contains(err.Error(), "AWS_REGION") {
-		t.Errorf("no region: got %v", err)
-	}
-	_, err = Open(t.Context(), Options{Region: "us-east-1"})
+	_, err := Open(t.Context(), Options{Region: "us-east-1"})
 	if err == nil || !strings.Contains(err.Error(), "AWS_ACCESS_KEY_ID") || !strings.Contains(err.Error(), "IAM role") {
 		t.Errorf("no credentials: got %v", err)
 	}
+}
+
+// The SDK's own ways to a region come before ours, and who named it is known.
+func TestOpenFindsARegion(t *testing.T) {
+	alone(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte("[default]\nregion = eu-west-3\n[profile north]\nregion = eu-north-1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct{ variable, value, given, region, found string }{
+		{"", "", "", "us-east-1", "the default: nothing names one"},
+		{"AWS_CONFIG_FILE", file, "", "eu-west-3", "profile default"},
+		{"AWS_PROFILE", "north", "", "eu-north-1", "profile north"},
+		{"AWS_DEFAULT_REGION", "eu-west-2", "", "eu-west-2", "AWS_DEFAULT_REGION"},
+		{"AWS_REGION", "eu-west-1", "", "eu-west-1", "AWS_REGION"},
+		{"", "", "ap-south-1", "ap-south-1", "AWS_REGION"},
+	} {
+		if step.variable != "" {
+			t.Setenv(step.variable, step.value)
+		}
+		a, err := Open(t.Context(), Options{Region: step.given, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if region, found := a.Region(); region != step.region || found != step.found || a.kinesis.Options().Region != region {
+			t.Errorf("%s=%s, given %q: %s (%s); Kinesis in %s", step.variable, step.value, step.given, region, found, a.kinesis.Options().Region)
+		}
+		a.Close()
+	}
+}
+
+// A file that another program is just writing takes no keys away.
+func TestKeysInAFileAreReadAgain(t *testing.T) {
+	alone(t)
+	file := filepath.Join(t.TempDir(), "credentials")
+	t.Setenv("AWS_SHARED_CREDENTIALS_FILE", file)
+	write := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("[default]\naws_access_key_id = first\naws_secret_access_key = s\n")
+	synctest.Test(t, func(t *testing.T) {
+		a, err := Open(t.Context(), Options{Region: "us-east-1", HTTPClient: http.DefaultClient, Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, step := range []struct{ text, want string }{
+			{"", "first"},
+			{"[default]\naws_access_key_id = sec", "first"}, // half of it
+			{"[default\n", "first"},
+			{"[default]\naws_access_key_id = second\naws_secret_access_key = s\naws_session_token = t\n", "second"},
+		} {
+			write(step.text)
+			wait(t, keysLast+time.Second)
+			got, err := a.cfg.Credentials.Retrieve(t.Context())
+			if err != nil || got.AccessKeyID != step.want {
+				t.Errorf("with %q in the file: %s, %v; want %s", step.text, got.AccessKeyID, err, step.want)
+			}
+		}
+	})
 }
 
 func TestBucketWantsAnS3URL(t *testing.T) {

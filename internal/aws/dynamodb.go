@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -23,6 +24,7 @@ import (
 type LeaseTable struct {
 	client *dynamodb.Client
 	name   string
+	log    func(msg string, args ...any)
 }
 
 var _ lease.Table = (*LeaseTable)(nil)
@@ -34,33 +36,55 @@ func (a *Account) LeaseTable(name string) *LeaseTable {
 			o.MaxBackoff = 500 * time.Millisecond // the lease holder gives a call a few seconds at most
 		})
 	})
-	return &LeaseTable{client: client, name: name}
+	return &LeaseTable{client: client, name: name, log: a.log.Warn}
 }
 
-// Ensure makes the table if it is not there, and waits until it can be used.
+// Ensure makes the table if it is not there, and waits until it can be used. It
+// waits out what passes by itself: a service that throttles, that fails, or that is
+// not reached, as when the network of a machine comes up after the worker.
 func (t *LeaseTable) Ensure(ctx context.Context) error {
-	ctx, cancel := bounded(ctx, 3*time.Minute)
-	defer cancel()
+	const tellEvery = 10 * time.Second
+	told := time.Time{}
 	for wait := 200 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		out, err := t.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &t.name})
-		var missing *types.ResourceNotFoundException
+		usable, err := t.ensured(ctx)
 		switch {
-		case errors.As(err, &missing):
-			if err := t.create(ctx); err != nil && !passing(err) {
-				return t.failed(ctx, "create", err)
-			}
-		case passing(err):
-		case err != nil:
-			return t.failed(ctx, "look at", err)
-		case out.Table == nil:
-			return fmt.Errorf("look at the lease table %s: DynamoDB did not describe it", t.name)
-		case out.Table.TableStatus == types.TableStatusActive || out.Table.TableStatus == types.TableStatusUpdating:
-			return t.checkKey(out.Table)
+		case usable:
+			return err
+		case ctx.Err() != nil:
+			return fmt.Errorf("wait for the lease table %s to become usable: %w", t.name, context.Cause(ctx))
+		case err != nil && !Troubled(err) && !Unreached(err):
+			return err
+		}
+		if err != nil && time.Since(told) >= tellEvery {
+			told = time.Now()
+			t.log("the lease table cannot be used yet; asking again", "table", t.name, "error", err)
 		}
 		if err := pause(ctx, wait); err != nil {
 			return fmt.Errorf("wait for the lease table %s to become usable: %w", t.name, err)
 		}
 	}
+}
+
+// ensured makes the table if it is not there, and reports whether it can be used.
+func (t *LeaseTable) ensured(ctx context.Context) (bool, error) {
+	ctx, cancel := bounded(ctx, callTimeout)
+	defer cancel()
+	out, err := t.client.DescribeTable(ctx, &dynamodb.DescribeTableInput{TableName: &t.name})
+	var missing *types.ResourceNotFoundException
+	switch {
+	case errors.As(err, &missing):
+		if err := t.create(ctx); err != nil {
+			return false, t.failed(ctx, "create", err)
+		}
+		return false, nil
+	case err != nil:
+		return false, t.failed(ctx, "look at", err)
+	case out.Table == nil:
+		return false, fmt.Errorf("look at the lease table %s: DynamoDB did not describe it", t.name)
+	case out.Table.TableStatus == types.TableStatusActive || out.Table.TableStatus == types.TableStatusUpdating:
+		return true, t.checkKey(out.Table)
+	}
+	return false, nil
 }
 
 // create asks for the table. On-demand billing, as KCL's: the load is a few
@@ -207,8 +231,9 @@ func (t *LeaseTable) refused(ctx context.Context, doing string, seen lease.Row, 
 
 // failed turns an error of the SDK into one of ours.
 func (t *LeaseTable) failed(ctx context.Context, doing string, err error) error {
+	forbidden := strings.HasPrefix(refusalOf(err).Code, "AccessDenied")
 	err = judged(ctx, doing+" the lease table "+t.name, err, leaseVerdict)
-	if errors.Is(err, stream.ErrDenied) {
+	if forbidden && errors.Is(err, stream.ErrDenied) {
 		return fmt.Errorf("%w; the worker's IAM role must allow dynamodb:DescribeTable, CreateTable, Scan, GetItem, PutItem, UpdateItem and DeleteItem on table/%s", err, t.name)
 	}
 	return err

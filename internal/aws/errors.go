@@ -61,11 +61,11 @@ func throttled(code string) bool {
 
 // denied: codes by which any service says that this caller may not.
 func denied(code string) bool {
+	if unauthenticated(code) {
+		return true
+	}
 	switch code {
-	case "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedOperation", "NotAuthorized",
-		"UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidSignatureException",
-		"SignatureDoesNotMatch", "IncompleteSignature", "MissingAuthenticationToken", "MissingAuthenticationTokenException",
-		"ExpiredToken", "ExpiredTokenException", "InvalidToken", "OptInRequired",
+	case "AccessDenied", "AccessDeniedException", "AllAccessDisabled", "UnauthorizedOperation", "NotAuthorized", "OptInRequired",
 		"KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired":
 		return true
 	}
@@ -157,13 +157,17 @@ func unanswered(err error) bool {
 func advice(r refusal) string {
 	switch {
 	case strings.HasPrefix(r.Code, "KMS"):
-		return "; check the stream's KMS key: it must be enabled and its policy must allow kms:Decrypt"
+		return keyAdvice(r.Code)
+	case unauthenticated(r.Code):
+		return credentialAdvice(r)
+	case r.Code == "ProvisionedThroughputExceededException" && r.Operation == "Kinesis.GetRecords":
+		return "; all that poll a shard share its 5 calls/s and 2 MiB/s"
 	case strings.HasPrefix(r.Code, "AccessDenied") || r.Code == "AllAccessDisabled" || r.Status == http.StatusForbidden && r.Code == "Forbidden":
 		if action := iamAction(r.Operation); action != "" {
 			return "; the caller's IAM role must allow " + action
 		}
-	case denied(r.Code):
-		return "; check the AWS credentials"
+	case r.Code == "OptInRequired":
+		return "; enable the service and the region in the AWS account"
 	case r.Code == "ResourceNotFoundException" && strings.HasPrefix(r.Operation, "Kinesis."):
 		return "; check KINESIS_STREAM_NAME and AWS_REGION"
 	case r.Code == "ValidationException" && strings.HasPrefix(r.Operation, "Redshift Data."):
@@ -249,8 +253,13 @@ func judged(ctx context.Context, doing string, err error, verdict func(refusal) 
 	if r.Code != "" {
 		passes := passing(err)
 		err = fmt.Errorf("%s: %s%s", r.Code, r.Message, advice(r))
-		if passes {
+		switch {
+		case passes:
 			err = troubled{err}
+		case unauthenticated(r.Code):
+			err = badCredentials{err}
+		case strings.HasPrefix(r.Code, "KMS"):
+			err = badKey{err}
 		}
 	}
 	if v != nil {

@@ -49,22 +49,25 @@ func TestVerdicts(t *testing.T) {
 		want      error  // nil: no verdict
 		hint      string // part of the text
 	}{
-		{getRecords, 400, "ProvisionedThroughputExceededException", "", stream.ErrThrottled, ""},
-		{getRecords, 400, "KMSThrottlingException", "", stream.ErrThrottled, ""},
+		{getRecords, 400, "ProvisionedThroughputExceededException", "", stream.ErrThrottled, "5 calls/s"},
+		{getRecords, 400, "KMSThrottlingException", "", stream.ErrThrottled, "rate of calls to KMS"},
 		{getRecords, 400, "LimitExceededException", "", stream.ErrThrottled, ""},
 		{getRecords, 400, "ThrottlingException", "", stream.ErrThrottled, ""},
 		{getRecords, 400, "ExpiredIteratorException", "", errExpired, ""},
 		{getRecords, 400, "InvalidArgumentException", "", errExpired, ""},
 		{getRecords, 400, "ResourceNotFoundException", "", stream.ErrGone, "check KINESIS_STREAM_NAME"},
 		{getRecords, 400, "AccessDeniedException", "", stream.ErrDenied, "kinesis:GetRecords"},
-		{getRecords, 400, "UnrecognizedClientException", "", stream.ErrDenied, "check the AWS credentials"},
-		{getRecords, 400, "InvalidSignatureException", "", stream.ErrDenied, "check the AWS credentials"},
-		{getRecords, 400, "ExpiredTokenException", "", stream.ErrDenied, "check the AWS credentials"},
-		{getRecords, 400, "MissingAuthenticationTokenException", "", stream.ErrDenied, ""},
+		{getRecords, 400, "UnrecognizedClientException", "", stream.ErrDenied, "does not know the access key"},
+		{getRecords, 400, "InvalidSignatureException", "", stream.ErrDenied, "secret access key"},
+		{getRecords, 400, "InvalidSignatureException", "Signature expired: 20261126T080000Z is now earlier than 20261126T080500Z", stream.ErrDenied, "clock"},
+		{getRecords, 400, "InvalidSignatureException", "Signature not yet current: 20261126T081000Z is still later than 20261126T080500Z", stream.ErrDenied, "clock"},
+		{getRecords, 403, "InvalidClientTokenId", "", stream.ErrDenied, "does not know the access key"},
+		{getRecords, 400, "ExpiredTokenException", "", stream.ErrDenied, "have expired: renew them"},
+		{getRecords, 400, "MissingAuthenticationTokenException", "", stream.ErrDenied, "check the AWS credentials"},
 		{getRecords, 400, "KMSAccessDeniedException", "", stream.ErrDenied, "kms:Decrypt"},
-		{getRecords, 400, "KMSDisabledException", "", stream.ErrDenied, "kms:Decrypt"},
-		{getRecords, 400, "KMSInvalidStateException", "", stream.ErrDenied, "kms:Decrypt"},
-		{getRecords, 400, "KMSNotFoundException", "", stream.ErrDenied, "kms:Decrypt"},
+		{getRecords, 400, "KMSDisabledException", "", stream.ErrDenied, "enable the stream's KMS key"},
+		{getRecords, 400, "KMSInvalidStateException", "", stream.ErrDenied, "deletion scheduled"},
+		{getRecords, 400, "KMSNotFoundException", "", stream.ErrDenied, "is not there"},
 		{getRecords, 400, "KMSOptInRequired", "", stream.ErrDenied, ""},
 		{getRecords, 500, "InternalFailureException", "", nil, ""},
 		{getRecords, 400, "SomethingNew", "", nil, ""},
@@ -101,7 +104,11 @@ func TestVerdicts(t *testing.T) {
 		{getObject, 404, "NoSuchBucket", "", fs.ErrNotExist, "check the bucket's name"},
 		{putObject, 403, "AccessDenied", "", fs.ErrPermission, "s3:PutObject"},
 		{putObject, 403, "Forbidden", "", fs.ErrPermission, "s3:PutObject"},
-		{putObject, 403, "SignatureDoesNotMatch", "", fs.ErrPermission, "check the AWS credentials"},
+		{putObject, 403, "SignatureDoesNotMatch", "", fs.ErrPermission, "secret access key"},
+		{putObject, 403, "RequestTimeTooSkewed", "", fs.ErrPermission, "clock"},
+		{putObject, 400, "ExpiredToken", "", fs.ErrPermission, "have expired: renew them"},
+		{execute, 400, "ExpiredTokenException", "", warehouse.ErrDenied, "have expired: renew them"},
+		{execute, 400, "OptInRequired", "", warehouse.ErrDenied, "enable the service"},
 		{putObject, 301, "PermanentRedirect", "", nil, "AWS_REGION"},
 		{putObject, 503, "SlowDown", "", nil, ""},
 		{"S3.ListObjectsV2", 403, "AccessDenied", "", fs.ErrPermission, "s3:ListBucket"},
@@ -117,6 +124,10 @@ func TestVerdicts(t *testing.T) {
 			if got := errors.Is(err, verdict); got != (verdict == c.want) {
 				t.Errorf("%s %s %q: is %q: %v", c.operation, c.code, c.message, verdict, got)
 			}
+		}
+		// Only a refused permission is mended by one.
+		if named := strings.Contains(err.Error(), "must allow"); named != (strings.HasPrefix(c.code, "AccessDenied") || c.code == "Forbidden" || c.code == "KMSAccessDeniedException") {
+			t.Errorf("%s %s: %q", c.operation, c.code, err)
 		}
 		for _, part := range []string{"do a thing: ", c.code, c.hint} {
 			if !strings.Contains(err.Error(), part) {
@@ -227,6 +238,21 @@ func TestStatementKinds(t *testing.T) {
 	} {
 		if got := statementKind(c.text); got != c.want {
 			t.Errorf("%q: got %v, want %v", c.text, got, c.want)
+		}
+	}
+}
+
+// Refusals of the credentials and of the stream's key are told from those of a
+// permission: the next step is another one.
+func TestRefusalsAreToldApart(t *testing.T) {
+	for code, want := range map[string][2]bool{
+		"AccessDeniedException": {false, false}, "ExpiredTokenException": {true, false}, "InvalidSignatureException": {true, false},
+		"UnrecognizedClientException": {true, false}, "KMSDisabledException": {false, true}, "KMSAccessDeniedException": {false, true},
+		"KMSThrottlingException": {false, false}, "ResourceNotFoundException": {false, false},
+	} {
+		err := kinesisFailed(t.Context(), "read", sdkError("Kinesis.GetRecords", 400, code, "no"))
+		if got := [2]bool{Unauthenticated(err), KeyRefused(err)}; got != want {
+			t.Errorf("%s: %v, want %v", code, got, want)
 		}
 	}
 }

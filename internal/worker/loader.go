@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
@@ -298,7 +299,11 @@ func hint(err error) string {
 	case errors.As(err, &other):
 		return other.Next()
 	case errors.Is(err, warehouse.ErrDenied):
-		return "allow what is denied to the worker's role or database user; analytics-worker doctor shows what else is missing"
+		return "if the error names credentials, renew them; else allow what is denied to the worker's role or database user. analytics-worker doctor shows what else is missing"
+	case errors.Is(err, fs.ErrNotExist):
+		return "create the bucket that the error names, in AWS_REGION, or correct STAGING_URL or DEAD_LETTER_URL"
+	case errors.Is(err, fs.ErrPermission):
+		return "allow what the error names to the worker's role; analytics-worker doctor shows what else is missing"
 	case errors.Is(err, warehouse.ErrThrottled):
 		return "it passes; if it stays, raise LOAD_INTERVAL: the Data API's rates hold for the whole account"
 	case errors.Is(err, warehouse.ErrConflict):

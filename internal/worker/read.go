@@ -156,11 +156,11 @@ func (w *Worker) readFailed(s *shard, err error) {
 	message := "reading a shard failed; it is tried again"
 	switch {
 	case errors.Is(err, stream.ErrThrottled):
-		message = "the stream throttles reads; other consumers share its limit of 5 calls/s and 2 MiB/s for each shard"
+		message = "a read was throttled; it is tried again"
 	case errors.Is(err, stream.ErrBadPosition):
 		message = "the warehouse's position is not in this shard; was the stream deleted and made anew? Delete its rows of worker_checkpoints to start over"
 	case errors.Is(err, stream.ErrDenied):
-		message = "reading a shard is denied; the worker's role needs kinesis:GetShardIterator and kinesis:GetRecords on the stream"
+		message = "reading a shard is refused until what the error names is mended; it is tried again"
 	}
 	w.log.Error(message, "shard", s.term.Shard.ID, "error", err)
 }

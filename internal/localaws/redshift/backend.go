@@ -124,6 +124,7 @@ func (b *backend) single(ctx context.Context, sql string, params map[string]stri
 		return b.step(ctx, st, out)
 	}
 	if st.Verb == "SELECT" && st.Before == nil && st.After == nil {
+		defer b.conn.unlock()
 		return b.execute(ctx, st, out) // a transaction by itself
 	}
 	if err := b.open(ctx); err != nil {
@@ -214,9 +215,13 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 	return n, nil
 }
 
-// locks takes the tables that LOCK names and those that the statement writes:
-// in Redshift the second writer of a table waits for the first.
+// locks takes the tables that LOCK names, those that the statement writes, as in
+// Redshift the second writer of a table waits for the first, and those that it
+// reads, which LOCK has to wait for.
 func (b *backend) locks(ctx context.Context, st dialect.Statement) error {
+	if err := b.conn.lock(ctx, st.Reads, lockRead); err != nil {
+		return err
+	}
 	switch {
 	case len(st.Lock) > 0:
 		return b.conn.lock(ctx, st.Lock, lockAll)

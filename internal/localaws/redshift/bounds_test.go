@@ -172,7 +172,7 @@ func TestLocksAreFIFO(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := newTableLocks()
 		first := &holder{pid: 1}
-		if err := l.acquire(t.Context(), first, "t"); err != nil {
+		if err := l.acquire(t.Context(), first, "t", lockAll); err != nil {
 			t.Fatal(err)
 		}
 		var mu sync.Mutex
@@ -185,7 +185,7 @@ func TestLocksAreFIFO(t *testing.T) {
 				if pid == 4 { // gives up while it waits
 					time.AfterFunc(time.Second, cancel)
 				}
-				if err := l.acquire(ctx, h, "t"); err == nil {
+				if err := l.acquire(ctx, h, "t", lockAll); err == nil {
 					mu.Lock()
 					order = append(order, pid)
 					mu.Unlock()
@@ -212,20 +212,20 @@ func TestLockCycle(t *testing.T) {
 		l := newTableLocks()
 		h := []*holder{{pid: 0}, {pid: 1}, {pid: 2}}
 		for i := range h {
-			if err := l.acquire(t.Context(), h[i], fmt.Sprint(i)); err != nil {
+			if err := l.acquire(t.Context(), h[i], fmt.Sprint(i), lockAll); err != nil {
 				t.Fatal(err)
 			}
 		}
 		for i := range 2 {
 			go func() {
-				if err := l.acquire(t.Context(), h[i], fmt.Sprint(i+1)); err != nil {
+				if err := l.acquire(t.Context(), h[i], fmt.Sprint(i+1), lockAll); err != nil {
 					t.Errorf("holder %d: %v", i, err)
 				}
 				l.release(h[i])
 			}()
 			synctest.Wait()
 		}
-		if err := l.acquire(t.Context(), h[2], "0"); err == nil || !strings.Contains(err.Error(), "deadlock detected") {
+		if err := l.acquire(t.Context(), h[2], "0", lockAll); err == nil || !strings.Contains(err.Error(), "deadlock detected") {
 			t.Errorf("the third: %v", err)
 		}
 		l.release(h[2])
@@ -291,4 +291,92 @@ func TestLike(t *testing.T) {
 			t.Errorf("like(%q, %q) = %v", c.pattern, c.s, got)
 		}
 	}
+}
+
+// TestLockModes: those who read share a table with each other and with one who
+// writes it, and with nobody who locked it, whoever came first.
+func TestLockModes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTableLocks()
+		var got []string // who holds the table, in the order of getting it
+		var mu sync.Mutex
+		ask := func(ctx context.Context, h *holder, name string, mode lockMode) {
+			go func() {
+				if err := l.acquire(ctx, h, "t", mode); err != nil {
+					name += " gave up"
+				}
+				mu.Lock()
+				got = append(got, name)
+				mu.Unlock()
+			}()
+			synctest.Wait()
+		}
+		check := func(want string) {
+			t.Helper()
+			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
+			if fmt.Sprint(got) != want {
+				t.Errorf("the table went to %v, want %s", got, want)
+			}
+			got = nil
+		}
+		h := make([]*holder, 6)
+		for i := range h {
+			h[i] = &holder{pid: int64(i)}
+		}
+		ask(t.Context(), h[0], "reader", lockRead)
+		ask(t.Context(), h[1], "writer", lockWrite)
+		ask(t.Context(), h[2], "reader 2", lockRead)
+		ask(t.Context(), h[3], "writer 2", lockWrite)
+		check("[reader writer reader 2]")
+		l.release(h[1])
+		check("[writer 2]")
+		l.release(h[3])
+
+		giveUp, cancel := context.WithCancel(t.Context())
+		ask(giveUp, h[3], "locker", lockAll)
+		ask(t.Context(), h[4], "late reader", lockRead)
+		ask(t.Context(), h[0], "reader that writes", lockWrite) // or it and the locker would wait for each other
+		check("[reader that writes]")
+		cancel()
+		check("[locker gave up late reader]")
+
+		ask(t.Context(), h[3], "locker", lockAll)
+		ask(t.Context(), h[5], "latest reader", lockRead)
+		l.release(h[0])
+		l.release(h[2])
+		l.release(h[4])
+		check("[locker]")
+		l.release(h[3])
+		check("[latest reader]")
+		l.release(h[5])
+		if len(l.held) != 0 {
+			t.Errorf("%d tables are still held", len(l.held))
+		}
+	})
+}
+
+// TestTwoReadersThatLock: each waits for the other to have read, which never ends.
+func TestTwoReadersThatLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := newTableLocks()
+		a, b := &holder{pid: 1}, &holder{pid: 2}
+		for _, h := range []*holder{a, b} {
+			if err := l.acquire(t.Context(), h, "t", lockRead); err != nil {
+				t.Fatal(err)
+			}
+		}
+		done := make(chan error)
+		go func() { done <- l.acquire(t.Context(), a, "t", lockAll) }()
+		synctest.Wait()
+		if err := l.acquire(t.Context(), b, "t", lockAll); err == nil || !strings.Contains(err.Error(), "deadlock detected") {
+			t.Errorf("the second: %v", err)
+		}
+		l.release(b)
+		if err := <-done; err != nil {
+			t.Errorf("the first: %v", err)
+		}
+		l.release(a)
+	})
 }

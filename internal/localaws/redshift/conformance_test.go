@@ -28,6 +28,7 @@ func checks() []check {
 		{"FailedLetsGo", checkFailedLetsGo},
 		{"LockOfWhatIsThere", checkLockOfWhatIsThere},
 		{"TemporaryNamesLockNothing", checkTemporaryNamesLockNothing},
+		{"LockAndReaders", checkLockAndReaders},
 		{"Conflict", checkConflict},
 		{"ConflictOfRows", checkConflictOfRows},
 		{"DefineAtOnce", checkDefineAtOnce},

@@ -170,9 +170,9 @@ const catalogLock = ""
 
 func (c *duckConn) lock(ctx context.Context, tables []string, mode lockMode) error {
 	if mode == lockCatalog {
-		return c.db.locks.acquire(ctx, c.hold, catalogLock)
+		return c.db.locks.acquire(ctx, c.hold, catalogLock, lockAll)
 	}
-	if c.stale {
+	if c.stale && mode > lockRead {
 		if err := c.look(ctx); err != nil {
 			return err
 		}
@@ -186,7 +186,7 @@ func (c *duckConn) lock(ctx context.Context, tables []string, mode lockMode) err
 				return err
 			}
 		}
-		if err := c.db.locks.acquire(ctx, c.hold, t); err != nil {
+		if err := c.db.locks.acquire(ctx, c.hold, t, mode); err != nil {
 			return err
 		}
 	}
@@ -215,6 +215,8 @@ func (c *duckConn) end(ctx context.Context, commit bool) error {
 	}
 	return duckError(ctx, c.db.rules, err)
 }
+
+func (c *duckConn) unlock() { c.db.locks.release(c.hold) }
 
 func (c *duckConn) run(ctx context.Context, sql string, out sink) (int64, error) {
 	if c.wanted && !c.open {

@@ -43,8 +43,9 @@ type conn interface {
 type lockMode int
 
 const (
-	lockWrite   lockMode = iota // from writing the tables
-	lockAll                     // from reading too, where the engine can
+	lockRead    lockMode = iota // from lockAll
+	lockWrite                   // from writing the tables
+	lockAll                     // from reading too
 	lockCatalog                 // from defining tables; names none
 )
 
@@ -68,6 +69,8 @@ type transaction interface {
 	lock(ctx context.Context, tables []string, mode lockMode) error
 	// end commits or rolls back and lets go of every lock.
 	end(ctx context.Context, commit bool) error
+	// unlock lets go of every lock of a query that ran outside a transaction.
+	unlock()
 }
 
 // sink takes the rows of a query. A value is nil, bool, int64, float64, string

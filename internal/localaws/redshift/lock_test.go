@@ -83,6 +83,54 @@ func checkFailedLetsGo(t *testing.T, r *rig) {
 	}
 }
 
+// checkLockAndReaders: LOCK keeps readers of its table waiting, and no others, and
+// waits for a transaction that has read it.
+func checkLockAndReaders(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE l (n INTEGER)", "CREATE TABLE o (n INTEGER)", "INSERT INTO l VALUES (1)")
+	waits := func(id string) {
+		t.Helper()
+		r.await(t, id, types.StatusStringStarted, types.StatusStringFinished, types.StatusStringFailed)
+		r.must(t, "SELECT n FROM o WHERE n IN (SELECT n + 1 FROM o)", "SELECT 1") // time to go wrong
+		if d := r.await(t, id, types.StatusStringStarted, types.StatusStringFinished, types.StatusStringFailed); d.Status != types.StatusStringStarted {
+			t.Errorf("%s is %s: %s", aws.ToString(d.QueryString), d.Status, aws.ToString(d.Error))
+		}
+	}
+	id, _ := r.openSession(t, "BEGIN", 60)
+	r.in(t, id, "LOCK l")
+	var readers []string
+	for _, sql := range []string{
+		"SELECT n FROM l", "SELECT o.n FROM o LEFT JOIN l ON l.n = o.n", "SELECT o.n FROM o, public.l AS x WHERE x.n = o.n",
+		"SELECT n FROM o WHERE n IN (SELECT n FROM l)", "WITH w AS (SELECT n FROM (SELECT n FROM l) q) SELECT n FROM w",
+		"INSERT INTO o SELECT n FROM l", "CREATE TEMP TABLE c AS SELECT n FROM l", "DELETE FROM o USING l WHERE o.n = l.n",
+	} {
+		readers = append(readers, r.submit(t, sql))
+	}
+	for _, reader := range readers {
+		waits(reader)
+	}
+	r.in(t, id, "INSERT INTO l VALUES (2)")
+	r.in(t, id, "COMMIT")
+	for _, reader := range readers {
+		if d := r.await(t, reader); d.Status != types.StatusStringFinished {
+			t.Errorf("%s is %s: %s", aws.ToString(d.QueryString), d.Status, aws.ToString(d.Error))
+		}
+	}
+	if got := r.result(t, readers[0]); len(got) != 2 {
+		t.Errorf("the reader saw %v, want what was committed before it could read", got)
+	}
+	r.in(t, id, "BEGIN")
+	r.in(t, id, "SELECT COUNT(*) FROM l")
+	locker, err := r.BatchExecuteStatement(t.Context(), batch("LOCK l", "SELECT 1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	waits(*locker.Id)
+	r.in(t, id, "COMMIT")
+	if d := r.await(t, *locker.Id); d.Status != types.StatusStringFinished {
+		t.Errorf("LOCK is %s: %s", d.Status, aws.ToString(d.Error))
+	}
+}
+
 // checkConflict: a transaction whose snapshot is older than another's change of
 // the same row fails as Redshift's do.
 func checkConflict(t *testing.T, r *rig) {

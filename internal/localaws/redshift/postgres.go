@@ -134,6 +134,9 @@ func (c *pgConn) lock(ctx context.Context, tables []string, mode lockMode) error
 		_, err := c.run(ctx, fmt.Sprintf("SELECT pg_advisory_xact_lock(%d)", catalogKey), nil)
 		return err
 	}
+	if mode == lockRead {
+		return nil // the engine does so itself
+	}
 	words := "SHARE ROW EXCLUSIVE" // one writer at a time, readers go on
 	if mode == lockAll {
 		words = "ACCESS EXCLUSIVE"
@@ -149,6 +152,8 @@ func (c *pgConn) lock(ctx context.Context, tables []string, mode lockMode) error
 	}
 	return nil
 }
+
+func (c *pgConn) unlock() {} // no query outside a transaction keeps a lock
 
 // notice follows what a statement that has run did to the tables.
 func (c *pgConn) notice(sql string) {

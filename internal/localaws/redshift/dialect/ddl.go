@@ -139,6 +139,7 @@ func (t *translation) createTable(at int, temp bool) error {
 		if err := t.refuseReserved(next+1, len(t.toks)); err != nil {
 			return err
 		}
+		t.findReads()
 		dst = t.expr(dst, columns.lo, columns.hi)
 		t.setSQL(t.expr(dst, next, len(t.toks)))
 	case next < len(t.toks) || columns.hi == 0:

@@ -34,6 +34,9 @@ type Statement struct {
 	// Writes holds the tables that the statement writes, for locking. Names are
 	// lower case, without quotes and without the schema "public".
 	Writes []string
+	// Reads holds the tables that it reads, each once, named so. There may be names
+	// among them that WITH defines.
+	Reads []string
 	// Set is the offset in SQL of the first assignment of an UPDATE or MERGE, and
 	// Sets are the columns that it assigns. Target is the name for its table.
 	Set    int

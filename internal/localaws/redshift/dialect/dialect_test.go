@@ -2,6 +2,7 @@ package dialect
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"slices"
 	"strings"
@@ -53,6 +54,25 @@ func TestTranslate(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestReads(t *testing.T) {
+	for sql, want := range map[string]string{
+		"SELECT 1": "[]",
+		"SELECT a.x, (SELECT MAX(n) FROM d) FROM public.a, s.b AS bb JOIN (c LEFT JOIN e ON c.x = e.x) USING (x) WHERE y IN (SELECT z FROM f, (SELECT 1 FROM g) h)": "[d a s.b c e f g]",
+		"WITH w AS (SELECT * FROM a) SELECT EXTRACT(day FROM x), TRIM(both FROM y) FROM w, a":                                                                       "[a w]",
+		"INSERT INTO t (a, b) SELECT a, b FROM u UNION ALL SELECT c, d FROM v":                                                                                      "[u v]",
+		"UPDATE t SET a = u.a, b = 1 FROM u, v WHERE t.k = u.k":                                                                                                     "[u v]",
+		"DELETE FROM t USING u, v WHERE t.k = u.k":                                                                                                                  "[t u v]",
+		"CREATE TABLE t AS SELECT * FROM dev.public.u":                                                                                                              "[u]",
+		"MERGE INTO t USING u ON t.k = u.k WHEN MATCHED THEN UPDATE SET a = u.a WHEN NOT MATCHED THEN INSERT VALUES (u.k, u.a)":                                     "[u]",
+		"SELECT n FROM GENERATE_SERIES(1, 2) g, t":                                                                                                                  "[t]",
+	} {
+		st, err := Translate(sql, DuckDB, nil)
+		if got := fmt.Sprint(st.Reads); err != nil || got != want {
+			t.Errorf("%s reads %s, want %s (%v)", sql, got, want, err)
+		}
 	}
 }
 

@@ -69,7 +69,7 @@ func (t *translation) pair() error {
 			open = open[:len(open)-1]
 		case k.is("from", "join"):
 			inCall := len(open) > 0 && open[len(open)-1] > 0 &&
-				t.toks[open[len(open)-1]-1].is("extract", "trim", "substring", "overlay", "position")
+				t.toks[open[len(open)-1]-1].is(argumentsWithFrom...)
 			switch {
 			case inCall:
 			case t.at(i+1).kind == text && !t.toks[0].is("copy"):
@@ -126,6 +126,7 @@ func (t *translation) statement() error {
 		if err := t.refuseReserved(at, len(t.toks)); err != nil {
 			return err
 		}
+		t.findReads()
 	}
 	switch first.text {
 	case "select", "with", "(":

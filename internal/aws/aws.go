@@ -20,6 +20,7 @@ import (
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/smithy-go/middleware"
 )
 
 // The SDK has no response timeout of its own, so every call gets a deadline.
@@ -62,7 +63,10 @@ func Open(ctx context.Context, o Options) (*Account, error) {
 	if a.log == nil {
 		a.log = slog.Default()
 	}
-	load := []func(*config.LoadOptions) error{config.WithRetryer(newRetryer), config.WithLogger(sdkLog{a.log})}
+	// The ways to credentials get the guard on replies too.
+	load := []func(*config.LoadOptions) error{
+		config.WithRetryer(newRetryer), config.WithLogger(sdkLog{a.log}), config.WithAPIOptions([]func(*middleware.Stack) error{guardReplies}),
+	}
 	if a.http == nil {
 		load = append(load, config.WithHTTPClient(buildableClient()))
 	} else {
@@ -145,6 +149,7 @@ func buildableClient() *awshttp.BuildableClient {
 		t.IdleConnTimeout = 90 * time.Second
 		t.TLSHandshakeTimeout = 5 * time.Second
 		t.ResponseHeaderTimeout = 25 * time.Second
+		t.MaxResponseHeaderBytes = maxHeader
 		t.ReadBufferSize = 64 << 10 // pages of megabytes: fewer reads
 		t.WriteBufferSize = 64 << 10
 		t.DisableCompression = true // a reply's Content-Length must be its size

@@ -151,7 +151,11 @@ func TestAServerThatAnswersAtOnce(t *testing.T) {
 	var calls, connections atomic.Int64
 	// One record, larger than what the client reads at once: the reply is still
 	// on its way when the SDK closes the request.
-	body := encoded(t, object{"Records", list{object{"SequenceNumber", "1", "Data", make([]byte, 150_000), "PartitionKey", "k"}}, "NextShardIterator", "i"})
+	body := encoded(t, object{
+		"Records",
+		list{object{"SequenceNumber", "1", "Data", make([]byte, 150_000), "PartitionKey", "k", "ApproximateArrivalTimestamp", at(1763881689000)}},
+		"NextShardIterator", "i", "MillisBehindLatest", 0,
+	})
 	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		calls.Add(1)
 		_, _ = io.CopyN(io.Discard, r.Body, r.ContentLength)

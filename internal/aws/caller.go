@@ -31,6 +31,9 @@ func (a *Account) Caller(ctx context.Context) (Caller, error) {
 		}
 		return c, failed(ctx, "ask STS who we are", err)
 	}
+	if sdk.ToString(out.Arn) == "" {
+		return Caller{}, incomplete("ask STS who we are", "it names nobody")
+	}
 	clock, _ := awsmiddleware.GetServerTime(out.ResultMetadata)
 	return Caller{ARN: sdk.ToString(out.Arn), Clock: clock}, nil
 }

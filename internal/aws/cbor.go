@@ -196,7 +196,7 @@ func (r *reply) scan(m *pageMemory) bool {
 		case "MillisBehindLatest":
 			var ms float64
 			ms, ok = s.number()
-			r.behind = milliseconds(ms)
+			r.behind, r.told = milliseconds(ms), true
 		case "ChildShards":
 			at := s.i
 			if ok = s.skip(0); ok {
@@ -218,7 +218,7 @@ func (r *reply) scanRecords(s *cborScanner, m *pageMemory) bool {
 	if !ok {
 		return false
 	}
-	r.first, r.read, m.records = "", 0, m.records[:0] // a member given twice: the last one counts
+	r.listed, r.first, r.lacks, r.read, m.records = true, "", "", 0, m.records[:0] // a member given twice: the last one counts
 	if n := int(min(list.left, uint64(len(s.b)/leastRecord))); n > cap(m.records) {
 		m.records = make([]stream.Record, 0, n)
 	}
@@ -285,8 +285,25 @@ func (r *reply) add(m *pageMemory, record stream.Record) {
 	if r.first == "" {
 		r.first = record.SequenceNumber
 	}
+	if r.lacks == "" {
+		r.lacks = lacking(&record)
+	}
 	r.read += len(record.Data) + len(record.PartitionKey)
 	m.records = stream.Deaggregate(record, r.shard, m.records)
+}
+
+// lacking names what every record holds and this one does not, or is empty. A
+// partition key may be missing: on-demand streams can place records without.
+func lacking(r *stream.Record) string {
+	switch {
+	case r.SequenceNumber == "":
+		return "SequenceNumber"
+	case r.Data == nil:
+		return "Data"
+	case r.ArrivedAt.IsZero():
+		return "ApproximateArrivalTimestamp"
+	}
+	return ""
 }
 
 var errNoReply = errors.New("not a reply of GetRecords")
@@ -311,7 +328,7 @@ func (r *reply) decodeAny(m *pageMemory) error {
 	if err != nil {
 		return fmt.Errorf("the member MillisBehindLatest: %w", err)
 	}
-	r.behind = milliseconds(ms)
+	r.behind, r.told, r.listed = milliseconds(ms), !absent(top["MillisBehindLatest"]), !absent(top["Records"])
 	if children, present := top["ChildShards"]; present {
 		if r.children, err = childShards(children); err != nil {
 			return fmt.Errorf("the member ChildShards: %w", err)

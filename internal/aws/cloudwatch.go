@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"math"
 	"net"
-	"net/http"
 	"strings"
 	"time"
 
@@ -57,7 +55,6 @@ type Datum struct {
 // Metrics returns the publisher of a namespace. It makes no call.
 func (a *Account) Metrics(namespace string) *Metrics {
 	client := cloudwatch.NewFromConfig(a.cfg, func(o *cloudwatch.Options) {
-		o.HTTPClient = shortReplies{o.HTTPClient}
 		o.Retryer = retry.NewStandard(standard, func(o *retry.StandardOptions) {
 			o.Retryables = []retry.IsErrorRetryable{retry.IsErrorRetryableFunc(unsent)}
 		})
@@ -73,26 +70,6 @@ func unsent(err error) sdk.Ternary { return sdk.BoolTernary(neverSent(err)) }
 func neverSent(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
-}
-
-// maxAnswer is far more than CloudWatch answers with.
-const maxAnswer = 64 << 10
-
-// shortReplies cuts replies off: the SDK reads an error's body into memory,
-// however long it is, and whatever it is that answers in CloudWatch's place.
-type shortReplies struct{ next cloudwatch.HTTPClient }
-
-func (s shortReplies) Do(r *http.Request) (*http.Response, error) {
-	response, err := s.next.Do(r)
-	if err == nil {
-		response.Body = cutBody{io.LimitReader(response.Body, maxAnswer), response.Body}
-	}
-	return response, err
-}
-
-type cutBody struct {
-	io.Reader
-	io.Closer
 }
 
 // PutMetricData publishes the data in as few calls as the limits allow. Values

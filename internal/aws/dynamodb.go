@@ -52,7 +52,7 @@ func (t *LeaseTable) Ensure(ctx context.Context) error {
 			return err
 		case ctx.Err() != nil:
 			return fmt.Errorf("wait for the lease table %s to become usable: %w", t.name, context.Cause(ctx))
-		case err != nil && !Troubled(err) && !Unreached(err):
+		case err != nil && !Troubled(err) && !Unreached(err) && !errors.Is(err, stream.ErrIncomplete):
 			return err
 		}
 		if err != nil && time.Since(told) >= tellEvery {
@@ -80,7 +80,7 @@ func (t *LeaseTable) ensured(ctx context.Context) (bool, error) {
 	case err != nil:
 		return false, t.failed(ctx, "look at", err)
 	case out.Table == nil:
-		return false, fmt.Errorf("look at the lease table %s: DynamoDB did not describe it", t.name)
+		return false, incomplete("look at the lease table "+t.name, "it does not describe the table")
 	case out.Table.TableStatus == types.TableStatusActive || out.Table.TableStatus == types.TableStatusUpdating:
 		return true, t.checkKey(out.Table)
 	}
@@ -130,6 +130,9 @@ func (t *LeaseTable) List(ctx context.Context) ([]lease.Row, error) {
 		page, err := pages.NextPage(ctx)
 		if err != nil {
 			return nil, t.failed(ctx, "read", err)
+		}
+		if page.Items == nil { // an empty table has an empty list of them
+			return nil, incomplete("read the lease table "+t.name, "it holds no list of rows")
 		}
 		for _, item := range page.Items {
 			if !isLease(item) {
@@ -181,6 +184,9 @@ func (t *LeaseTable) Update(ctx context.Context, seen, want lease.Row) (lease.Ro
 	})
 	if err != nil {
 		return lease.Row{}, t.refused(ctx, "write the lease of "+seen.Shard+" in", seen, err)
+	}
+	if len(out.Attributes) == 0 {
+		return lease.Row{}, incomplete("write the lease of "+seen.Shard+" in the lease table "+t.name, "it does not hold the row as written")
 	}
 	return decodeRow(out.Attributes)
 }

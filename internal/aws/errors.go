@@ -30,6 +30,9 @@ type refusal struct {
 	Operation string // as the SDK names it: "Kinesis.GetRecords"
 }
 
+// noCode is what the SDK calls an error of which the reply says nothing.
+const noCode = "UnknownError"
+
 func refusalOf(err error) refusal {
 	var r refusal
 	var api smithy.APIError
@@ -39,6 +42,10 @@ func refusalOf(err error) refusal {
 	var response *awshttp.ResponseError
 	if errors.As(err, &response) {
 		r.Status = response.HTTPStatusCode()
+	}
+	if r.Code == noCode && (r.Message == "" || r.Message == noCode) {
+		// A gateway's page, or an empty one: its status is all that it says.
+		r.Message = fmt.Sprintf("the reply names no error, its status is HTTP %d %s", r.Status, http.StatusText(r.Status))
 	}
 	var op *smithy.OperationError
 	if errors.As(err, &op) {

@@ -29,14 +29,7 @@ import (
 // endpoints and errors stay. A service that knows JSON only is spoken to in
 // JSON, and the SDK's own decoder reads its replies, at 1.4 us a record.
 
-const (
-	contentCBOR = "application/x-amz-cbor-1.1"
-	// maxReply bounds a reply: at most 10 MiB of data and 10,000 records, whose
-	// keys have at most 256 characters and other parts 200 bytes.
-	maxReply = 32 << 20
-	// maxRefusal bounds an error reply.
-	maxRefusal = 64 << 10
-)
+const contentCBOR = "application/x-amz-cbor-1.1"
 
 // reply is what one GetRecords call brought.
 type reply struct {
@@ -54,6 +47,31 @@ type reply struct {
 	behind   time.Duration
 	asOf     time.Time // before the records were looked up, by the service's clock; zero = it did not say
 	children []stream.Shard
+
+	listed bool   // the member Records is there
+	told   bool   // MillisBehindLatest is
+	lacks  string // what the first record that is not whole lacks
+}
+
+// missing names what every good reply holds and this one does not, or is empty.
+// Whether the next iterator may be missing is not to be seen here.
+func (r *reply) missing() string {
+	switch {
+	case !r.listed:
+		return "it holds no list of records"
+	case r.lacks != "":
+		return "a record has no " + r.lacks
+	case r.next != "" && !r.told:
+		return "it does not say how far behind it is"
+	}
+	return ""
+}
+
+// drop gives the memory back.
+func (r *reply) drop() {
+	if r.free != nil {
+		r.free()
+	}
 }
 
 type replyKey struct{}
@@ -97,6 +115,10 @@ func (a *Account) getRecords(ctx context.Context, shard stream.Shard, room func(
 		if asJSON {
 			a.reading.spoken.CompareAndSwap(0, -1)
 		}
+	}
+	if what := r.missing(); what != "" {
+		r.drop()
+		return nil, fmt.Errorf("%w: %s", stream.ErrIncomplete, what)
 	}
 	return r, nil
 }
@@ -254,16 +276,13 @@ func (g *reading) decode(response *smithyhttp.Response, r *reply) error {
 
 const recordSize = int(unsafe.Sizeof(stream.Record{}))
 
-// fill reads a whole body. size is its length, or -1: then there is nothing to
-// ask room for before it has been read.
+// fill reads a whole body, which the guard on replies bounds. size is its length,
+// or -1: then there is nothing to ask room for before it has been read.
 func (g *reading) fill(body io.Reader, size int64, room func(bytes int) error) (*pageMemory, error) {
-	switch {
-	case size > maxReply:
-		return nil, &smithy.DeserializationError{Err: fmt.Errorf("a GetRecords reply of %d bytes is over the limit of %d", size, maxReply)}
-	case size < 0: // AWS tells the length; some services do not
-		text, err := io.ReadAll(io.LimitReader(body, maxReply+1))
-		if err == nil && len(text) > maxReply {
-			err = fmt.Errorf("more than %d bytes", maxReply)
+	if size < 0 { // AWS tells the length; some services do not
+		text, err := io.ReadAll(body)
+		if errors.As(err, new(tooLongError)) {
+			return nil, &smithy.DeserializationError{Err: err}
 		}
 		if err != nil {
 			return nil, lostReply{fmt.Errorf("read a GetRecords reply: %w", err)}
@@ -301,6 +320,7 @@ func (r *reply) take(out *kinesis.GetRecordsOutput) {
 	r.held += cap(m.records) * recordSize
 	r.next = sdk.ToString(out.NextShardIterator)
 	r.behind = milliseconds(float64(sdk.ToInt64(out.MillisBehindLatest)))
+	r.listed, r.told = out.Records != nil, out.MillisBehindLatest != nil
 	for _, child := range out.ChildShards {
 		r.children = append(r.children, toChild(child))
 	}

@@ -15,6 +15,7 @@ import (
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
+	"github.com/aws/smithy-go/middleware"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
@@ -77,6 +78,7 @@ func cannedAccount(c canned) *Account {
 		Credentials: sdk.CredentialsProviderFunc(func(context.Context) (sdk.Credentials, error) {
 			return sdk.Credentials{AccessKeyID: "test", SecretAccessKey: "test"}, nil
 		}),
+		APIOptions: []func(*middleware.Stack) error{guardReplies},
 	}}
 	a.openKinesis()
 	return a

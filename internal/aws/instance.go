@@ -70,6 +70,7 @@ func (a *Account) Instance() *Instance {
 		GetTransport()
 	transport.Proxy = nil // the service answers this instance alone, and refuses what was forwarded
 	transport.ResponseHeaderTimeout = time.Second
+	transport.MaxResponseHeaderBytes = maxHeader
 	i := &Instance{account: a, http: &http.Client{Transport: transport}, every: noticeEvery}
 	i.metadata = imds.NewFromConfig(a.cfg, func(o *imds.Options) {
 		o.HTTPClient = i.http
@@ -173,6 +174,9 @@ func (i *Instance) CompleteTermination(ctx context.Context) error {
 		return fmt.Errorf("find the Auto Scaling group of %s: it is in none", id)
 	}
 	group := found.AutoScalingInstances[0].AutoScalingGroupName
+	if sdk.ToString(group) == "" {
+		return incomplete("find the Auto Scaling group of "+id, "it does not name the group")
+	}
 	hook, err := i.hook(ctx, groups, group)
 	if err != nil || hook == "" {
 		return err
@@ -198,6 +202,9 @@ func (i *Instance) hook(ctx context.Context, groups *autoscaling.Client, group *
 	}
 	var names []string
 	for _, h := range out.LifecycleHooks {
+		if sdk.ToString(h.LifecycleHookName) == "" || sdk.ToString(h.LifecycleTransition) == "" {
+			return "", incomplete("find the lifecycle hooks of "+sdk.ToString(group), "a hook lacks its name or its transition")
+		}
 		if sdk.ToString(h.LifecycleTransition) == terminating {
 			names = append(names, sdk.ToString(h.LifecycleHookName))
 		}

@@ -92,13 +92,25 @@ func (s *Stream) listShards(ctx context.Context) ([]stream.Shard, error) {
 		if err != nil {
 			return nil, err
 		}
+		if page.Shards == nil {
+			return nil, fmt.Errorf("%w: it holds no list of shards", stream.ErrIncomplete)
+		}
 		for _, shard := range page.Shards {
+			// Without its numbers a closed shard would look open.
+			if sdk.ToString(shard.ShardId) == "" || shard.SequenceNumberRange == nil || shard.HashKeyRange == nil {
+				return nil, fmt.Errorf("%w: a shard lacks its name, its hash keys or its sequence numbers", stream.ErrIncomplete)
+			}
 			out = append(out, toShard(shard))
 		}
 		if sdk.ToString(page.NextToken) == "" {
+			if len(out) == 0 { // a stream has a shard at all times
+				return nil, fmt.Errorf("%w: it lists no shard", stream.ErrIncomplete)
+			}
 			return out, nil
 		}
-		in = &kinesis.ListShardsInput{StreamARN: s.arn(), NextToken: page.NextToken} // the token excludes StreamName
+		// The token stands alone: AWS refuses the stream's name beside it, and, which
+		// its reference does not say, its ARN.
+		in = &kinesis.ListShardsInput{NextToken: page.NextToken}
 	}
 }
 
@@ -141,8 +153,9 @@ func (s *Stream) Summary(ctx context.Context) (Summary, error) {
 		return Summary{}, kinesisFailed(ctx, "describe stream "+s.name, err)
 	}
 	d := out.StreamDescriptionSummary
-	if d == nil {
-		return Summary{}, fmt.Errorf("describe stream %s: the reply holds no description", s.name)
+	if d == nil || d.StreamStatus == "" || sdk.ToString(d.StreamName) == "" || sdk.ToString(d.StreamARN) == "" ||
+		d.StreamCreationTimestamp == nil || d.RetentionPeriodHours == nil || d.OpenShardCount == nil {
+		return Summary{}, incomplete("describe stream "+s.name, "it lacks a part of the description")
 	}
 	mode := d.StreamModeDetails
 	return Summary{

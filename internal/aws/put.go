@@ -111,10 +111,10 @@ func (s *Stream) putOnce(ctx context.Context, entries []Entry, todo []int) (left
 		return todo, kinesisFailed(ctx, doing, err)
 	}
 	if len(out.Records) != len(todo) {
-		return todo, fmt.Errorf("%s: the reply tells of %d records", doing, len(out.Records))
+		return todo, incomplete(doing, fmt.Sprintf("it tells of %d records", len(out.Records)))
 	}
 	for i, r := range out.Records {
-		if sdk.ToString(r.ErrorCode) == "" {
+		if sdk.ToString(r.ErrorCode) == "" && sdk.ToString(r.SequenceNumber) != "" {
 			continue
 		}
 		if left == nil {
@@ -127,6 +127,9 @@ func (s *Stream) putOnce(ctx context.Context, entries []Entry, todo []int) (left
 
 // entryRefused is why one entry of a call was not taken.
 func entryRefused(doing string, r types.PutRecordsResultEntry) error {
+	if sdk.ToString(r.ErrorCode) == "" {
+		return incomplete(doing, "a record has neither a place on the stream nor an error")
+	}
 	why := refusal{Code: sdk.ToString(r.ErrorCode), Message: sdk.ToString(r.ErrorMessage), Operation: "Kinesis.PutRecords"}
 	verdict := kinesisVerdict(why)
 	if verdict == nil { // InternalFailure: as good as a full shard

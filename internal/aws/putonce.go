@@ -48,16 +48,18 @@ func (s *Stream) PutOnce(ctx context.Context, entries []Entry) ([]Fate, error) {
 		return fates, kinesisFailed(ctx, doing, err)
 	}
 	if len(out.Records) != len(entries) {
-		return fates, fmt.Errorf("%s: the reply tells of %d records", doing, len(out.Records))
+		return fates, incomplete(doing, fmt.Sprintf("it tells of %d records", len(out.Records)))
 	}
 	var first error
 	for i, r := range out.Records {
 		code := sdk.ToString(r.ErrorCode)
-		if code == "" {
+		switch {
+		case code != "":
+			fates[i] = Refused
+		case sdk.ToString(r.SequenceNumber) != "":
 			fates[i] = Placed
 			continue
 		}
-		fates[i] = Refused
 		if first == nil {
 			first = entryRefused(doing, r)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -18,6 +19,8 @@ import (
 const (
 	callGap        = time.Second / 5 // five calls a second
 	bytesPerSecond = 2 << 20
+	// callMargin is added to each gap: calls leave evenly, and do not arrive evenly.
+	callMargin     = 20 * time.Millisecond
 	throttleWindow = time.Second
 )
 
@@ -71,8 +74,9 @@ func (s *Stream) BoundedReader(shard stream.Shard, from stream.Position, room fu
 // 2 MiB/s allow the next call of Next. Calling earlier is not an error.
 func (r *ShardReader) NotBefore() time.Time { return r.notBefore }
 
-// Next reads one page. An expired iterator is renewed behind the scenes. After
-// an error the same page can be asked for again.
+// Next reads one page. The end of the shard is reported once it is shown, and a
+// reply that lacks what it must hold is stream.ErrIncomplete. An expired iterator
+// is renewed behind the scenes. After an error the same page can be asked for again.
 func (r *ShardReader) Next(ctx context.Context) (stream.Page, error) {
 	if r.at.Sequence == stream.ShardEnd {
 		return stream.Page{Ended: true}, nil
@@ -93,11 +97,31 @@ func (r *ShardReader) Next(ctx context.Context) (stream.Page, error) {
 }
 
 func (r *ShardReader) next(ctx context.Context) (stream.Page, error) {
+	got, err := r.fetch(ctx)
+	if err == nil && got.next == "" {
+		if err = r.ends(ctx, got.children); err != nil {
+			got.drop()
+		}
+	}
+	if err == nil {
+		return r.deliver(got), nil
+	}
+	// Nothing of the page was taken, so it is asked for again at the place where it
+	// was. With another iterator, where the fault may lie in this one: for a stream
+	// that was made anew the new one is refused, long before this one expires.
+	if errors.Is(err, stream.ErrIncomplete) || errors.Is(err, stream.ErrGone) {
+		r.iterator = ""
+	}
+	return stream.Page{}, err
+}
+
+// fetch makes the calls of one page.
+func (r *ShardReader) fetch(ctx context.Context) (*reply, error) {
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()
 	if r.iterator == "" {
 		if err := r.open(ctx); err != nil {
-			return stream.Page{}, err
+			return nil, err
 		}
 	}
 	asked, declined := time.Now(), 0
@@ -109,10 +133,31 @@ func (r *ShardReader) next(ctx context.Context) (stream.Page, error) {
 	if err != nil {
 		err = kinesisFailed(ctx, "read shard "+r.shard.ID+" of "+r.stream.name, err)
 		r.pace(asked, declined, err)
-		return stream.Page{}, err
+		return nil, err
 	}
 	r.pace(asked, got.read, nil)
-	return r.deliver(got), nil
+	return got, nil
+}
+
+// ends returns nil where it is shown that the shard has ended. A reply without a
+// next iterator shows it alone as little as an empty one does: whoever believes
+// it never reads an open shard again. The children that follow the shard show it,
+// and so does the listing, where the shard is closed or past the retention.
+func (r *ShardReader) ends(ctx context.Context, children []stream.Shard) error {
+	ours := func(c stream.Shard) bool { return slices.Contains(c.Parents, r.shard.ID) }
+	if len(children) > 0 && !slices.ContainsFunc(children, func(c stream.Shard) bool { return !ours(c) }) {
+		return nil
+	}
+	doing := "read shard " + r.shard.ID + " of " + r.stream.name + " to its end"
+	shards, err := r.stream.Shards(ctx)
+	if err != nil {
+		return fmt.Errorf("%w: %w", incomplete(doing, "it names no next iterator, and whether the shard has ended is not to be learnt"), err)
+	}
+	at := slices.IndexFunc(shards, func(s stream.Shard) bool { return s.ID == r.shard.ID })
+	if at >= 0 && !shards[at].Closed {
+		return incomplete(doing, "it names no next iterator, and the shard is listed as open")
+	}
+	return nil
 }
 
 // asking is room that notes how long a reply was that it declined: for the
@@ -138,7 +183,7 @@ func (r *ShardReader) limit() *int32 {
 }
 
 func (r *ShardReader) pace(asked time.Time, read int, err error) {
-	gap := max(callGap, time.Duration(float64(read)/bytesPerSecond*float64(time.Second)))
+	gap := max(callGap, time.Duration(float64(read)/bytesPerSecond*float64(time.Second))) + callMargin
 	if errors.Is(err, stream.ErrThrottled) {
 		// Spread, so that workers that were throttled together do not come back together.
 		gap = throttleWindow + rand.N(throttleWindow/2)
@@ -165,8 +210,8 @@ func (r *ShardReader) deliver(got *reply) stream.Page {
 	}
 	r.iterator = got.next
 	if got.next == "" {
-		page.Ended, page.Children = true, got.children
-		r.ended = &stream.Page{Ended: true, Children: got.children}
+		page.Ended = true
+		r.ended = &stream.Page{Ended: true}
 	}
 	return page
 }
@@ -207,7 +252,10 @@ func (r *ShardReader) open(ctx context.Context) error {
 		r.pace(asked, 0, err)
 		return err
 	}
-	r.iterator = sdk.ToString(out.ShardIterator)
+	if sdk.ToString(out.ShardIterator) == "" {
+		return incomplete(fmt.Sprintf("find position %s in shard %s of %s", r.at, r.shard.ID, r.stream.name), "it holds no iterator")
+	}
+	r.iterator = *out.ShardIterator
 	if r.opened.IsZero() {
 		r.opened = r.stream.account.ServiceTime(asked)
 	}

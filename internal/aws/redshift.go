@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
 
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -28,7 +30,12 @@ const (
 const (
 	firstPoll    = 30 * time.Millisecond
 	maxPoll      = time.Second
-	maxPollAgain = 5 * time.Second // after failed polls
+	maxPollAgain = 5 * time.Second // after failed polls, and of a statement that takes minutes
+	// followBlind is how long a statement is followed of which nothing is learnt, and
+	// followAll how long one is followed at all: the Data API lets a statement run
+	// for a day, and forgets it a day later.
+	followBlind = 5 * time.Minute
+	followAll   = 24*time.Hour + 10*time.Minute
 )
 
 // A submit whose reply was lost is repeated with its token, which the Data API
@@ -86,7 +93,7 @@ func (r *Redshift) Run(ctx context.Context, token string, statements []string) (
 	if done.Status != types.StatusStringFinished {
 		return nil, refused(done, len(statements))
 	}
-	return r.results(ctx, done, len(statements))
+	return r.results(ctx, id, done, statements)
 }
 
 func checkLimits(token string, statements []string) error {
@@ -156,7 +163,7 @@ func (r *Redshift) submitOnce(ctx context.Context, token string, statements []st
 	doing := fmt.Sprintf("submit %d statements to %s", len(statements), t.name())
 	switch {
 	case err == nil && sdk.ToString(id) == "":
-		return "", fmt.Errorf("%s: the reply holds no statement id", doing)
+		return "", fmt.Errorf("%w: %w", errUnanswered, incomplete(doing, "it holds no statement id"))
 	case err == nil:
 		return *id, nil
 	case parent.Err() == nil && unanswered(err):
@@ -206,42 +213,65 @@ func filled(s string) *string {
 }
 
 // follow polls until the statement has ended. A failed poll says nothing about
-// the statement, so it only slows the polling down.
+// the statement, so it only slows the polling down. But there is an end to that:
+// where nothing is to be learnt the outcome is left open, and the caller runs the
+// statements again, which it can at any time.
 func (r *Redshift) follow(ctx context.Context, id string) (*redshiftdata.DescribeStatementOutput, error) {
-	wait := firstPoll
+	wait, began := firstPoll, time.Now()
+	known := began // when the statement was last known to be under way
 	for {
 		if err := pause(ctx, jitter(wait)); err != nil {
 			return nil, fmt.Errorf("wait for statement %s, which goes on: %w", id, err)
 		}
 		out, err := r.describe(ctx, id)
-		var gone *types.ResourceNotFoundException
-		switch {
-		case errors.As(err, &gone):
+		if forgotten(err) {
 			return nil, fmt.Errorf("wait for statement %s: the Data API does not know it any more, the outcome is open: %w", id, err)
-		case err != nil && ctx.Err() == nil:
-			wait = min(max(wait, 4*firstPoll)*2, maxPollAgain)
-			r.log.WarnContext(ctx, "cannot ask for a statement's status, asking again", "statement", id, "in", wait,
-				"error", r.failed(ctx, "describe the statement", err))
-			continue
+		}
+		if ctx.Err() != nil {
+			continue // pause returns why
+		}
+		now := time.Now()
+		switch {
 		case err != nil:
-			continue // pause returns why ctx ended
-		}
-		switch out.Status {
-		case types.StatusStringFinished, types.StatusStringFailed, types.StatusStringAborted:
+			err = r.failed(ctx, "describe the statement", err)
+			wait = min(max(wait, 4*firstPoll)*2, maxPollAgain)
+			r.log.WarnContext(ctx, "cannot ask for a statement's status, asking again", "statement", id, "in", wait, "error", err)
+		case out.Status == types.StatusStringFinished, out.Status == types.StatusStringFailed, out.Status == types.StatusStringAborted:
 			return out, nil
+		case out.Status == types.StatusStringSubmitted, out.Status == types.StatusStringPicked, out.Status == types.StatusStringStarted:
+			most := maxPoll
+			if now.Sub(began) > time.Minute {
+				most = maxPollAgain
+			}
+			known, wait = now, min(wait*3/2, most)
+		default:
+			err = incomplete("describe the statement", fmt.Sprintf("its status is %q, which is none", out.Status))
+			wait = min(wait*3/2, maxPoll)
 		}
-		wait = min(wait*3/2, maxPoll)
+		if now.Sub(known) > followBlind || now.Sub(began) > followAll {
+			if err == nil {
+				err = fmt.Errorf("its status is %s", out.Status)
+			}
+			return nil, fmt.Errorf("wait for statement %s: not known to have ended after %v, the outcome is open: %w: %w",
+				id, now.Sub(began).Round(time.Second), warehouse.ErrUnavailable, err)
+		}
 	}
+}
+
+// forgotten reports whether the Data API has no status of the statement any more:
+// it keeps them for a day. There is no code for it in the second form.
+func forgotten(err error) bool {
+	if errors.As(err, new(*types.ResourceNotFoundException)) {
+		return true
+	}
+	r := refusalOf(err)
+	return r.Code == "ValidationException" && strings.Contains(r.Message, "has expired")
 }
 
 func (r *Redshift) describe(ctx context.Context, id string) (*redshiftdata.DescribeStatementOutput, error) {
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()
-	out, err := r.client.DescribeStatement(ctx, &redshiftdata.DescribeStatementInput{Id: &id})
-	if err == nil && out == nil {
-		err = errors.New("an empty reply")
-	}
-	return out, err
+	return r.client.DescribeStatement(ctx, &redshiftdata.DescribeStatementInput{Id: &id})
 }
 
 // refused says why a statement that has ended did not finish.
@@ -276,35 +306,42 @@ func refused(done *redshiftdata.DescribeStatementOutput, statements int) error {
 }
 
 // results fetches what the statements returned, in their order.
-func (r *Redshift) results(ctx context.Context, done *redshiftdata.DescribeStatementOutput, statements int) ([]warehouse.Result, error) {
-	if statements == 1 {
-		one, err := r.result(ctx, sdk.ToString(done.Id), sdk.ToBool(done.HasResultSet), done.ResultRows)
+func (r *Redshift) results(ctx context.Context, id string, done *redshiftdata.DescribeStatementOutput, statements []string) ([]warehouse.Result, error) {
+	if len(statements) == 1 {
+		one, err := r.result(ctx, id, statements[0], done.HasResultSet, done.ResultRows)
 		if err != nil {
 			return nil, err
 		}
 		return []warehouse.Result{one}, nil
 	}
-	if len(done.SubStatements) != statements {
-		return nil, fmt.Errorf("statement %s: %d statements were submitted, the Data API tells of %d; it has finished", sdk.ToString(done.Id), statements, len(done.SubStatements))
+	if len(done.SubStatements) != len(statements) {
+		return nil, incomplete("describe statement "+id+", which has finished",
+			fmt.Sprintf("%d statements were submitted, it tells of %d", len(statements), len(done.SubStatements)))
 	}
-	out := make([]warehouse.Result, statements)
+	out := make([]warehouse.Result, len(statements))
 	for i, sub := range done.SubStatements {
 		var err error
-		if out[i], err = r.result(ctx, sdk.ToString(sub.Id), sdk.ToBool(sub.HasResultSet), sub.ResultRows); err != nil {
+		if out[i], err = r.result(ctx, sdk.ToString(sub.Id), statements[i], sub.HasResultSet, sub.ResultRows); err != nil {
 			return nil, err
 		}
 	}
 	return out, nil
 }
 
-func (r *Redshift) result(ctx context.Context, id string, has bool, affected int64) (warehouse.Result, error) {
-	if !has {
+func (r *Redshift) result(ctx context.Context, id, statement string, has *bool, affected int64) (warehouse.Result, error) {
+	if !sdk.ToBool(has) {
+		if has == nil && returnsRows(statement) {
+			return warehouse.Result{}, incomplete("describe statement "+id+", which has finished", "a SELECT has a result, and it does not say so")
+		}
 		return warehouse.Result{Affected: affected}, nil
+	}
+	if id == "" {
+		return warehouse.Result{}, incomplete("describe a batch, which has finished", "a statement with a result has no id to fetch it by")
 	}
 	out := warehouse.Result{Affected: -1}
 	in := &redshiftdata.GetStatementResultInput{Id: &id}
 	for {
-		page, err := r.fetch(ctx, in)
+		page, err := r.fetch(ctx, in, len(out.Columns))
 		if err != nil {
 			return warehouse.Result{}, err
 		}
@@ -327,15 +364,46 @@ func (r *Redshift) result(ctx context.Context, id string, has bool, affected int
 	}
 }
 
+// returnsRows: statements that have a result whatever they find. One that begins
+// otherwise may have one too.
+func returnsRows(statement string) bool {
+	const word = "SELECT"
+	s := strings.TrimSpace(statement)
+	return len(s) > len(word) && strings.EqualFold(s[:len(word)], word)
+}
+
+// wholePage says what a page of a result lacks. columns is how many the pages
+// before it had, 0 for the first.
+func wholePage(page *redshiftdata.GetStatementResultOutput, columns int) error {
+	if columns == 0 {
+		columns = len(page.ColumnMetadata)
+	}
+	switch {
+	case page.Records == nil:
+		return fmt.Errorf("%w: it holds no list of rows", stream.ErrIncomplete)
+	case columns == 0:
+		return fmt.Errorf("%w: it does not name the columns", stream.ErrIncomplete)
+	}
+	for i, row := range page.Records {
+		if len(row) != columns {
+			return fmt.Errorf("%w: row %d has %d fields of %d", stream.ErrIncomplete, i+1, len(row), columns)
+		}
+	}
+	return nil
+}
+
 // fetch gets one page of a result. The transaction is through by now, so it is
 // worth some patience: giving up means to run it all again.
-func (r *Redshift) fetch(ctx context.Context, in *redshiftdata.GetStatementResultInput) (*redshiftdata.GetStatementResultOutput, error) {
+func (r *Redshift) fetch(ctx context.Context, in *redshiftdata.GetStatementResultInput, columns int) (*redshiftdata.GetStatementResultOutput, error) {
 	const attempts = 6
 	for attempt := 1; ; attempt++ {
 		page, err := func() (*redshiftdata.GetStatementResultOutput, error) {
 			ctx, cancel := bounded(ctx, callTimeout)
 			defer cancel()
 			page, err := r.client.GetStatementResult(ctx, in)
+			if err == nil {
+				err = wholePage(page, columns)
+			}
 			if err != nil {
 				return nil, r.failed(ctx, "fetch the result of statement "+*in.Id+", which has finished", err)
 			}

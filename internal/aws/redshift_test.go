@@ -66,7 +66,7 @@ func TestRunSignsInInEveryWay(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c.conf.Database = "d"
-				for _, statements := range [][]string{{"SELECT 1"}, {"SELECT 1", "SELECT 2"}} {
+				for _, statements := range [][]string{{"UPDATE x"}, {"UPDATE x", "UPDATE y"}} {
 					operation := "ExecuteStatement"
 					if len(statements) > 1 {
 						operation = "BatchExecuteStatement"

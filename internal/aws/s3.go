@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"net/url"
 	"strings"
 
@@ -16,13 +15,12 @@ import (
 	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
 // maxDelete is how many objects one DeleteObjects call takes.
 const maxDelete = 1000
-
-// maxObject bounds what Get reads into memory.
-const maxObject = 256 << 20
 
 // Bucket is the part of an S3 bucket under a prefix. It is safe for concurrent use.
 type Bucket struct {
@@ -121,11 +119,14 @@ func (b *Bucket) Probe(ctx context.Context, name string) error {
 // encode it in chunks over TLS.
 func (b *Bucket) put(ctx context.Context, name string, body []byte, ifNoneMatch *string) error {
 	sum := binary.BigEndian.AppendUint32(nil, crc32.Checksum(body, crc32.MakeTable(crc32.Castagnoli)))
-	_, err := b.client.PutObject(ctx, &s3.PutObjectInput{
+	out, err := b.client.PutObject(ctx, &s3.PutObjectInput{
 		Bucket: &b.name, Key: b.key(name), IfNoneMatch: ifNoneMatch,
 		Body: bytes.NewReader(body), ContentLength: sdk.Int64(int64(len(body))),
 		ChecksumCRC32C: sdk.String(base64.StdEncoding.EncodeToString(sum)),
 	}, s3.WithAPIOptions(v4.SwapComputePayloadSHA256ForUnsignedPayloadMiddleware))
+	if err == nil && sdk.ToString(out.ETag) == "" { // S3 tells what it stored; a letter that is nowhere would be lost
+		return fmt.Errorf("%w: it does not say what was stored", stream.ErrIncomplete)
+	}
 	return err
 }
 
@@ -141,16 +142,14 @@ func (b *Bucket) Get(ctx context.Context, name string) ([]byte, error) {
 		return nil, objectFailed(ctx, doing, err)
 	}
 	defer out.Body.Close()
-	size := sdk.ToInt64(out.ContentLength)
-	if size > maxObject {
-		return nil, fmt.Errorf("%s: the object has %d bytes, more than %d", doing, size, maxObject)
+	if sdk.ToString(out.ETag) == "" { // an object may be empty, so this is what tells it from no answer
+		return nil, incomplete(doing, "it does not say which object it holds")
 	}
-	body := bytes.NewBuffer(make([]byte, 0, max(size, 0)+bytes.MinRead)) // room to find the end without growing
-	if _, err := body.ReadFrom(io.LimitReader(out.Body, maxObject+1)); err != nil {
+	// Room to find the end without growing. The size is what the service says, and
+	// bounded by the guard on replies, as the body is.
+	body := bytes.NewBuffer(make([]byte, 0, max(sdk.ToInt64(out.ContentLength), 0)+bytes.MinRead))
+	if _, err := body.ReadFrom(out.Body); err != nil {
 		return nil, objectFailed(ctx, doing, err)
-	}
-	if body.Len() > maxObject {
-		return nil, fmt.Errorf("%s: the object has more than %d bytes", doing, maxObject)
 	}
 	return body.Bytes(), nil
 }
@@ -167,7 +166,7 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
 		for _, o := range out.Contents {
 			names = append(names, strings.TrimPrefix(sdk.ToString(o.Key), b.prefix))
 		}
-		if !sdk.ToBool(out.IsTruncated) || sdk.ToString(out.NextContinuationToken) == "" {
+		if !*out.IsTruncated {
 			return names, nil
 		}
 		in.ContinuationToken = out.NextContinuationToken
@@ -177,9 +176,13 @@ func (b *Bucket) List(ctx context.Context, prefix string) ([]string, error) {
 func (b *Bucket) listPage(ctx context.Context, in *s3.ListObjectsV2Input) (*s3.ListObjectsV2Output, error) {
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()
+	doing := "list s3://" + b.name + "/" + sdk.ToString(in.Prefix)
 	out, err := b.client.ListObjectsV2(ctx, in)
 	if err != nil {
-		return nil, objectFailed(ctx, "list s3://"+b.name+"/"+sdk.ToString(in.Prefix), err)
+		return nil, objectFailed(ctx, doing, err)
+	}
+	if out.IsTruncated == nil || *out.IsTruncated && sdk.ToString(out.NextContinuationToken) == "" {
+		return nil, incomplete(doing, "it does not say whether, and where, the list goes on")
 	}
 	return out, nil
 }

@@ -19,6 +19,17 @@ func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.ReplyLost, Count: 4},
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.ExpiredIterator, Count: 6},
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Delay, Count: 4, Delay: fault.Duration(300 * time.Millisecond)},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.EmptyReply, Count: 1},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.EmptyReply, Count: 7},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.NoIterator, Count: 1},
+		{Service: "kinesis", Operation: "GetRecords", Kind: fault.NoIterator, Count: 5},
+		{Service: "kinesis", Operation: "GetShardIterator", Kind: fault.EmptyReply, Count: 4},
+		{Service: "kinesis", Operation: "ListShards", Kind: fault.EmptyReply, Count: 4},
+		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.EmptyReply, Count: 4},
+		{Service: "redshift-data", Operation: "DescribeStatement", Kind: fault.EmptyReply, Count: 4},
+		{Service: "redshift-data", Operation: "GetStatementResult", Kind: fault.EmptyReply, Count: 4},
+		{Service: "s3", Operation: "PutObject", Kind: fault.EmptyReply, Count: 3},
+		{Service: "s3", Operation: "DeleteObjects", Kind: fault.EmptyReply, Count: 2},
 		{Service: "kinesis", Operation: "GetShardIterator", Kind: fault.ReplyLost, Count: 3},
 		{Service: "kinesis", Operation: "ListShards", Kind: fault.InternalError, Count: 2},
 		{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Throttle, Count: 3},
@@ -36,7 +47,7 @@ func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
 		{Service: "s3", Operation: "PutObject", Kind: fault.Throttle, Count: 3},
 		{Service: "s3", Operation: "DeleteObjects", Kind: fault.InternalError, Count: 2},
 	} {
-		t.Run(fmt.Sprintf("%s-%s-%s", f.Service, f.Operation, f.Kind), func(t *testing.T) {
+		t.Run(fmt.Sprintf("%s-%s-%s-%d", f.Service, f.Operation, f.Kind, f.Count), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{Shards: 2})
 			c := Worker{}

@@ -168,11 +168,11 @@ func drawStep(rng *rand.Rand) step {
 
 func drawFault(rng *rand.Rand) fault.Fault {
 	f := pick(rng, troubles...)
-	f.Kind = pick(rng, fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.Delay)
+	f.Kind = pick(rng, fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.Delay, fault.EmptyReply)
 	f.Count = 1 + rng.IntN(4)
 	switch at := rng.IntN(10); {
 	case f.Operation == "GetRecords" && at < 4:
-		f.Kind = fault.ExpiredIterator
+		f.Kind = pick(rng, fault.ExpiredIterator, fault.NoIterator)
 	case f.Operation == "BatchExecuteStatement" && at < 3:
 		f.Kind, f.Error = fault.StatementFailed, pick(rng, "ERROR: 1023 DETAIL: Serializable isolation violation on table", "ERROR: something that nobody has seen before")
 		f.Count = 1 + rng.IntN(2) // a third refusal would look like a record's fault

@@ -18,6 +18,10 @@ var (
 	// ErrBadPosition: the service does not know the position in this shard,
 	// as when a stream was deleted and made anew under the same name.
 	ErrBadPosition = errors.New("position is not in this shard")
+	// ErrIncomplete: the service answered, and the reply lacks what it must hold:
+	// a page that names no next iterator of an open shard, or nothing at all. Nothing
+	// of it was taken; the same call may be made again.
+	ErrIncomplete = errors.New("the reply is not complete")
 	// ErrDenied: the caller may not make this call; trying again will not help
 	// until someone changes the permissions.
 	ErrDenied = errors.New("access denied")
@@ -65,13 +69,12 @@ type Record struct {
 
 // Page is what one read of a shard returned.
 type Page struct {
-	Records  []Record      // in order; may be empty although more lie ahead
-	Behind   time.Duration // how far this page is from the shard's tip; 0 = caught up
-	AsOf     time.Time     // the service's time just before it made the page, never later; zero = it did not say
-	Ended    bool          // the shard is closed and this was its last page
-	Children []Shard       // shards that follow an ended one, where the service said so
-	Trimmed  bool          // the position asked for was no longer there: records may have been trimmed unread
-	Bytes    int           // memory that the page holds
+	Records []Record      // in order; may be empty although more lie ahead
+	Behind  time.Duration // how far this page is from the shard's tip; 0 = caught up
+	AsOf    time.Time     // the service's time just before it made the page, never later; zero = it did not say
+	Ended   bool          // the shard is closed, which was shown, and this was its last page
+	Trimmed bool          // the position asked for was no longer there: records may have been trimmed unread
+	Bytes   int           // memory that the page holds
 	// Free gives the memory of Records to a later page. Calling it is not needed;
 	// after it no record, and no text or data of one, may be used. Nil where the
 	// memory is not lent.

@@ -30,6 +30,41 @@ func (p *pace) throttled() { p.gap = min(widestGap, max(2*p.gap, 100*time.Millis
 
 func (p *pace) succeeded() { p.gap = max(p.least, p.gap-p.gap/narrowStep) }
 
+// sparse paces the reads of a shard that brings nothing. Empty pages are read
+// on at once, as records may lie behind them (an iterator that crosses a stretch
+// without any). But a shard may say for hours that it is three seconds behind
+// and bring nothing: then the wait grows up to that of a shard that is caught up, so
+// that other consumers get at the calls that they share with us.
+type sparse struct {
+	least time.Duration // lag that was the least of the run
+	reads int           // empty pages in turn that came no nearer to the tip
+	wait  time.Duration
+}
+
+const (
+	sparseReads = 25 // empty pages without getting nearer before the wait grows
+	sparseStep  = time.Second
+	sparseFirst = 250 * time.Millisecond
+	sparseMost  = 10 * time.Second
+)
+
+// next is how long to wait after a page of n records that is behind by lag. It
+// is 0 for a page that may be followed at once, and never more than most.
+func (s *sparse) next(n int, lag, most time.Duration) time.Duration {
+	if n > 0 || lag == 0 || s.reads == 0 || lag <= s.least-sparseStep {
+		*s = sparse{least: lag}
+		if n == 0 && lag > 0 {
+			s.reads = 1
+		}
+		return 0
+	}
+	if s.reads++; s.reads <= sparseReads {
+		return 0
+	}
+	s.wait = min(max(s.wait*5/4, sparseFirst), most, sparseMost)
+	return s.wait
+}
+
 // backoff draws growing waits with full jitter in their upper half.
 type backoff struct{ now, most time.Duration }
 

@@ -26,7 +26,7 @@ const (
 func (w *Worker) read(ctx context.Context, s *shard) error {
 	memory := newFetch(w.queue, w.cfg.PollInterval)
 	reader := w.cfg.Open(s.term.Shard, s.committed, memory.room)
-	retry := newBackoff()
+	retry, empty := newBackoff(), sparse{}
 	for {
 		started := time.Now()
 		page, err := w.fetchPage(ctx, s, reader, memory)
@@ -54,6 +54,7 @@ func (w *Worker) read(ctx context.Context, s *shard) error {
 		if page.Behind == 0 {
 			wait = max(wait, time.Until(started.Add(w.cfg.PollInterval)))
 		}
+		wait = max(wait, empty.next(len(page.Records), page.Behind, w.cfg.PollInterval))
 		if wait > 0 {
 			w.pause(ctx, wait)
 		}
@@ -156,7 +157,11 @@ func (w *Worker) readFailed(s *shard, err error) {
 	message := "reading a shard failed; it is tried again"
 	switch {
 	case errors.Is(err, stream.ErrThrottled):
-		message = "a read was throttled; it is tried again"
+		// It passes, and costs nothing but time: no error.
+		w.log.Warn("a read was throttled; it is tried again", "shard", s.term.Shard.ID, "error", err)
+		return
+	case errors.Is(err, stream.ErrIncomplete):
+		message = "the stream's reply lacks what it must hold; nothing of it was taken, and it is asked again"
 	case errors.Is(err, stream.ErrBadPosition):
 		message = "the warehouse's position is not in this shard; was the stream deleted and made anew? Delete its rows of worker_checkpoints to start over"
 	case errors.Is(err, stream.ErrDenied):

@@ -125,7 +125,7 @@ func TestEveryRecordIsReadOnceInOrder(t *testing.T) {
 func TestFaultsOfReadingLoseAndRepeatNothing(t *testing.T) {
 	l, s := startStream(t, 1)
 	put(t, s, 0, 300)
-	for _, kind := range []fault.Kind{fault.ExpiredIterator, fault.InternalError, fault.Reset, fault.ReplyLost} {
+	for _, kind := range []fault.Kind{fault.ExpiredIterator, fault.InternalError, fault.Reset, fault.ReplyLost, fault.EmptyReply} {
 		r := s.Reader(shards(t, s)[0], horizon)
 		r.Limit = 100
 		got, _ := readAll(t, r, 100)
@@ -147,6 +147,57 @@ func TestFaultsOfReadingLoseAndRepeatNothing(t *testing.T) {
 	}
 }
 
+// TestAPageWithoutIteratorEndsNoOpenShard: it is an error, nothing of it is taken,
+// and the same records come again.
+func TestAPageWithoutIteratorEndsNoOpenShard(t *testing.T) {
+	l, s := startStream(t, 1)
+	put(t, s, 0, 300)
+	shard := shards(t, s)[0]
+	r := s.Reader(shard, horizon)
+	r.Limit = 100
+	got, _ := readAll(t, r, 100)
+	for range 3 {
+		l.strike(t, fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: fault.NoIterator, Count: 1})
+		if page, err := r.Next(t.Context()); !errors.Is(err, stream.ErrIncomplete) || page.Ended || len(page.Records) > 0 {
+			t.Fatalf("got %+v, %v", page, err)
+		}
+		l.struck(t)
+	}
+	more, _ := readAll(t, r, 200)
+	if got = append(got, more...); !slices.Equal(got, orders(0, 300)) {
+		t.Errorf("read %d records", len(got))
+	}
+	if err := s.Split(t.Context(), shard); err != nil {
+		t.Fatal(err)
+	}
+	if _, last := readAll(t, r, -1); !last.Ended {
+		t.Error("a shard that was split has no end")
+	}
+}
+
+// TestShardsByARNBeyondAPage: a page has 1,000 shards, closed ones included, and
+// the pages after the first are asked for by their token alone.
+func TestShardsByARNBeyondAPage(t *testing.T) {
+	l, a := start(t, false)
+	s := a.Stream("order-events")
+	if err := s.Create(t.Context(), 1002); err != nil {
+		t.Fatal(err)
+	}
+	sum, err := s.Summary(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"order-events", sum.ARN} {
+		before := l.calls(t, "ListShards")
+		if got := shards(t, a.Stream(name)); len(got) != 1002 || got[1001].ID != "shardId-000000001001" {
+			t.Errorf("%s: %d shards", name, len(got))
+		}
+		if calls := l.calls(t, "ListShards") - before; calls != 2 {
+			t.Errorf("%s: %d calls", name, calls)
+		}
+	}
+}
+
 func TestASplitAndAMergeAreReadToTheirEnd(t *testing.T) {
 	_, s := startStream(t, 1)
 	put(t, s, 0, 50)
@@ -159,26 +210,24 @@ func TestASplitAndAMergeAreReadToTheirEnd(t *testing.T) {
 	}
 	put(t, s, 50, 100)
 	data, last := readAll(t, s.Reader(parent, horizon), -1)
-	if !slices.Equal(data, orders(0, 50)) || len(last.Children) != 2 {
-		t.Fatalf("the parent: %d records, children %+v", len(data), last.Children)
+	children := shards(t, s)[1:]
+	if !slices.Equal(data, orders(0, 50)) || !last.Ended || len(children) != 2 {
+		t.Fatalf("the parent: %d records, ended %v, children %+v", len(data), last.Ended, children)
 	}
-	for _, child := range last.Children {
+	for _, child := range children {
 		if !slices.Equal(child.Parents, []string{parent.ID}) {
 			t.Errorf("child %s has parents %v", child.ID, child.Parents)
 		}
 	}
-	if err := s.Merge(t.Context(), last.Children[0], last.Children[1]); err != nil {
+	if err := s.Merge(t.Context(), children[0], children[1]); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.WaitActive(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	var rest []string
-	for _, child := range last.Children {
-		data, end := readAll(t, s.Reader(child, horizon), -1)
-		if len(end.Children) != 1 || len(end.Children[0].Parents) != 2 {
-			t.Errorf("%s ends with children %+v", child.ID, end.Children)
-		}
+	for _, child := range children {
+		data, _ := readAll(t, s.Reader(child, horizon), -1)
 		rest = append(rest, data...)
 	}
 	slices.SortFunc(rest, func(a, b string) int { return len(a) - len(b) })

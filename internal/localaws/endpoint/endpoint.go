@@ -215,7 +215,11 @@ func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call)
 			return
 		}
 	}
-	f, ok := e.faults.Take(name, operation, fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.ExpiredIterator)
+	kinds := []fault.Kind{fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.EmptyReply, fault.ExpiredIterator}
+	if operation == "GetRecords" {
+		kinds = append(kinds, fault.NoIterator)
+	}
+	f, ok := e.faults.Take(name, operation, kinds...)
 	if !ok {
 		service.Serve(w, r, operation, body)
 		return
@@ -228,12 +232,30 @@ func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call)
 		service.Refuse(w, r, withText(wire.Internal("An internal error, asked for by a fault."), f.Error))
 	case fault.ExpiredIterator:
 		service.Refuse(w, r, withText(wire.Errorf("ExpiredIteratorException", "Iterator expired, as a fault asked for."), f.Error))
+	case fault.NoIterator:
+		service.Serve(w, wire.WithoutIterator(r), operation, body)
+	case fault.EmptyReply:
+		emptyReply(w, r, service)
 	case fault.Reset:
 		w.hangUp = true
 	case fault.ReplyLost:
 		w.lose()
 		service.Serve(w, r, operation, body)
 	}
+}
+
+// emptyReply answers with success and nothing else. The headers are those of the
+// service's own answers to such a request: a refusal of it tells which they are.
+func emptyReply(w http.ResponseWriter, r *http.Request, service wire.Service) {
+	like := &lost{header: make(http.Header)}
+	service.Refuse(like, r, service.Throttled())
+	for _, name := range []string{"Content-Type", "Smithy-Protocol"} {
+		if v := like.header.Get(name); v != "" {
+			w.Header().Set(name, v)
+		}
+	}
+	w.Header().Set("Content-Length", "0")
+	w.WriteHeader(http.StatusOK)
 }
 
 func withText(e *wire.Error, text string) *wire.Error {

@@ -152,6 +152,7 @@ func TestFaults(t *testing.T) {
 		{"reset", "", 0, false},
 		{"reply-lost", "", 0, true},
 		{"delay", "", 200, true},
+		{"empty-reply", "", 200, false},
 	} {
 		t.Run(test.fault, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -232,6 +233,7 @@ func TestBadFaultsAreRefusedWhole(t *testing.T) {
 			[]string{"fault 1: unknown service", "fault 1: unknown fault", "count must not be negative", "from 0 to 1", `fault 2: delay \"soon\"`, `fault 3: json: unknown field \"servcie\"`},
 		},
 		{"another service's fault", `[{"service":"s3","fault":"expired-iterator"}]`, []string{"fault 0: unknown fault"}},
+		{"another operation's fault", `[{"service":"kinesis","operation":"PutRecords","fault":"no-iterator"}]`, []string{"GetRecords alone"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			d.admin(http.MethodPut, "/faults", test.body).is(t, http.StatusBadRequest, append(test.problems, `"problems"`)...)

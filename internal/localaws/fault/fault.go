@@ -25,7 +25,9 @@ const (
 	Reset           Kind = "reset"            // the connection is reset before any effect
 	ReplyLost       Kind = "reply-lost"       // the call takes effect, then the connection is reset
 	Delay           Kind = "delay"            // the call waits first
+	EmptyReply      Kind = "empty-reply"      // status 200 and no body, no effect
 	ExpiredIterator Kind = "expired-iterator" // kinesis: ExpiredIteratorException
+	NoIterator      Kind = "no-iterator"      // kinesis: a page of GetRecords without its NextShardIterator
 	StatementFailed Kind = "statement-failed" // redshift-data: a statement ends FAILED with the given error text
 	StatementSlow   Kind = "statement-slow"   // redshift-data: a statement takes the given delay longer
 	Paused          Kind = "paused"           // redshift-data: no statement starts while this stands
@@ -33,7 +35,7 @@ const (
 )
 
 var services = map[string][]Kind{
-	"kinesis":       {ExpiredIterator},
+	"kinesis":       {ExpiredIterator, NoIterator},
 	"dynamodb":      nil,
 	"s3":            nil,
 	"redshift-data": {StatementFailed, StatementSlow, Paused, SnapshotEarly},
@@ -43,7 +45,7 @@ var services = map[string][]Kind{
 	"imds":          nil,
 }
 
-var everywhere = []Kind{Throttle, InternalError, Reset, ReplyLost, Delay}
+var everywhere = []Kind{Throttle, InternalError, Reset, ReplyLost, Delay, EmptyReply}
 
 // Fault is one fault as the admin API takes it.
 type Fault struct {
@@ -141,6 +143,9 @@ func (f Fault) Problems() []string {
 	}
 	if !slices.Contains(everywhere, f.Kind) && !slices.Contains(own, f.Kind) {
 		out = append(out, fmt.Sprintf("unknown fault %q for service %q", f.Kind, f.Service))
+	}
+	if f.Kind == NoIterator && f.Operation != "" && !strings.EqualFold(f.Operation, "GetRecords") {
+		out = append(out, fmt.Sprintf("fault %q is of the operation GetRecords alone", f.Kind))
 	}
 	if f.Count < 0 {
 		out = append(out, "count must not be negative")

@@ -90,6 +90,9 @@ func (c *call) listFrom(in listShardsInput) (*stream, page, *wire.Error) {
 		}
 		return st, from, nil
 	}
+	if in.StreamARN != nil { // AWS's words; its API reference names StreamName alone
+		return nil, page{}, wire.Errorf(codeArgument, "NextToken and StreamARN cannot be provided together.")
+	}
 	if in.StreamName != nil || in.ExclusiveStartShardId != nil || in.StreamCreationTimestamp != nil || in.ShardFilter != nil {
 		return nil, page{}, wire.Errorf(codeArgument, "NextToken cannot be given together with StreamName, ExclusiveStartShardId, StreamCreationTimestamp or ShardFilter.")
 	}

@@ -165,6 +165,9 @@ func TestPagesOfShards(t *testing.T) {
 		}
 		_, err := c.ListShards(t.Context(), &sdk.ListShardsInput{NextToken: token, StreamName: aws.String("s")})
 		wantError(t, err, "InvalidArgumentException", "NextToken")
+		arn := aws.String("arn:aws:kinesis:us-east-1:000000000000:stream/s")
+		_, err = c.ListShards(t.Context(), &sdk.ListShardsInput{NextToken: token, StreamARN: arn})
+		wantError(t, err, "InvalidArgumentException", "NextToken and StreamARN cannot be provided together.")
 		time.Sleep(301 * time.Second)
 		_, err = c.ListShards(t.Context(), &sdk.ListShardsInput{NextToken: token})
 		wantError(t, err, "ExpiredNextTokenException")

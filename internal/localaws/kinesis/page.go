@@ -7,6 +7,8 @@ import (
 	"strconv"
 
 	"github.com/fxamacker/cbor/v2"
+
+	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
 )
 
 // The reply of GetRecords is written by hand: a page holds up to 10,000 records,
@@ -46,6 +48,9 @@ func (p pageOf) childShards() []childShard {
 	return children
 }
 
+// continues reports whether the page names the iterator of the next one.
+func (c *call) continues(p pageOf) bool { return !p.ended && !wire.IteratorLeftOut(c.request) }
+
 // writePage appends the reply of GetRecords.
 func (c *call) writePage(sh *shard, p pageOf, it iterator) {
 	c.out = slices.Grow(c.out, p.size())
@@ -62,7 +67,7 @@ func (c *call) writePage(sh *shard, p pageOf, it iterator) {
 	}
 	b = append(b, `"MillisBehindLatest":`...)
 	b = strconv.AppendInt(b, p.behind, 10)
-	if !p.ended {
+	if c.continues(p) {
 		b = append(b, `,"NextShardIterator":"`...)
 		b = append(b, c.service.seal.close(iteratorToken, it)...)
 		b = append(b, '"')
@@ -94,13 +99,18 @@ func appendRecord(b, key, data []byte, q sequence) []byte {
 // writePageCBOR is writePage in CBOR.
 func (c *call) writePageCBOR(sh *shard, p pageOf, it iterator) {
 	c.written = true
-	b := appendHead(c.out, majorMap, 3)
+	members := uint64(2)
+	if p.ended || c.continues(p) {
+		members++
+	}
+	b := appendHead(c.out, majorMap, members)
 	if p.ended {
 		children, err := cbor.Marshal(p.childShards())
 		if err == nil { // plain structs of strings always marshal
 			b = append(appendText(b, "ChildShards"), children...)
 		}
-	} else {
+	}
+	if c.continues(p) {
 		b = appendText(b, "NextShardIterator")
 		b = appendText(b, c.service.seal.close(iteratorToken, it))
 	}

@@ -13,7 +13,7 @@ import (
 // Service is one AWS service at the endpoint. The endpoint has read the whole
 // request body (and undone gzip) before it calls any method, writes the call
 // log, and injects the faults that every service shares (throttle,
-// internal-error, reset, reply-lost, delay); a service injects those that only
+// internal-error, reset, reply-lost, empty-reply, delay); a service injects those that only
 // it can (see the fault package).
 type Service interface {
 	// Name is the service's name in faults and in the call log, e.g. "kinesis".
@@ -89,6 +89,17 @@ func Note(r *http.Request, text string) {
 		*note = text
 	}
 }
+
+// noIterator is the key of what WithoutIterator asks for.
+type noIterator struct{}
+
+// WithoutIterator asks the service to leave the next iterator out of its page.
+func WithoutIterator(r *http.Request) *http.Request {
+	return r.WithContext(context.WithValue(r.Context(), noIterator{}, true))
+}
+
+// IteratorLeftOut reports whether a fault asked for a page without its next iterator.
+func IteratorLeftOut(r *http.Request) bool { return r.Context().Value(noIterator{}) != nil }
 
 // WriteQueryError writes e as the Query protocol does.
 func WriteQueryError(w http.ResponseWriter, requestID string, e *Error) {

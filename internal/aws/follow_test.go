@@ -1,0 +1,57 @@
+package aws
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+func TestRunStopsFollowingWhereNothingIsLearnt(t *testing.T) {
+	const expired = `{"__type": "ValidationException", "Message": "Could not retrieve the query result as it has expired after 1658071606."}`
+	denied := refuse("DescribeStatement", "AccessDeniedException")
+	for name, c := range map[string]struct {
+		answer answer
+		within time.Duration // at least a half of it is waited
+	}{
+		"expired":          {answer{"DescribeStatement", 400, expired}, 0},
+		"a status of none": {status("UNKNOWN", ""), followBlind + 2*maxPollAgain},
+		"no status":        {answer{"DescribeStatement", 200, `{"Id":"id-1"}`}, followBlind + 2*maxPollAgain},
+		"denied":           {denied, followBlind + 2*maxPollAgain},
+		"running for ever": {status("STARTED", ""), followAll + 2*maxPollAgain},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, a := scripted(t)
+				a.cfg.HTTPClient = &http.Client{Transport: serve(func(r *http.Request) raw {
+					if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "ExecuteStatement") {
+						return raw{content: contentJSON, body: `{"Id":"id-1"}`, length: -1}
+					}
+					return raw{content: contentJSON, status: c.answer.status, body: c.answer.body, length: -1}
+				})}
+				began := time.Now()
+				_, err := a.Redshift(cluster).Run(t.Context(), "t", []string{"UPDATE x"})
+				var refusal *warehouse.StatementError
+				if err == nil || !strings.Contains(err.Error(), "outcome is open") || errors.As(err, &refusal) {
+					t.Errorf("got %v", err)
+				}
+				if took := time.Since(began); took > c.within+time.Second || took < c.within/2 {
+					t.Errorf("followed for %s", took)
+				}
+			})
+		})
+	}
+}
+
+func TestRunFollowsWhatIsUnknownForAWhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, a := scripted(t, submitted("ExecuteStatement"), status("UNKNOWN", ""), status("UNKNOWN", ""), status("FINISHED", `,"ResultRows":1`))
+		if _, err := a.Redshift(cluster).Run(t.Context(), "t", []string{"UPDATE x"}); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -59,6 +59,7 @@ func measure(m *metrics.Metrics, status func() worker.Status, retention func() t
 		kept := retention()
 		return max(0, kept-b).Seconds(), known && kept > 0
 	})
+	m.Parked.From(func() (float64, bool) { return float64(status().Parked), true })
 	m.ShardBehind.From(func() map[string]float64 {
 		out := make(map[string]float64)
 		for _, s := range status().Shards {

@@ -99,6 +99,7 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 		Open:     func(s stream.Shard, at stream.Position) verify.Reader { return source.Reader(s, at) },
 		DB:       account.Redshift(c.Redshift),
 		Letters:  letters.All(ctx),
+		Fates:    letters.Fates,
 		Tell:     progress.say,
 		Start:    func(s stream.Shard) stream.Position { return c.Initial.of(s, time.Time{}) },
 	})
@@ -127,6 +128,8 @@ func writeVerify(w io.Writer, format string, r *verify.Report, now time.Time) er
 		{"  past the retention, not checked", r.Unverifiable},
 		{"  of shards that were not read", r.Uncompared},
 		{"dead letters", r.Letters},
+		{"  loaded at a later try", r.LettersLoaded},
+		{"  parked, may be loaded yet", r.LettersParked},
 		{"  missing", r.LettersMissing},
 		{"  of no record", r.LettersSurplus},
 		{"rows of agg_orders_minute", r.Rollups},

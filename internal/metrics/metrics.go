@@ -17,9 +17,10 @@ import "sync/atomic"
 // Counts are settled counts: a record is counted once, after its commit.
 type Metrics struct {
 	RecordsProcessed Counter `cloudwatch:"RecordsProcessed" prometheus:"records_processed_total" help:"Records loaded or dead-lettered, counted once, after the commit."`
-	RecordsRejected  Counter `cloudwatch:"RecordsRejected" prometheus:"records_rejected_total" help:"Records dead-lettered, counted once, after the commit."`
+	RecordsRejected  Counter `cloudwatch:"RecordsRejected" prometheus:"records_rejected_total" help:"Records dead-lettered, counted once, after the commit. A row that the warehouse refused counts here when its position moves on, and stays counted when it goes in later: see records_recovered_total."`
 	EventsWritten    Counter `cloudwatch:"RedshiftEventsWritten" prometheus:"redshift_events_written_total" help:"Events in committed loads, those superseded by a newer event of the same order included."`
 	DuplicateEvents  Counter `cloudwatch:"DuplicateEvents" prometheus:"duplicate_events_total" help:"Written events that changed nothing: repeats, and events older than what the warehouse held."`
+	RecordsRecovered Counter `prometheus:"records_recovered_total" help:"Records that the warehouse refused at first, counted as rejected, and that went in at a later try. They are counted in no other metric again."`
 	RecordsRead      Counter `prometheus:"records_read_total" help:"Records read from the stream; more than processed after restarts."`
 
 	ShardErrors  Counter `cloudwatch:"ShardProcessingError" prometheus:"shard_processing_errors_total" help:"Reads of a shard that failed, throttles included; they are repeated."`
@@ -33,6 +34,8 @@ type Metrics struct {
 	// makes of it the maximum over the stream.
 	Behind            Gauge `cloudwatch:"MillisBehindLatest" unit:"Milliseconds" prometheus:"behind_latest_seconds" help:"How far reading is behind the newest record, of the owned shard that is furthest behind."`
 	RetentionHeadroom Gauge `cloudwatch:"RetentionHeadroom" unit:"Seconds" prometheus:"retention_headroom_seconds" help:"Time until the oldest unread record is trimmed from the stream: the retention less that record's age."`
+
+	Parked Gauge `unit:"Count" prometheus:"records_parked" help:"Rows that the warehouse refused and that are tried again by this worker."`
 
 	ShardBehind GaugeBy   `prometheus:"shard_behind_latest_seconds" unit:"Milliseconds" label:"shard" help:"How far the reading of a shard is behind its newest record."`
 	RejectedBy  CounterBy `prometheus:"records_rejected_by_reason_total" label:"reason" help:"Records dead-lettered, by reason."`

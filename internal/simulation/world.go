@@ -210,10 +210,11 @@ type Worker struct {
 	Sync         time.Duration // between listings of the shards; default as the holder's
 	Staging      string        // s3://bucket for COPY; empty = INSERT
 	Initial      func(stream.Shard) stream.Position
-	BatchSize    int           // default 100
-	PollInterval time.Duration // default 200 ms
-	LoadInterval time.Duration // default none
-	PageBytes    int64         // default 32 MiB
+	BatchSize    int             // default 100
+	PollInterval time.Duration   // default 200 ms
+	LoadInterval time.Duration   // default none
+	PageBytes    int64           // default 32 MiB
+	RetryAfter   []time.Duration // of rows that the warehouse refused; default as the worker's
 	Letters      worker.Letters
 }
 
@@ -260,7 +261,7 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 		Shards: source.Shards, Warehouse: warehouse.New(account.Redshift(redshift), fill), Letters: c.Letters,
 		Note:      func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
 		BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
-		PageBytes: c.PageBytes, Metrics: r.Metrics, Log: w.Options.Log,
+		PageBytes: c.PageBytes, RetryAfter: c.RetryAfter, Metrics: r.Metrics, Log: w.Options.Log,
 	})
 	r.Holder, err = lease.New(lease.Config{
 		Table: c.Table, Shards: source.Shards, Identity: source.Identity, StreamTime: account.ServiceTime, Self: c.Name, TTL: c.TTL, Scan: c.Scan, Sync: c.Sync,
@@ -387,7 +388,7 @@ func Await(ctx context.Context, what string, done func() (bool, error)) error {
 // Verify compares the stream with the warehouse.
 func (w *World) Verify(ctx context.Context) (*verify.Report, error) {
 	return verify.Run(ctx, verify.Config{
-		Stream: w.stream, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx),
+		Stream: w.stream, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx), Fates: w.Letters().Fates,
 		Open: func(s stream.Shard, at stream.Position) verify.Reader { return w.Stream.Reader(s, at) },
 	})
 }

@@ -28,6 +28,8 @@ type Report struct {
 	Uncompared   int64 `json:"uncompared"`   // rows that may be of a shard that was not read
 
 	Letters        int64 `json:"letters"`
+	LettersLoaded  int64 `json:"letters_loaded"`  // of them, rows that the warehouse refused and took at a later try; not among the rejected
+	LettersParked  int64 `json:"letters_parked"`  // of them, rows that the warehouse refused and that may go in yet
 	LettersMissing int64 `json:"letters_missing"` // rejected records that are not in the dead letters
 	LettersSurplus int64 `json:"letters_surplus"` // letters of records that the stream never had
 

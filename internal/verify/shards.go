@@ -210,6 +210,10 @@ type when struct {
 	settled bool // before the earlier checkpoint
 }
 
+// lateShard marks an event that went in after its position had moved on. Of events
+// of one instant it need not be the one that stays, as if it were of another shard.
+const lateShard = 1 << 31
+
 func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) error {
 	e := entry{kind: kindEvent, shard: uint32(shard), settled: w.settled && !w.early}
 	p := placeOf(id, stream.Position{Sequence: r.SequenceNumber, Sub: r.SubSequence})
@@ -223,6 +227,9 @@ func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) erro
 		v.report.Records++
 	default:
 		v.report.Records++
+	}
+	if v.late[p] {
+		e.shard |= lateShard
 	}
 	if rejected {
 		if err := v.spool.add(p, entry{kind: kindRejected, place: p, settled: e.settled}); bad || err != nil {

@@ -39,8 +39,10 @@ type Config struct {
 	Open     func(stream.Shard, stream.Position) Reader
 	DB       warehouse.DB
 	Letters  iter.Seq2[deadletter.Letter, error] // nil = rejected records are counted but not looked up
-	Dir      string                              // for temporary files; empty = the system's
-	Tell     func(doing string)                  // progress; may be nil
+	// Fates tells of letters whose row went in later; nil = none did.
+	Fates func(context.Context) (deadletter.Fates, error)
+	Dir   string             // for temporary files; empty = the system's
+	Tell  func(doing string) // progress; may be nil
 
 	// Start is where loading of a shard once began. What lies before it may be in
 	// the warehouse and need not be: a child shard, for one, begins at its oldest
@@ -79,7 +81,9 @@ type verifier struct {
 	began         time.Time
 	before, after map[string]stream.Position // checkpoints around the reading of the facts
 	doubled       map[string]bool            // orders that stand twice
+	fates         deadletter.Fates           // of before the facts were read
 	refused       map[string]bool            // places of good events that the warehouse itself refused
+	late          map[string]bool            // places of those that it took at a later try
 	lettered      map[uint64]bool            // hashes of the places that have a letter
 	read          map[string]reach           // what was read of each shard
 	blind         bool                       // a shard that may have been loaded was not read
@@ -89,6 +93,11 @@ type verifier struct {
 func (v *verifier) collect(ctx context.Context) (err error) {
 	if v.before, err = v.checkpoints(ctx, func(Difference) {}); err != nil {
 		return err
+	}
+	if v.Fates != nil { // before the facts: what is marked by now is among them
+		if v.fates, err = v.Fates(ctx); err != nil {
+			return err
+		}
 	}
 	if err := v.readFacts(ctx); err != nil {
 		return err
@@ -159,7 +168,7 @@ func isPlace(p stream.Position) bool {
 }
 
 func (v *verifier) readLetters() error {
-	v.refused, v.lettered = make(map[string]bool), make(map[uint64]bool)
+	v.refused, v.late, v.lettered = make(map[string]bool), make(map[string]bool), make(map[uint64]bool)
 	if v.Letters == nil {
 		return nil
 	}
@@ -179,8 +188,15 @@ func (v *verifier) readLetters() error {
 		}
 		p := placeOf(l.ShardID, l.Place())
 		v.lettered[v.spool.hash(p)] = true
-		if !known[l.Reason] {
+		switch fate := v.fates.Of(l); {
+		case fate == deadletter.Loaded:
+			v.report.LettersLoaded++
+			v.late[p] = true
+		case !known[l.Reason]:
 			v.refused[p] = true
+			if fate == deadletter.Parked {
+				v.report.LettersParked++
+			}
 		}
 		if err := v.spool.add(p, entry{kind: kindLetter, place: p}); err != nil {
 			return err

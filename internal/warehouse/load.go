@@ -76,15 +76,6 @@ func (w *Warehouse) Retry(ctx context.Context, rows []Row) (written int64, err e
 	return loaded.Changed, err
 }
 
-// Probe runs a load that changes nothing but goes every way that a load goes:
-// it locks, fills (with one row that belongs to no shard) and joins. It tells a
-// warehouse that refuses everything from one that refuses a certain row.
-func (w *Warehouse) Probe(ctx context.Context, sample Row) error {
-	sample.Move = -1
-	_, err := w.run(ctx, Batch{Rows: []Row{sample}})
-	return err
-}
-
 func (w *Warehouse) run(ctx context.Context, b Batch) (Loaded, error) {
 	fill, done := insertMoves(b), func() {}
 	if len(b.Rows) > 0 {

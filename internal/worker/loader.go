@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -44,9 +45,15 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.pace.started(time.Now())
 			w.loadSpans(ctx, w.queue.take(takeRecords(w.cfg.PageBytes)))
 			progress.tell(w.Status())
+		}
+		retry := w.parked.wait(time.Now())
+		if retry == 0 && !w.queue.hurried() { // who is told to stop does not begin with what may wait
+			w.retryParked(ctx)
+		}
+		if due == 0 || retry == 0 {
 			continue
 		}
-		timer, fired := after(due)
+		timer, fired := after(soonest(due, retry))
 		select {
 		case c := <-w.claims:
 			w.answerClaims(ctx, c)
@@ -57,6 +64,14 @@ func (w *Worker) Run(ctx context.Context) error {
 		timer.Stop()
 	}
 	return nil
+}
+
+// soonest is the shorter of two waits; negative = never.
+func soonest(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // after is a timer, or one that never fires for a negative wait.
@@ -77,6 +92,14 @@ type load struct {
 	letters map[*shard][]deadletter.Letter // rejected records, to be stored before the batch goes in
 	places  []place                        // where each of batch.Rows came from
 	rejects int                            // letters in all
+	refused []refusedRow                   // of the letters, those of rows that the warehouse refused
+}
+
+// refusedRow is a row that the warehouse refused, and what of its letter names it.
+type refusedRow struct {
+	shard  *shard
+	order  *event.Order
+	letter deadletter.Letter
 }
 
 // place is a record in load.spans.
@@ -121,8 +144,12 @@ func (w *Worker) buildSpan(l *load, i, m int) {
 			rejects = rejects[1:]
 		}
 		if len(rejects) > 0 && rejects[0].record == r {
-			l.letters[sp.shard] = append(l.letters[sp.shard], w.letter(sp.chunk, r, string(rejects[0].Reason), rejects[0].Detail))
+			letter := w.letter(sp.chunk, r, string(rejects[0].Reason), rejects[0].Detail)
+			l.letters[sp.shard] = append(l.letters[sp.shard], letter)
 			l.rejects++
+			if rejects[0].Reason == deadletter.RefusedByWarehouse {
+				l.refused = append(l.refused, refusedRow{sp.shard, &sp.orders[r], letter})
+			}
 			continue
 		}
 		l.batch.Rows = append(l.batch.Rows, warehouse.Row{Move: m, Order: &sp.orders[r]})
@@ -176,7 +203,7 @@ func (w *Worker) loadSpans(ctx context.Context, spans []span) {
 	for len(spans) > 0 && ctx.Err() == nil {
 		l := w.build(spans)
 		rest := []span(nil)
-		if fits := w.cfg.Warehouse.Fits(l.batch.Rows); fits < len(l.batch.Rows) {
+		if fits := w.size.fits(w.cfg.Warehouse.Fits(l.batch.Rows)); fits < len(l.batch.Rows) {
 			spans, rest = cut(spans, l.places[fits])
 			l = w.build(spans)
 		}
@@ -199,43 +226,68 @@ func cut(spans []span, p place) (head, rest []span) {
 	return head, append(rest, spans[p.span+1:]...)
 }
 
-// load brings one load in, however often it takes, and settles its spans. A
-// refusal that stays is traced to the row that causes it (split.go).
-func (w *Worker) load(ctx context.Context, l *load) {
-	retry, guilt := newBackoff(), 0
-	for attempt := 1; ctx.Err() == nil; attempt++ {
-		if len(l.batch.Moves) == 0 { // all of its shards were lost meanwhile
-			break
-		}
+// stubborn is how often a single row may meet a statement that was ended before
+// it is judged as one that was refused: the text of that refusal may have been
+// misread, and a row must not stop its worker for ever.
+const stubborn = 10
+
+// load brings one load in, however often it takes, and settles its spans. What
+// is refused is traced to the rows that cause it (bisect.go), what is too much is
+// taken in parts (size.go). It reports whether all of it went in as it was.
+func (w *Worker) load(ctx context.Context, l *load) (whole bool) {
+	whole = true
+	retry, failures := newBackoff(), 0
+	for ctx.Err() == nil && len(l.batch.Moves) > 0 { // else all of its shards were lost meanwhile
 		err := w.attempt(ctx, l)
 		if err == nil {
-			return
+			return whole
 		}
 		if ctx.Err() != nil {
 			break
 		}
-		w.log.Error("load failed; it is tried again, nothing is lost", "rows", len(l.batch.Rows), "shards", len(l.batch.Moves), "attempt", attempt,
+		failures++
+		rows := len(l.batch.Rows)
+		w.log.Error("load failed; it is tried again, nothing is lost", "rows", rows, "shards", len(l.batch.Moves), "attempt", failures,
 			"error", err, "hint", hint(err))
+		switch {
+		case rows > 1 && refusesRows(err):
+			w.bisect(ctx, l, err)
+			return false
+		case rows == 1 && (refusesRows(err) || errors.Is(err, warehouse.ErrEnded) && failures >= stubborn):
+			if w.bisecting == 0 {
+				w.evidence.took = false // what went in before the refusal does not count
+			}
+			if w.isPoison(ctx, err) {
+				w.park(l, err)
+				l, whole, failures = w.build(l.spans), false, 0
+				w.step(ctx)
+				continue
+			}
+			w.writes.ended(err)
+		case tooLarge(err) && w.size.failed(rows, failures):
+			w.log.Warn("loads are made smaller: the warehouse does not take this many rows at once", "rows", rows, "from_now_on", w.size.most)
+			w.loadSpans(ctx, l.spans)
+			return true
+		}
 		if errors.Is(err, warehouse.ErrThrottled) {
 			w.pace.throttled()
 		}
 		w.pause(ctx, retry.next())
-		if guilt = w.weigh(ctx, guilt, len(l.batch.Rows), err); guilt == proofs {
-			if len(l.batch.Rows) > 1 {
-				w.halve(ctx, l, err)
-				return
-			}
-			w.condemn(l, err)
-			l, guilt = w.build(l.spans), 0
-		}
 		w.turn(ctx)
 	}
 	w.queue.settle(l.spans, nil)
+	return false
 }
 
 // turn waits until the next load may start, and starts it.
 func (w *Worker) turn(ctx context.Context) {
 	w.pause(ctx, w.pace.wait(time.Now()))
+	w.pace.started(time.Now())
+}
+
+// step waits until the next load of a search may start, and starts it.
+func (w *Worker) step(ctx context.Context) {
+	w.pause(ctx, w.pace.press(time.Now()))
 	w.pace.started(time.Now())
 }
 
@@ -254,7 +306,11 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 	stopWaiting := w.watch(ctx, started, "load")
 	loaded, err := w.cfg.Warehouse.Load(ctx, l.batch)
 	stopWaiting()
-	if ctx.Err() == nil {
+	switch {
+	case ctx.Err() != nil:
+	case refusesRows(err):
+		w.writes.asked() // a row's fault, until it is shown that it is not
+	default:
 		w.writes.ended(err)
 	}
 	if err != nil {
@@ -262,7 +318,9 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 		return err
 	}
 	w.pace.succeeded()
-	w.settle(l, loaded, started)
+	w.size.wentIn(len(l.batch.Rows))
+	w.evidence.wentIn(l.batch.Rows, loaded.Changed)
+	w.settle(ctx, l, loaded, started)
 	return nil
 }
 
@@ -318,7 +376,7 @@ func hint(err error) string {
 
 // settle takes the warehouse's answer: shards that went in move on, shards that
 // were refused are given up.
-func (w *Worker) settle(l *load, loaded warehouse.Loaded, started time.Time) {
+func (w *Worker) settle(ctx context.Context, l *load, loaded warehouse.Loaded, started time.Time) {
 	moved := make(map[*shard]move)
 	for i, o := range loaded.Outcomes {
 		s, m := l.owners[i], l.batch.Moves[i]
@@ -333,6 +391,7 @@ func (w *Worker) settle(l *load, loaded warehouse.Loaded, started time.Time) {
 		s.stop(errRefused)
 	}
 	w.count(l, loaded.Changed, moved, started)
+	w.keep(ctx, l, moved)
 	w.queue.settle(l.spans, moved)
 }
 

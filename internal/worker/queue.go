@@ -1,6 +1,7 @@
 package worker
 
 import (
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -202,6 +203,33 @@ func (q *queue) hurry(n int) {
 	defer q.mu.Unlock()
 	q.urgent += n
 	q.broadcast()
+}
+
+// hurried reports whether somebody waits for the last records of a shard.
+func (q *queue) hurried() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.urgent > 0
+}
+
+// sample copies a row that waits, any one, if one does.
+func (q *queue) sample() (o event.Order, ok bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for range sampleTries { // a chunk may hold nothing but rejected records
+		if len(q.chunks) == 0 {
+			return o, false
+		}
+		c := q.chunks[rand.IntN(len(q.chunks))]
+		if len(c.records) == 0 {
+			continue
+		}
+		i := rand.IntN(len(c.records))
+		if !slices.ContainsFunc(c.rejects, func(r reject) bool { return r.record == i }) {
+			return cloneOrder(c.orders[i]), true
+		}
+	}
+	return o, false
 }
 
 func (q *queue) position(s *shard) (stream.Position, <-chan struct{}) {

@@ -19,6 +19,7 @@ type Status struct {
 	LimitBytes int64         // for them and for reads under way
 	Full       bool          // reading waits for a load to give memory back
 	Behind     time.Duration // of the shard that is furthest behind
+	Parked     int           // rows that the warehouse refused and that are tried again
 	Writes     WriteStatus
 }
 
@@ -45,7 +46,7 @@ func (w *Worker) Status() Status {
 	shards := w.owned()
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()
-	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Full: w.queue.full(), Writes: w.writes.status()}
+	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Full: w.queue.full(), Parked: int(w.parked.number.Load()), Writes: w.writes.status()}
 	now := time.Now()
 	for _, s := range shards {
 		out.Shards = append(out.Shards, ShardStatus{
@@ -94,6 +95,13 @@ func (w *writes) ended(err error) {
 	if err == nil {
 		w.now.LastSuccess = time.Now()
 	}
+}
+
+// asked is the end of a load that says nothing about the warehouse's health.
+func (w *writes) asked() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now.Waiting = time.Time{}
 }
 
 func (w *writes) status() WriteStatus {

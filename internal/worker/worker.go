@@ -36,6 +36,7 @@ type Reader interface {
 type Warehouse interface {
 	Claim(ctx context.Context, streamName string, claims []warehouse.Claim) ([]warehouse.Claimed, error)
 	Load(ctx context.Context, b warehouse.Batch) (warehouse.Loaded, error)
+	Retry(ctx context.Context, rows []warehouse.Row) (written int64, err error)
 	Probe(ctx context.Context, sample warehouse.Row) error
 	Fits(rows []warehouse.Row) int
 }
@@ -43,11 +44,13 @@ type Warehouse interface {
 // Letters keeps rejected records; see the deadletter package.
 type Letters interface {
 	Put(ctx context.Context, from stream.Position, letters []deadletter.Letter) error
+	// MarkFate notes what became of the row of a letter that is stored.
+	MarkFate(ctx context.Context, l deadletter.Letter, f deadletter.Fate) error
 	// Forget drops what is remembered of a shard: others may have written since.
 	Forget(shard string)
 }
 
-// Config is what a Worker needs. All of it is required but Note.
+// Config is what a Worker needs. All of it is required but Note and RetryAfter.
 type Config struct {
 	Stream string
 	// Open returns a reader. It asks room before it takes the memory for a reply of
@@ -63,6 +66,9 @@ type Config struct {
 	PollInterval time.Duration // wait of a shard that is caught up, and longest wait of a record for a load
 	LoadInterval time.Duration // least time between the starts of two loads
 	PageBytes    int64         // memory for pages: those being read, and those whose records wait or are being loaded
+	// RetryAfter is when a row that the warehouse refused is tried again, each time
+	// after the last try; empty = 1, 5 and 30 minutes.
+	RetryAfter []time.Duration
 
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
@@ -77,6 +83,13 @@ type Worker struct {
 	pace   pace
 	done   chan struct{} // closed when Run has returned
 	writes writes
+
+	// The loader's own, but for the number of parked rows.
+	size      size
+	evidence  evidence
+	parked    parked
+	bisecting int // depth of the search for a poison record
+	nparked   int // rows parked so far
 
 	mu     sync.Mutex // guards shards
 	shards map[string]*shard
@@ -94,6 +107,7 @@ func New(cfg Config) *Worker {
 		claims: make(chan claimRequest),
 		pace:   newPace(cfg.LoadInterval),
 		done:   make(chan struct{}),
+		parked: newParked(cfg.RetryAfter),
 		shards: make(map[string]*shard),
 	}
 }

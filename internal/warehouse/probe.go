@@ -1,0 +1,51 @@
+package warehouse
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// Probe loads one row with the values of the sample, under an order id of its
+// own, and takes it away again within the transaction: it goes every way that a
+// load goes, and leaves facts, rollups and positions as they were. It tells a
+// warehouse that takes no rows at all from one that refuses a certain row.
+// Errors are as those of Load.
+func (w *Warehouse) Probe(ctx context.Context, sample Row) error {
+	o := *sample.Order
+	o.OrderID = "probe-" + rand.Text()
+	b := Batch{Rows: []Row{{Order: &o}}, late: true} // of move 0, which is the shared row's
+	fill, done, err := w.fill.Prepare(ctx, b)
+	if err != nil {
+		return fmt.Errorf("prepare a probe: %w", err)
+	}
+	defer done()
+	t := probeTransaction(fill, time.Now(), o.OrderID)
+	results, err := w.db.Run(ctx, Token(), t.sql())
+	if err != nil {
+		return fmt.Errorf("probe the warehouse: %w", err)
+	}
+	if n := results[t.index(insertStep)].Affected; n == 0 {
+		return fmt.Errorf("probe the warehouse: no row went in; the shared row of worker_checkpoints is gone, and the next claim makes it")
+	}
+	return nil
+}
+
+// probeTransaction is a load that undoes what it does. The rollups that it
+// touches are put back from a copy, as they were to the digit.
+func probeTransaction(fill []string, now time.Time, orderID string) transaction {
+	t := loadTransaction(true, fill, now)
+	totals := slices.IndexFunc(t, func(s step) bool { return s.sql == rollupSteps[0].sql })
+	t = slices.Insert(t, totals+1, step{sql: `CREATE TEMP TABLE load_kept AS
+SELECT a.minute, a.store_id, a.event_type, a.order_count, a.item_count, a.revenue FROM agg_orders_minute a
+JOIN load_totals t ON t.minute = a.minute AND t.store_id = a.store_id AND t.event_type = a.event_type`})
+	return append(
+		t,
+		step{sql: `DELETE FROM fact_orders WHERE order_id = ` + Quote(orderID)},
+		rollupSteps[1],
+		step{sql: `INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
+SELECT minute, store_id, event_type, order_count, item_count, revenue FROM load_kept`},
+	)
+}

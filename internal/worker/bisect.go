@@ -1,0 +1,162 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// The warehouse's refusals come as text without a code, so their meaning cannot
+// be looked up: "value too long" is a row's fault, "disk full" is not, and new
+// ones appear with every release. So a refused load is bisected, and what goes
+// in meanwhile shows that the warehouse takes rows: a row that it refuses alone
+// is then the poison record. It is parked (parked.go): its letter is stored, its
+// neighbours go on, and it is tried again later. When nothing goes in, a probe
+// is asked; and when row after row is refused with one message, only a probe
+// with the values of another row that waits can say that it is not the warehouse.
+
+// probedRows is how many rows in turn may be parked on the word of a probe
+// alone, if the warehouse refused all of them with one message and nothing went
+// in between: after that it may well be the warehouse that is in trouble.
+const probedRows = 3
+
+// sampleTries is how often the queue is asked for a row that waits.
+const sampleTries = 8
+
+// evidence is what shows that the warehouse takes rows, or takes none.
+type evidence struct {
+	took   bool        // a load wrote rows since the last refusal that was judged
+	inTurn int         // rows parked in turn, nothing having gone in between
+	shape  string      // of the messages with which they were refused
+	good   event.Order // a row that went in before; its strings are its own
+	known  bool        // that there is one
+}
+
+// wentIn notes a load that wrote so many rows. One that wrote none shows nothing:
+// its rows may all have been older than what is held.
+func (e *evidence) wentIn(rows []warehouse.Row, written int64) {
+	if written <= 0 {
+		return
+	}
+	e.took, e.inTurn = true, 0
+	if int(written) == len(rows) {
+		e.good, e.known = cloneOrder(*rows[len(rows)-1].Order), true
+	}
+}
+
+// refusesRows reports whether an error is the warehouse's refusal of what a
+// load holds, as far as anybody can tell.
+func refusesRows(err error) bool {
+	var refused *warehouse.StatementError
+	return errors.As(err, &refused) && refused.Kind == nil
+}
+
+// bisect brings in a refused load by halves, one after the other, as the order
+// of each shard asks. It ends when each of its rows is in or parked, or ctx has
+// ended. A half that holds the reason for the refusal for certain, as the other
+// one went in whole, is not tried before it is halved.
+func (w *Worker) bisect(ctx context.Context, l *load, cause error) {
+	if w.bisecting == 0 {
+		w.log.Warn("the warehouse refuses a load; looking for the row that it refuses", "rows", len(l.batch.Rows), "error", cause)
+		w.evidence.took = false // what went in before does not count
+	}
+	w.bisecting++
+	defer func() { w.bisecting-- }()
+	for ctx.Err() == nil && len(l.batch.Rows) > 1 {
+		head, rest := cut(l.spans, l.places[len(l.batch.Rows)/2])
+		parked := w.nparked
+		w.step(ctx)
+		whole := w.load(ctx, w.build(head))
+		l = w.build(rest)
+		if !whole || w.nparked != parked {
+			break // the reason was in the first half: nothing is known of the second
+		}
+	}
+	w.step(ctx)
+	w.load(ctx, l)
+}
+
+// isPoison judges a row that the warehouse refused alone: whether it is the row,
+// and not the warehouse that takes none.
+func (w *Worker) isPoison(ctx context.Context, cause error) bool {
+	e := &w.evidence
+	var refused *warehouse.StatementError
+	shape := ""
+	if errors.As(cause, &refused) {
+		shape = refused.Shape()
+	}
+	if e.inTurn > 0 && e.shape != shape {
+		e.inTurn = 0
+	}
+	if !e.took {
+		sample, known := plainOrder(), true
+		if e.inTurn >= probedRows {
+			sample, known = w.rowOfOurs()
+		}
+		if !known || !w.takes(ctx, sample, cause) {
+			return false
+		}
+		if e.inTurn >= probedRows {
+			e.inTurn = 0 // another row of ours goes in
+		}
+	}
+	e.took, e.shape = false, shape
+	e.inTurn++
+	return true
+}
+
+// takes reports whether the warehouse takes a row with the values of the sample,
+// and says so if it does not.
+func (w *Worker) takes(ctx context.Context, sample event.Order, cause error) bool {
+	w.step(ctx)
+	err := w.cfg.Warehouse.Probe(ctx, warehouse.Row{Order: &sample})
+	if err != nil && ctx.Err() == nil {
+		w.log.Error("the warehouse refuses row after row, a probe as well; no record is put into the dead letters for it, waiting until it takes rows again",
+			"error", cause, "probe", err, "parked_before", w.evidence.inTurn, "hint", hint(cause))
+	}
+	return err == nil
+}
+
+// plainOrder is a row that every warehouse takes that takes any.
+func plainOrder() event.Order {
+	return event.Order{OrderID: "probe", CustomerID: "probe", EventType: "probe", EventTime: time.Now().UnixMicro()}
+}
+
+// rowOfOurs is a row for a probe to borrow its values: one that went in before,
+// or one that waits. Where there is neither, nothing tells the row's fault from
+// the warehouse's.
+func (w *Worker) rowOfOurs() (event.Order, bool) {
+	waits, ok := w.queue.sample()
+	if e := w.evidence; e.known && (!ok || rand.IntN(2) == 0) {
+		return e.good, true
+	}
+	return waits, ok
+}
+
+// park marks the load's only row as rejected in its chunk, so that building the
+// load again makes a letter of it, and its commit a parked row.
+func (w *Worker) park(l *load, cause error) {
+	p := l.places[0]
+	c := l.spans[p.span].chunk
+	w.nparked++
+	w.log.Error("the warehouse refuses one record; its dead letter is stored, and it is tried again by itself", "shard", c.shard.term.Shard.ID,
+		"sequence_number", strings.Clone(c.records[p.record].SequenceNumber), "error", cause) // who keeps logs outlives the page
+	detail := cause.Error()
+	var refused *warehouse.StatementError
+	if errors.As(cause, &refused) {
+		detail = refused.Message
+	}
+	at := slices.IndexFunc(c.rejects, func(r reject) bool { return r.record > p.record })
+	if at < 0 {
+		at = len(c.rejects)
+	}
+	c.rejects = slices.Insert(slices.Clone(c.rejects), at,
+		reject{record: p.record, Rejection: event.Rejection{Reason: deadletter.RefusedByWarehouse, Detail: detail}})
+}

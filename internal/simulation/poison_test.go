@@ -110,14 +110,14 @@ func TestG6_G7_AParkedRowChangesNothingNewer(t *testing.T) {
 	})
 	r := start(t, w, Worker{RetryAfter: []time.Duration{2 * time.Second, 2 * time.Second, 2 * time.Second, time.Hour}})
 	settle(t, w, 5)
-	put(t, w, []aws.Entry{order("newer", "after", 9), order("same", "after", 5)})
-	settle(t, w, 7)
 	if got := fates(t, w); got[deadletter.Parked] != 4 {
 		t.Fatalf("letters: %v, want four parked", got)
 	}
 	if err := Await(deadline(t), "the status tells of four parked rows", func() (bool, error) { return r.Worker.Status().Parked == 4, nil }); err != nil {
 		t.Fatal(err)
 	}
+	put(t, w, []aws.Entry{order("newer", "after", 9), order("same", "after", 5)})
+	settle(t, w, 7)
 	exec(allow)
 	if err := Await(deadline(t), "the rows are in", func() (bool, error) { return r.Metrics.RecordsRecovered.Value() == 4, nil }); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func newBar(w io.Writer, total int) *bar {
 	if !isTerminal(w) {
 		w = nil
 	}
-	return &bar{w: w, total: total}
+	return &bar{w: screenOf(w), total: total}
 }
 
 const barEvery = 100 * time.Millisecond
@@ -69,7 +69,7 @@ const lineEvery = 10 * time.Second
 
 // newLine starts a line, until done is called.
 func newLine(ctx context.Context, w io.Writer) *line {
-	l := &line{w: w, every: lineEvery, began: time.Now(), last: time.Now(), ended: make(chan struct{})}
+	l := &line{w: screenOf(w), every: lineEvery, began: time.Now(), last: time.Now(), ended: make(chan struct{})}
 	if isTerminal(w) {
 		l.every, l.terminal = barEvery, true
 	}
@@ -110,7 +110,7 @@ func (l *line) show(doing string) {
 		return
 	}
 	l.shown = true
-	fmt.Fprintf(l.w, "\r\033[K%s ", text)
+	fmt.Fprintf(l.w, "\r\033[K%s ", printable(text))
 }
 
 // done ends the line and takes it off the terminal.

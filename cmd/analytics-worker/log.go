@@ -9,8 +9,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"golang.org/x/term"
 )
 
 // logger writes readable text to a terminal and JSON to everything else; under
@@ -33,11 +31,6 @@ func (a *app) logger() *slog.Logger {
 		h = slog.NewJSONHandler(a.stderr, options)
 	}
 	return slog.New(&damper{state: &damperState{seen: make(map[string]*repeats)}, next: h})
-}
-
-func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
 
 // isJournal reports whether w goes to the journal: systemd names the device and

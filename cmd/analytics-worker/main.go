@@ -52,6 +52,7 @@ type app struct {
 
 // run is the whole program: it returns the exit status.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
+	stdout, stderr = onTerminal(stdout), onTerminal(stderr)
 	a := &app{lookup: lookup, stdout: stdout, stderr: stderr, started: time.Now()}
 	root := a.root()
 	root.SetArgs(args)
@@ -66,10 +67,10 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	case errors.Is(err, errSilent):
 		return exitError
 	case errors.As(err, &bad), errors.As(err, &usage):
-		fmt.Fprintln(stderr, "analytics-worker:", err)
+		fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
 		return exitUsage
 	default:
-		fmt.Fprintln(stderr, "analytics-worker:", err)
+		fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
 		return exitError
 	}
 }

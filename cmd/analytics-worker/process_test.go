@@ -105,6 +105,29 @@ func (m *machine) admin(method, path, body string) []byte {
 	return answer
 }
 
+// execute submits a statement to the warehouse.
+func (m *machine) execute(sql string) {
+	m.t.Helper()
+	body, err := json.Marshal(map[string]string{"ClusterIdentifier": "cloudcafe-redshift-dev", "Database": "analytics", "DbUser": "admin", "Sql": sql})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	request, err := http.NewRequest(http.MethodPost, m.url, bytes.NewReader(body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	request.Header.Set("X-Amz-Target", "RedshiftData.ExecuteStatement")
+	request.Header.Set("Content-Type", "application/x-amz-json-1.1")
+	response, err := m.http.Do(request)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if answer, err := io.ReadAll(response.Body); err != nil || response.StatusCode != http.StatusOK {
+		m.t.Fatalf("%s: %s: %s, %v", sql, response.Status, answer, err)
+	}
+}
+
 const paused = `[{"service":"redshift-data","fault":"paused"}]`
 
 // verify asks the program whether stream and warehouse agree.

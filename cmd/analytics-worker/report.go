@@ -21,6 +21,7 @@ type reportOptions struct {
 	since  string
 	store  string
 	plot   bool
+	safe   bool
 
 	from    time.Time // of since; zero = all
 	storeID int64     // of store
@@ -61,6 +62,7 @@ func (a *app) reportCommand() *cobra.Command {
 	f.IntVar(&o.limit, "limit", o.limit, "rows at most")
 	f.StringVar(&o.since, "since", "", "only what happened since then: a time, or how long ago (90m, 24h, 7d)")
 	f.StringVar(&o.store, "store", "", "only this store_id")
+	f.BoolVar(&o.safe, "safe-cells", false, "with --format csv, put a ' before each cell that a spreadsheet would take for a formula (=, +, -, @, tab, return first)")
 	f.BoolVar(&o.plot, "plot", false, "draw a bar beside each row of a table (default: on a terminal)")
 	return cmd
 }
@@ -71,6 +73,8 @@ func (o *reportOptions) check(r report, now time.Time) (err error) {
 		return usagef("--limit %d: must be from 1 to 100000", o.limit)
 	case !slices.Contains(formats, o.format):
 		return usagef("--format %s: must be one of %s", o.format, strings.Join(formats, ", "))
+	case o.safe && o.format != "csv":
+		return usagef("--safe-cells goes with --format csv")
 	case o.since != "" && r.timeColumn == "":
 		return usagef("report %s does not take --since", r.name)
 	case o.store != "" && !r.byStore:
@@ -123,5 +127,5 @@ func (a *app) report(ctx context.Context, r report, o reportOptions) error {
 	if o.plot && o.format == "table" && r.plot != "" {
 		result = withBars(result, r.plot)
 	}
-	return writeRows(a.stdout, o.format, result)
+	return writeRows(a.stdout, o.format, o.safe, result)
 }

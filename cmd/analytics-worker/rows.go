@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 
@@ -15,10 +16,11 @@ var formats = []string{"table", "csv", "json"}
 
 // writeRows prints a result. JSON is an array of objects whose values are
 // strings as the warehouse writes them, or null: no digit of an amount is lost.
-func writeRows(w io.Writer, format string, r warehouse.Result) error {
+// safeCells is for CSV: see safeCell.
+func writeRows(w io.Writer, format string, safeCells bool, r warehouse.Result) error {
 	switch format {
 	case "csv":
-		return writeCSV(w, r)
+		return writeCSV(w, safeCells, r)
 	case "json":
 		return writeJSON(w, r)
 	default:
@@ -42,17 +44,19 @@ func writeTable(w io.Writer, r warehouse.Result) error {
 	return tw.Flush()
 }
 
-// printable keeps text from the stream from steering the terminal.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			return '\ufffd'
-		}
-		return r
-	}, s)
+// number is text that a spreadsheet reads as a number, and as nothing else.
+var number = regexp.MustCompile(`^[+-]?\d+(\.\d+)?$`)
+
+// safeCell is a cell that no spreadsheet takes for a formula: a quote comes before
+// what would begin one, and makes it text. Numbers are left as they are.
+func safeCell(text string) string {
+	if text != "" && strings.ContainsRune("=+-@\t\r\n", rune(text[0])) && !number.MatchString(text) {
+		return "'" + text
+	}
+	return text
 }
 
-func writeCSV(w io.Writer, r warehouse.Result) error {
+func writeCSV(w io.Writer, safeCells bool, r warehouse.Result) error {
 	cw := csv.NewWriter(w)
 	if err := cw.Write(r.Columns); err != nil {
 		return err
@@ -61,6 +65,9 @@ func writeCSV(w io.Writer, r warehouse.Result) error {
 		fields := make([]string, len(row))
 		for i, v := range row {
 			fields[i] = v.Text
+			if safeCells {
+				fields[i] = safeCell(v.Text)
+			}
 		}
 		if err := cw.Write(fields); err != nil {
 			return err

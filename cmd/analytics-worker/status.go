@@ -81,7 +81,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 			return nil // Ctrl-C is the way to end a watch
 		}
 		if o.watch && isTerminal(a.stdout) && o.format == "table" {
-			fmt.Fprint(a.stdout, "\033[H\033[2J")
+			fmt.Fprint(screenOf(a.stdout), "\033[H\033[2J")
 		}
 		if err := writeStatus(a.stdout, o.format, report); err != nil {
 			return err

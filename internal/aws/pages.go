@@ -42,6 +42,11 @@ func classOf(n int) (class, size int) {
 	return (doubling-bits.Len(smallPage))*4 + steps - 5, steps * step
 }
 
+// mostRecords is how many times the memory of a body that of its records may
+// take to be kept for another page. Records of 64 bytes, as small as honest ones
+// come, take twice.
+const mostRecords = 4
+
 // take lends memory for a body of n bytes.
 func (p *pages) take(n int) *pageMemory {
 	class, size := classOf(n)
@@ -61,6 +66,9 @@ func (p *pages) give(m *pageMemory) {
 			m.body[i] = 0xDB
 		}
 		clear(m.records)
+	}
+	if cap(m.records)*recordSize > mostRecords*cap(m.body) {
+		m.records = nil // small events: the next page has larger ones
 	}
 	if m.class >= 0 {
 		p.pools[m.class].Put(m)

@@ -18,7 +18,7 @@ type Letter struct {
 	Stream         string
 	ShardID        string
 	SequenceNumber string
-	// SubSequenceNumber is the index within an aggregated record.
+	// SubSequenceNumber is the index among the events of one Kinesis record.
 	SubSequenceNumber int64
 	PartitionKey      string
 	ArrivedAt         time.Time // kept to the millisecond, which is all that Kinesis tells

@@ -19,9 +19,10 @@ import (
 //	                   repeated Tag tags = 4 }
 const aggregateMagic = "\xF3\x89\x9A\xC2"
 
-// Deaggregate appends to dst the user records that r holds, or r itself if it
-// is no aggregate. They share the memory of r.Data, and have r's sequence
-// number and arrival and a SubSequence that counts from 0.
+// Deaggregate appends to dst the events that r holds: of each of its user
+// records, or of r itself if it is no aggregate, the one or several objects that
+// it is (see appendEvents). They share the memory of r.Data, and have r's sequence
+// number and arrival and a SubSequence that counts from 0 over all of r.
 //
 // What begins like an aggregate but is broken in any way (checksum, protobuf,
 // an index beyond its table) is taken as one plain record, so that it ends whole
@@ -33,9 +34,12 @@ const aggregateMagic = "\xF3\x89\x9A\xC2"
 // KPL, which sees the shard in the reply, then puts its user records again.
 // Taking them here as well would deliver each of them twice.
 func Deaggregate(r Record, shard Shard, dst []Record) []Record {
+	if end := bytes.IndexByte(r.Data, '}'); end >= 0 && end == len(r.Data)-1 && r.Data[0] == '{' {
+		return append(dst, r) // one object without another in it, as most records are
+	}
 	message, ok := aggregateMessage(r.Data)
 	if !ok {
-		return append(dst, r)
+		return appendEvents(dst, &r)
 	}
 	a, ok := parseAggregate(message)
 	if !ok {
@@ -53,7 +57,7 @@ func Deaggregate(r Record, shard Shard, dst []Record) []Record {
 		if !within.holds(a.hash(u)) {
 			return dst[:before]
 		}
-		dst = append(dst, Record{
+		dst = appendEvents(dst, &Record{
 			SequenceNumber: r.SequenceNumber,
 			SubSequence:    int64(len(dst) - before),
 			PartitionKey:   a.keys[u.key].text,

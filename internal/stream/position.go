@@ -20,7 +20,7 @@ const (
 // including (Sequence, Sub) is behind it. The zero Position is no position.
 type Position struct {
 	Sequence string // decimal sequence number, or one of the words above
-	Sub      int64  // index within an aggregated record; epoch milliseconds with AtTimestamp
+	Sub      int64  // index among the events of one Kinesis record; epoch milliseconds with AtTimestamp
 }
 
 // After is the position just behind record r. It outlives the record's page.

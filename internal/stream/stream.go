@@ -57,11 +57,11 @@ type Shard struct {
 	ClosedSequence string   // sequence number at which it was closed; empty while open
 }
 
-// Record is one record as a producer put it: a Kinesis record, or one of those
-// that a Kinesis record aggregates (KPL format).
+// Record is one event as a producer put it: a Kinesis record, or one of those
+// that a Kinesis record holds (see Deaggregate).
 type Record struct {
 	SequenceNumber string    // decimal, up to 129 digits; see CompareSequence
-	SubSequence    int64     // index within an aggregated record; 0 for a plain one
+	SubSequence    int64     // index among the events of one Kinesis record, from 0
 	PartitionKey   string    // may be empty (on-demand streams with automatic placement)
 	ArrivedAt      time.Time // ApproximateArrivalTimestamp, ms precision, UTC
 	Data           []byte    // must not be changed

@@ -272,6 +272,8 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 		c.Staging = stagingURL
 	case 1:
 		c.BatchSize = 6 // several loads of one burst
+	case 2, 5:
+		c.LoadRows = 3 // loads that end within a record
 	}
 	r, err := f.world.Start(context.WithoutCancel(ctx), c)
 	if err != nil {

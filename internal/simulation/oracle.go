@@ -5,13 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
@@ -20,7 +18,7 @@ import (
 // expectation is what the records published so far are to bring about, kept
 // without any code of the worker's or of the verifier's.
 type expectation struct {
-	records int // published
+	records int // published, each event of a Kinesis record counted
 	bad     int // of them, no order
 	orders  map[string]mark
 }
@@ -30,32 +28,6 @@ type expectation struct {
 type mark struct {
 	second int // of the event, within the hour
 	cents  int
-}
-
-// publish puts n records on the stream. Orders are few, so that most events
-// meet an earlier one; event times are fewer, so that many of them are equal
-// and the order of the stream decides, and some go back.
-func (f *Fleet) publish(ctx context.Context, n int, rng *rand.Rand) error {
-	entries := make([]aws.Entry, n)
-	e := &f.expect
-	for i := range entries {
-		e.records++
-		id := fmt.Sprintf("order-%d", rng.IntN(40))
-		if rng.IntN(12) == 0 {
-			e.bad++
-			entries[i] = aws.Entry{PartitionKey: id, Data: fmt.Appendf(nil, `{"order_id":%q,"record":%d`, id, e.records)}
-			continue
-		}
-		m := mark{second: 17 * rng.IntN(9), cents: e.records}
-		at := f.began.UTC().Truncate(time.Hour).Add(time.Hour + time.Duration(m.second)*time.Second)
-		entries[i] = aws.Entry{PartitionKey: id, Data: fmt.Appendf(nil,
-			`{"order_id":%q,"customer_id":"c","store_id":%d,"total_amount":%d.%02d,"item_count":1,"event_type":"order_%d","timestamp":%q}`,
-			id, rng.IntN(3), m.cents/100, m.cents%100, rng.IntN(2), at.Format("2006-01-02T15:04:05"))}
-		if held, ok := e.orders[id]; !ok || m.second >= held.second {
-			e.orders[id] = m
-		}
-	}
-	return f.world.Put(ctx, entries)
 }
 
 // glance asks the checker in the middle of things: what the checkpoints cover

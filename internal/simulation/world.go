@@ -213,6 +213,7 @@ type Worker struct {
 	BatchSize    int             // default 100
 	PollInterval time.Duration   // default 200 ms
 	LoadInterval time.Duration   // default none
+	LoadRows     int             // the most rows of one load, which then ends anywhere in a page; default as the fill's
 	PageBytes    int64           // default 32 MiB
 	RetryAfter   []time.Duration // of rows that the warehouse refused; default as the worker's
 	Letters      worker.Letters
@@ -252,6 +253,9 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 		}
 		fill = &warehouse.Copy{Staging: bucket, Log: w.Options.Log}
 	}
+	if c.LoadRows > 0 {
+		fill = smallLoads{fill, c.LoadRows}
+	}
 	r := &Running{Metrics: new(metrics.Metrics), done: make(chan struct{})}
 	r.Worker = worker.New(worker.Config{
 		Stream: w.stream,
@@ -284,6 +288,15 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	}()
 	return r, nil
 }
+
+// smallLoads is a fill that takes few rows, as the Data API's limits make of one
+// with very long ones.
+type smallLoads struct {
+	warehouse.Fill
+	most int
+}
+
+func (s smallLoads) Fits(rows []warehouse.Row) int { return min(s.Fill.Fits(rows), s.most) }
 
 func (c Worker) withDefaults(w *World) Worker {
 	if c.Client == nil {

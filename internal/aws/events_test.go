@@ -13,7 +13,7 @@ import (
 func severalEvents(next string) answer {
 	one := `{"order_id":"ord-%d","customer_id":"c","store_id":1,"total_amount":1}`
 	record := func(sequence, data string) string {
-		return fmt.Sprintf(`{"SequenceNumber":%q,"Data":%q,"PartitionKey":"k"}`, sequence, base64.StdEncoding.EncodeToString([]byte(data)))
+		return fmt.Sprintf(`{"SequenceNumber":%q,"Data":%q,"PartitionKey":"k","ApproximateArrivalTimestamp":1795162530}`, sequence, base64.StdEncoding.EncodeToString([]byte(data)))
 	}
 	three := fmt.Sprintf(one+"\n"+one+"\n"+one+"\n", 2, 3, 4)
 	return answer{"GetRecords", 200, `{"MillisBehindLatest":0,"NextShardIterator":"` + next + `","Records":[` +

@@ -136,6 +136,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 			return source.BoundedReader(sh, at, room)
 		},
 		Shards:    source.Shards,
+		Identity:  source.Identity,
 		Warehouse: db,
 		Letters:   letters,
 		Note:      func(shard string, p stream.Position) { s.holder.Note(shard, p) },

@@ -3,13 +3,16 @@ package simulation
 import (
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"os"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // oddly answers calls of one operation with a reply of its own while it has one.
@@ -154,5 +157,63 @@ func TestALoadIsRepeatedWhenItsStatementIsForgotten(t *testing.T) {
 		return r.Metrics.RecordsProcessed.Value() == 200, nil
 	}); err != nil {
 		t.Errorf("%v: %d records are counted as settled", err, r.Metrics.RecordsProcessed.Value())
+	}
+}
+
+// lines keeps what is logged.
+type lines struct {
+	mu   sync.Mutex // guards text
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) hold(text string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), text)
+}
+
+// TestShardsOfAStreamMadeAnewHaveNotEnded: the new stream has fewer shards than the
+// old one, under a worker that runs. Those that it lacks are not past the retention,
+// and shards of their names are still to come.
+func TestShardsOfAStreamMadeAnewHaveNotEnded(t *testing.T) {
+	t.Parallel()
+	var log lines
+	w := newWorld(t, Options{Shards: 3, Log: slog.New(slog.NewTextHandler(&log, nil))})
+	put(t, w, made(65, 90, 0))
+	start(t, w, Worker{Sync: time.Hour, TTL: time.Minute}) // the lease holder, which would end the work too, looks late
+	settle(t, w, 90)
+	ctx := deadline(t)
+	before, err := w.Stream.Identity(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Stream.Delete(ctx); err != nil {
+		t.Fatal(err)
+	}
+	// The time of creation is known to the second.
+	if err := Await(ctx, "a stream of another identity is there", func() (bool, error) {
+		if err := w.Stream.Create(ctx, 1); err != nil {
+			return false, err
+		}
+		now, err := w.Stream.Identity(ctx)
+		if err != nil || now != before {
+			return err == nil, err
+		}
+		return false, w.Stream.Delete(ctx)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := Await(ctx, "the worker knows", func() (bool, error) { return log.hold("deleted and made anew"), nil }); err != nil {
+		t.Fatal(err)
+	}
+	got, err := w.DB.Run(ctx, warehouse.Token(), []string{"SELECT COUNT(*) FROM worker_checkpoints WHERE sequence_number = 'SHARD_END'"})
+	if err != nil || got[0].Rows[0][0].Text != "0" || log.hold("has expired") {
+		t.Errorf("%+v, %v; said to have expired: %v", got, err, log.hold("has expired"))
 	}
 }

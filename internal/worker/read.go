@@ -135,11 +135,22 @@ func takeOrders(n int) []event.Order {
 
 func giveOrders(orders []event.Order) { spareOrders.Put(&orders) }
 
+// errAnother: the stream is not the one that the shard is of.
+var errAnother = errors.New("the stream was deleted and made anew; what was not read of the old one is lost. If it is gone for good: analytics-worker positions --start-over")
+
 // expired tells whether a shard that the stream does not find is past its
-// retention, which ends it; a stream that is not there at all may come back.
+// retention, which ends it. A stream that is not there at all may come back, and
+// one that was made anew lacks the shards of the old one without their having
+// ended: its own shards will have the same names.
 func (w *Worker) expired(ctx context.Context, s *shard) bool {
 	id := s.term.Shard.ID
 	shards, err := w.cfg.Shards(ctx)
+	if known := s.term.Stream; err == nil && !known.IsZero() && w.cfg.Identity != nil {
+		var now stream.Identity
+		if now, err = w.cfg.Identity(ctx); err == nil && now != known {
+			err = errAnother
+		}
+	}
 	if err != nil || slices.ContainsFunc(shards, func(l stream.Shard) bool { return l.ID == id }) {
 		w.log.Error("the stream or the shard is not found; asking again", "error", fmt.Errorf("shard %s: %w", id, errors.Join(stream.ErrGone, err)))
 		return false
@@ -163,7 +174,7 @@ func (w *Worker) readFailed(s *shard, err error) {
 	case errors.Is(err, stream.ErrIncomplete):
 		message = "the stream's reply lacks what it must hold; nothing of it was taken, and it is asked again"
 	case errors.Is(err, stream.ErrBadPosition):
-		message = "the warehouse's position is not in this shard; was the stream deleted and made anew? Delete its rows of worker_checkpoints to start over"
+		message = "the warehouse's position is not in this shard; was the stream deleted and made anew? Then: analytics-worker positions --start-over"
 	case errors.Is(err, stream.ErrDenied):
 		message = "reading a shard is refused until what the error names is mended; it is tried again"
 	}

@@ -50,13 +50,15 @@ type Letters interface {
 	Forget(shard string)
 }
 
-// Config is what a Worker needs. All of it is required but Note and RetryAfter.
+// Config is what a Worker needs. All of it is required but Identity, Note and
+// RetryAfter.
 type Config struct {
 	Stream string
 	// Open returns a reader. It asks room before it takes the memory for a reply of
 	// so many bytes, and gives the read up when room returns an error.
 	Open      func(s stream.Shard, from stream.Position, room func(bytes int) error) Reader
 	Shards    func(context.Context) ([]stream.Shard, error)
+	Identity  func(context.Context) (stream.Identity, error) // of the stream that is there now
 	Warehouse Warehouse
 	Letters   Letters
 	// Note tells the lease holder how far a shard is loaded.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -39,8 +40,8 @@ func (a *app) doctorCommand() *cobra.Command {
 		Use:   "doctor",
 		Short: "Check everything that a worker needs, and say what to do",
 		Long: `doctor checks settings, credentials, clock, stream, shards, leases, warehouse, tables, staging, dead letters
-and metrics, side by side, and answers within 10 seconds whatever is down. Each line is OK, WARN or FAIL with
-what it means and the next step.
+and metrics, side by side. The warehouse has 30 seconds to answer, as a cold one takes its time; everything else
+8. Each line is OK, WARN or FAIL with what it means and the next step.
 
 It changes nothing. Whether it may write is found out by calls that are refused in any case: an update whose
 condition no row meets, an object with a wrong checksum, a metric without a value.
@@ -66,16 +67,26 @@ Status 0 means that nothing failed, 1 that something did.`,
 	return cmd
 }
 
-// doctorTime bounds all of the checks together.
-const doctorTime = 8 * time.Second
+// How long a check waits for an answer. The first statements of a workgroup that
+// slept, or of a shape that was never compiled, take a warehouse many seconds.
+const (
+	quickTime     = 8 * time.Second
+	warehouseTime = 30 * time.Second
+)
 
-var errDoctorTime = fmt.Errorf("no answer within %v", doctorTime)
+var (
+	errQuickTime     = fmt.Errorf("no answer within %v", quickTime)
+	errWarehouseTime = fmt.Errorf("no answer within %v", warehouseTime)
+)
+
+// quick bounds a check of anything but the warehouse.
+func quick(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeoutCause(ctx, quickTime, errQuickTime)
+}
 
 // examine runs every check. Without settings or credentials there is nothing
 // else to ask.
-func (a *app) examine(parent context.Context) []finding {
-	ctx, cancel := context.WithTimeoutCause(parent, doctorTime, errDoctorTime)
-	defer cancel()
+func (a *app) examine(ctx context.Context) []finding {
 	c, err := loadConfig(a.lookup)
 	var bad *configError
 	if errors.As(err, &bad) {
@@ -96,7 +107,9 @@ func (a *app) examine(parent context.Context) []finding {
 	defer account.Close()
 	region, found := account.Region()
 	out := []finding{{"settings", levelOK, fmt.Sprintf("%s, region %s (%s)", settings, region, found), ""}}
-	p := &patient{config: c, account: account, survey: newSurvey(c, account, 0)}
+	progress := newLine(ctx, a.stderr)
+	defer progress.done()
+	p := &patient{config: c, account: account, survey: newSurvey(c, account, 0), tell: progress.say}
 	return append(out, p.examine(ctx)...)
 }
 
@@ -105,22 +118,56 @@ type patient struct {
 	config  config
 	account *aws.Account
 	survey  *survey
+	tell    func(waitingFor string)
+}
+
+// check is one of the things that are looked at side by side.
+type check struct {
+	name string
+	time time.Duration // 0 = it bounds its parts itself
+	why  error         // what is said once the time is up
+	run  func(context.Context) []finding
 }
 
 // examine runs the checks side by side and returns what they found in the order
 // of the list.
 func (p *patient) examine(ctx context.Context) []finding {
-	checks := []func(context.Context) []finding{
-		p.checkCaller, p.checkStream, p.checkLeases, p.checkWarehouse, p.checkTables, p.checkStaging, p.checkCopyRole,
-		p.checkLetters, p.checkMetrics,
+	checks := []check{
+		{"credentials", quickTime, errQuickTime, p.checkCaller},
+		{"the stream", 0, nil, p.checkStream},
+		{"the leases", quickTime, errQuickTime, p.checkLeases},
+		{"the warehouse", warehouseTime, errWarehouseTime, p.checkWarehouse},
+		{"the tables", warehouseTime, errWarehouseTime, p.checkTables},
+		{"staging", quickTime, errQuickTime, p.checkStaging},
+		{"the copy role", warehouseTime, errWarehouseTime, p.checkCopyRole},
+		{"dead letters", quickTime, errQuickTime, p.checkLetters},
+		{"metrics", quickTime, errQuickTime, p.checkMetrics},
 	}
 	found := make([][]finding, len(checks))
+	var mu sync.Mutex // guards waiting
+	var waiting []string
+	for _, c := range checks {
+		waiting = append(waiting, c.name)
+	}
 	var all sync.WaitGroup
-	for i, check := range checks {
-		all.Go(func() { found[i] = check(ctx) })
+	for i, c := range checks {
+		all.Go(func() {
+			cctx, cancel := ctx, context.CancelFunc(func() {})
+			if c.time > 0 {
+				cctx, cancel = context.WithTimeoutCause(ctx, c.time, c.why)
+			}
+			found[i] = c.run(cctx)
+			cancel()
+			mu.Lock()
+			defer mu.Unlock()
+			waiting = slices.DeleteFunc(waiting, func(name string) bool { return name == c.name })
+			if len(waiting) > 0 {
+				p.tell("waiting for " + strings.Join(waiting, ", "))
+			}
+		})
 	}
 	all.Wait()
-	return append(slices.Concat(found...), p.checkTogether()...)
+	return slices.Concat(found...)
 }
 
 // Signatures are refused beyond five minutes.

@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"sync"
 	"syscall"
@@ -32,7 +31,7 @@ func nextStep(err error, service, otherwise string) string {
 		return "add the IAM action that is named to the role of this caller, or the SQL grant"
 	case aws.Troubled(err):
 		return "ask again in a minute; if it stays, see what else calls " + service + " in this account, and AWS's health page"
-	case aws.Unreached(err) || errors.Is(err, errDoctorTime):
+	case aws.Unreached(err) || errors.Is(err, errQuickTime) || errors.Is(err, errWarehouseTime):
 		return "check the network path to " + service + " (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
 	}
 	return otherwise
@@ -41,16 +40,16 @@ func nextStep(err error, service, otherwise string) string {
 // checkStream looks at the stream, then at each shard where its loading stands.
 func (p *patient) checkStream(ctx context.Context) []finding {
 	s := p.survey
-	var both sync.WaitGroup
+	var waiting sync.WaitGroup
 	var werr error
-	both.Go(func() {
-		// The reads wait for this one, and must have time left without it.
-		wctx, cancel := context.WithTimeout(ctx, doctorTime/2)
+	waiting.Go(func() { // beside the stream: a cold warehouse takes its time
+		wctx, cancel := context.WithTimeoutCause(ctx, warehouseTime, errWarehouseTime)
 		defer cancel()
 		werr = s.askWarehouse(wctx)
 	})
-	err := s.askStream(ctx)
-	both.Wait()
+	sctx, cancel := quick(ctx)
+	defer cancel()
+	err := s.askStream(sctx)
 	if err != nil {
 		return []finding{{
 			"stream", levelFail, err.Error(),
@@ -68,7 +67,10 @@ func (p *patient) checkStream(ctx context.Context) []finding {
 	if s.summary.Status == "DELETING" {
 		f.Level, f.Next = levelFail, "create the stream anew once it is gone"
 	}
-	return append([]finding{f}, p.checkShards(ctx, werr)...)
+	waiting.Wait()
+	rctx, cancel := quick(ctx)
+	defer cancel()
+	return append([]finding{f}, p.checkShards(rctx, werr)...)
 }
 
 // checkShards takes an iterator and reads from each shard, from where loading
@@ -173,66 +175,6 @@ func (p *patient) checkTogether() (out []finding) {
 	return out
 }
 
-// checkWarehouse runs a batch, as loads are batches. What does not come back in
-// time has been taken and not started: a paused cluster does that.
-func (p *patient) checkWarehouse(ctx context.Context) []finding {
-	asked := time.Now()
-	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
-	switch {
-	case err == nil:
-		return []finding{{"warehouse", levelOK, fmt.Sprintf("answers in %v through the Data API", time.Since(asked).Round(time.Millisecond)), ""}}
-	case ctx.Err() != nil:
-		return []finding{{
-			"warehouse", levelFail, err.Error(),
-			"see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path",
-		}}
-	}
-	return []finding{{"warehouse", levelFail, err.Error(), nextStep(err, "the Redshift Data API", "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
-}
-
-// expectedColumns are those that the worker reads and writes.
-var expectedColumns = []struct{ table, columns string }{
-	{"fact_orders", "order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp"},
-	{"agg_orders_minute", "minute, store_id, event_type, order_count, item_count, revenue"},
-	{"worker_checkpoints", "stream_name, shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at, stream_arn, stream_created"},
-	{"worker_load_lock", "nothing"},
-}
-
-// checkTables asks for the columns by name, which needs no catalog and works on
-// every engine.
-func (p *patient) checkTables(ctx context.Context) []finding {
-	db := p.account.Redshift(p.config.Redshift)
-	errs := make([]error, len(expectedColumns))
-	var all sync.WaitGroup
-	for i, e := range expectedColumns {
-		all.Go(func() {
-			_, errs[i] = db.Run(ctx, warehouse.Token(), []string{"SELECT " + e.columns + " FROM " + e.table + " WHERE 1 = 0"})
-		})
-	}
-	all.Wait()
-	var out []finding
-	for i, err := range errs {
-		var refused *warehouse.StatementError
-		switch {
-		case err == nil:
-			continue
-		case errors.Is(err, warehouse.ErrNoTable):
-			out = append(out, finding{"tables", levelFail, expectedColumns[i].table + " is missing", "analytics-worker schema --apply"})
-		case errors.As(err, &refused):
-			out = append(out, finding{
-				"tables", levelFail, expectedColumns[i].table + ": " + err.Error(),
-				nextStep(err, "the Redshift Data API", "compare it with: analytics-worker schema"),
-			})
-		default:
-			return []finding{{"tables", levelWarn, "not known: the warehouse did not answer", "mend that first"}}
-		}
-	}
-	if len(out) == 0 {
-		out = append(out, finding{"tables", levelOK, fmt.Sprintf("%d tables with the columns expected", len(expectedColumns)), ""})
-	}
-	return out
-}
-
 func (p *patient) checkStaging(ctx context.Context) []finding {
 	if p.config.StagingURL == "" {
 		return []finding{{"staging", levelOK, "not used: STAGING_URL is empty, loads are by INSERT", ""}}
@@ -254,38 +196,6 @@ func (p *patient) checkBucket(ctx context.Context, check, location, more string)
 		return finding{check, levelFail, err.Error(), nextStep(err, "S3", "create the bucket in AWS_REGION, or correct the URL")}
 	}
 	return finding{check, levelOK, location + " takes objects" + more, ""}
-}
-
-// nothingThere is Redshift's answer to a COPY of a prefix without objects: the
-// role was taken on and the bucket was looked into. The Data API has no code for it.
-var nothingThere = regexp.MustCompile(`(?i)prefix .* does not exist|NoSuchKey`)
-
-// checkCopyRole lets Redshift look for a file that is not there. The COPY fails
-// in any case and takes its transaction with it.
-func (p *patient) checkCopyRole(ctx context.Context) []finding {
-	if p.config.StagingURL == "" {
-		return nil
-	}
-	role := "default"
-	if r := p.config.CopyIAMRole; r != "" && r != "default" {
-		role = warehouse.Quote(r)
-	}
-	from := strings.TrimSuffix(p.config.StagingURL, "/") + "/analytics-worker-doctor-no-such-file"
-	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{
-		"CREATE TEMP TABLE doctor_copy (nothing INTEGER)",
-		"COPY doctor_copy FROM " + warehouse.Quote(from) + " IAM_ROLE " + role + " FORMAT AS CSV",
-	})
-	var refused *warehouse.StatementError
-	switch {
-	case errors.As(err, &refused) && nothingThere.MatchString(refused.Message):
-		return []finding{{"copy role", levelOK, "Redshift can look into " + p.config.StagingURL, ""}}
-	case errors.As(err, &refused) && refused.Kind == nil:
-		return []finding{{
-			"copy role", levelFail, refused.Message,
-			"attach the role to the cluster and let it s3:ListBucket and s3:GetObject on " + p.config.StagingURL + " (COPY_IAM_ROLE)",
-		}}
-	}
-	return []finding{{"copy role", levelWarn, "not known: the warehouse did not answer", "mend that first"}}
 }
 
 func (p *patient) checkLetters(ctx context.Context) []finding {

@@ -52,9 +52,9 @@ FROM agg_orders_minute`,
 		},
 		{
 			name: "freshness", about: "how far each shard is loaded, the oldest first",
-			columns: "stream_name, shard_id, sequence_number, arrived_until, updated_at, GETDATE() AS asked_at FROM worker_checkpoints",
+			columns: "stream_name, shard_id, sequence_number, arrived_until, updated_at FROM worker_checkpoints",
 			groupBy: "WHERE stream_name <> '" + warehouse.SharedRow + "' ORDER BY arrived_until, stream_name, shard_id",
-			finish:  withAge,
+			finish:  func(in warehouse.Result) warehouse.Result { return withAge(in, time.Now()) },
 		},
 		{
 			name: "load-errors", about: "rows that COPY refused in the last 7 days, newest first (Redshift's SYS_LOAD_ERROR_DETAIL)",
@@ -81,19 +81,17 @@ func (r report) query(o reportOptions) string {
 	return fmt.Sprintf("%s\n%s LIMIT %d", sql, r.groupBy, o.limit)
 }
 
-// withAge replaces the time of asking, by the warehouse's clock, by how many
-// seconds each shard is behind it.
-func withAge(in warehouse.Result) warehouse.Result {
-	const arrived, asked = 3, 5
-	out := warehouse.Result{Columns: append(in.Columns[:asked:asked], "age_seconds")}
+// withAge adds how many seconds each shard is behind. The warehouse's own clock is
+// not asked: GETDATE() is in the time zone of the session, arrivals are in UTC.
+func withAge(in warehouse.Result, now time.Time) warehouse.Result {
+	const arrived = 3
+	out := warehouse.Result{Columns: append(in.Columns[:len(in.Columns):len(in.Columns)], "age_seconds")}
 	for _, row := range in.Rows {
 		age := warehouse.Value{Null: true}
-		from, err := warehouse.ParseTimestamp(row[arrived].Text)
-		to, err2 := warehouse.ParseTimestamp(row[asked].Text)
-		if err == nil && err2 == nil {
-			age = warehouse.Value{Text: strconv.FormatFloat(to.Sub(from).Round(time.Millisecond).Seconds(), 'f', -1, 64)}
+		if from, err := warehouse.ParseTimestamp(row[arrived].Text); err == nil {
+			age = warehouse.Value{Text: strconv.FormatFloat(now.Sub(from).Round(time.Millisecond).Seconds(), 'f', -1, 64)}
 		}
-		out.Rows = append(out.Rows, append(row[:asked:asked], age))
+		out.Rows = append(out.Rows, append(row[:len(row):len(row)], age))
 	}
 	return out
 }

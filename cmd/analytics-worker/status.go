@@ -37,7 +37,8 @@ credentials, and with the workers down. It looks at each shard where its loading
 the five reads a second that a shard grants.
 
 complete until is the time before which every record that arrived is queryable. An owner counts as alive when
-it is seen to renew a lease, which takes up to 4 seconds to find out.
+it is seen to renew a lease, which takes up to 4 seconds to find out. The warehouse has 30 seconds to answer, as
+a cold one takes its time; everything else 8.
 
 Status 0 means that all is well; 1 that something was found that needs a look, or could not be asked.`,
 		Example: `  analytics-worker status
@@ -76,7 +77,10 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 	defer account.Close()
 	s := newSurvey(c, account, o.maxLag)
 	for {
+		progress := newLine(ctx, a.stderr)
+		s.tell = progress.say
 		report := s.take(ctx)
+		progress.done()
 		if ctx.Err() != nil {
 			return nil // Ctrl-C is the way to end a watch
 		}
@@ -112,16 +116,13 @@ func (a *app) quietAccount(ctx context.Context, c config) (*aws.Account, error) 
 	return c.account(ctx, log)
 }
 
-// surveyTime bounds the asking: whatever does not answer within it is reported
-// as that.
-const surveyTime = 8 * time.Second
-
 // survey asks the stream, the lease table and the warehouse. What one of them
 // does not tell is left out of the report and said in its problems.
 type survey struct {
 	config  config
 	account *aws.Account
 	maxLag  time.Duration
+	tell    func(doing string) // what is waited for; may be nil
 
 	mu          sync.Mutex // guards what follows
 	summary     aws.Summary
@@ -154,16 +155,25 @@ func (s *survey) clear() {
 	s.alive, s.places, s.closed = make(map[string]bool), make(map[string]place), make(map[string]bool)
 }
 
-func (s *survey) take(parent context.Context) statusReport {
+// take asks all of them side by side. Whatever does not answer in its time is
+// reported as that.
+func (s *survey) take(ctx context.Context) statusReport {
 	s.clear()
-	ctx, cancel := context.WithTimeoutCause(parent, surveyTime, fmt.Errorf("no answer within %v", surveyTime))
+	short, cancel := quick(ctx)
 	defer cancel()
+	long, cancelLong := context.WithTimeoutCause(ctx, warehouseTime, errWarehouseTime)
+	defer cancelLong()
 	var asking, first sync.WaitGroup
-	first.Go(func() { s.problem(s.askStream(ctx)) })
-	first.Go(func() { s.problem(s.askWarehouse(ctx)) })
-	asking.Go(func() { s.problem(s.askLeases(ctx)) })
+	first.Go(func() { s.problem(s.askStream(short)) })
+	first.Go(func() { s.problem(s.askWarehouse(long)) })
+	asking.Go(func() { s.problem(s.askLeases(short)) })
+	if s.tell != nil {
+		s.tell("waiting for the stream and the warehouse")
+	}
 	first.Wait()
-	s.problem(s.askPlaces(ctx)) // needs the shards and the positions
+	places, cancelPlaces := quick(ctx)
+	defer cancelPlaces()
+	s.problem(s.askPlaces(places)) // needs the shards and the positions
 	asking.Wait()
 	return s.report(time.Now())
 }

@@ -212,7 +212,7 @@ func (s *Site) notReady(now time.Time) string {
 	case st.Writes.Failing != nil:
 		return "the warehouse refuses or cannot be reached: " + st.Writes.Failing.Error()
 	case !st.Writes.Waiting.IsZero() && now.Sub(st.Writes.Waiting) > warehouseWaitTime:
-		return fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded?", now.Sub(st.Writes.Waiting).Round(time.Second))
+		return fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells", now.Sub(st.Writes.Waiting).Round(time.Second))
 	case s.c.Leases == nil:
 		return ""
 	}

@@ -14,8 +14,9 @@ const (
 	tickEvery  = 2 * time.Second
 	maxViewers = 500
 	// salesEvery is the least time between questions to the warehouse; a slow one
-	// is asked for no more than a tenth of the time.
-	salesEvery = 10 * time.Second
+	// is asked for no more than a tenth of the time. Each question keeps a
+	// Serverless workgroup awake, and is paid for as a minute of it.
+	salesEvery = 30 * time.Second
 	salesShare = 10
 	salesTime  = 30 * time.Second
 )
@@ -125,7 +126,8 @@ func (s *Site) askSales(ctx context.Context) {
 	defer f.mu.Unlock()
 	f.asking = false
 	f.nextAsk = began.Add(max(salesEvery, salesShare*time.Since(began)))
-	if err != nil {
+	if err != nil { // it took as long as the patience, which says nothing of the cost
+		f.nextAsk = time.Now().Add(salesEvery)
 		f.failed = clip(err.Error())
 		return
 	}

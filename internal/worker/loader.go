@@ -338,7 +338,7 @@ func (w *Worker) watch(ctx context.Context, started time.Time, what string) (sto
 			case <-tick.C:
 				w.log.Warn("the warehouse has not answered yet; reading goes on up to the memory bound",
 					"what", what, "waiting", time.Since(started).Round(time.Second).String(),
-					"hint", "is the cluster paused, resizing or overloaded?")
+					"hint", "is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells")
 			case <-ctx.Done():
 				return
 			}
@@ -369,7 +369,7 @@ func hint(err error) string {
 	case errors.Is(err, warehouse.ErrNoTable):
 		return "analytics-worker schema --apply"
 	case errors.Is(err, warehouse.ErrUnavailable):
-		return "is the cluster paused, resizing or overloaded? If not, analytics-worker doctor shows what does not answer"
+		return "is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells"
 	}
 	return "analytics-worker doctor compares the tables with what the worker expects"
 }

@@ -84,6 +84,7 @@ func checkSystemViews(t *testing.T, r *rig) {
 		`SELECT c.data_type FROM information_schema.columns c WHERE c.column_name = 'b'`:                                                                                        "[[numeric]]",
 		`SELECT table_name FROM svv_tables`:                                           "[[told]]",
 		`SELECT "schema", "table" FROM svv_table_info`:                                "[[public told]]",
+		`SELECT db_collation()`:                                                       "[[case_sensitive]]",
 		`SELECT db_isolation_level FROM stv_db_isolation_level WHERE db_name = 'dev'`: "[[Snapshot Isolation]]",
 	} {
 		if got := fmt.Sprint(r.rows(t, sql)); got != want {

@@ -46,6 +46,11 @@ func duckViews() []string {
 func postgresViews() []string {
 	const own = "NOT IN ('localaws', 'information_schema', 'pg_catalog', 'pg_toast')"
 	return []string{
+		// DuckDB's locks are not its own (see lock.go), so there is no such view there.
+		`svv_transactions AS SELECT a.usename::text AS txn_owner, a.datname::text AS txn_db, a.backend_xid::text::bigint AS xid, l.pid,
+			a.xact_start AT TIME ZONE 'UTC' AS txn_start, l.mode AS lock_mode, l.locktype AS lockable_object_type, l.relation::bigint AS relation, l.granted
+			FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid
+			WHERE l.locktype IN ('relation', 'transactionid') AND a.datname = current_database()`,
 		`svv_tables AS SELECT 'dev' AS table_catalog, table_schema::text, table_name::text, table_type::text, NULL::text AS remarks
 			FROM information_schema.tables WHERE table_schema ` + own,
 		`svv_columns AS SELECT 'dev' AS table_catalog, table_schema::text, table_name::text, column_name::text, ordinal_position::integer, column_default::text,

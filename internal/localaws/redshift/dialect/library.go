@@ -19,6 +19,7 @@ func duckMacros() []string {
 		`initcap(s) AS array_to_string(list_transform(regexp_extract_all(s, '[A-Za-z0-9]+|[^A-Za-z0-9]+'),
 			lambda w: upper(left(w, 1)) || lower(substr(w, 2))), '')`,
 		`replicate(s, n) AS repeat(s, n)`,
+		`db_collation() AS 'case_sensitive'`,
 		`dexp(x) AS exp(x)`,
 		`dlog1(x) AS ln(x)`,
 		`dlog10(x) AS log10(x)`,
@@ -73,6 +74,7 @@ func pgFunctions() []string {
 	var out []string
 	for _, f := range []string{
 		`replicate(text, integer) RETURNS text` + end + `'SELECT repeat($1, $2)'`,
+		`db_collation() RETURNS text` + end + `'SELECT ''case_sensitive''::text'`,
 		`dlog1(double precision) RETURNS double precision` + end + `'SELECT ln($1)'`,
 		`trunc(timestamp) RETURNS date` + end + `'SELECT $1::date'`,
 		`sha2(text, integer) RETURNS text` + end + `'SELECT encode(CASE $2 WHEN 224 THEN sha224(convert_to($1, ''UTF8''))

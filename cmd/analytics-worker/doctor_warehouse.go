@@ -1,0 +1,306 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// ask runs a statement of its own.
+func (p *patient) ask(ctx context.Context, sql string) (warehouse.Result, error) {
+	results, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{sql})
+	if err != nil {
+		return warehouse.Result{}, err
+	}
+	return results[0], nil
+}
+
+// checkWarehouse runs a batch, as loads are batches. What does not come back in
+// time has been taken and not started: a paused cluster does that.
+func (p *patient) checkWarehouse(ctx context.Context) []finding {
+	asked := time.Now()
+	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
+	switch {
+	case err == nil:
+	case ctx.Err() != nil:
+		return []finding{{
+			"warehouse", levelFail, err.Error(),
+			"see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path",
+		}}
+	default:
+		return []finding{{"warehouse", levelFail, err.Error(), nextStep(err, "the Redshift Data API", "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
+	}
+	found := []finding{{"warehouse", levelOK, fmt.Sprintf("answers in %v through the Data API", time.Since(asked).Round(time.Millisecond)), ""}}
+	var rest [3][]finding
+	var all sync.WaitGroup
+	all.Go(func() { rest[0] = p.checkCollation(ctx) })
+	all.Go(func() { rest[1] = p.checkTimeZone(ctx) })
+	all.Go(func() { rest[2] = p.checkLock(ctx) })
+	all.Wait()
+	for _, more := range rest {
+		found = append(found, more...)
+	}
+	return found
+}
+
+// checkCollation looks for a database that compares without case, in which two
+// orders whose ids differ in nothing else would be one. An engine that does not
+// know the function has no such databases.
+func (p *patient) checkCollation(ctx context.Context) []finding {
+	r, err := p.ask(ctx, "SELECT db_collation()")
+	if err != nil || len(r.Rows) != 1 {
+		return nil
+	}
+	return collationFinding(p.config.Redshift.Database, r.Rows[0][0].Text)
+}
+
+func collationFinding(database, collation string) []finding {
+	if !strings.EqualFold(collation, "case_insensitive") {
+		return nil
+	}
+	return []finding{{
+		"warehouse", levelFail, "database " + database + " compares text without case: the orders A1 and a1 would be one",
+		"make a database with COLLATE CASE_SENSITIVE (it cannot be altered later), and name it in REDSHIFT_DATABASE",
+	}}
+}
+
+// checkTimeZone compares the session's clock with ours: GETDATE() is in the time
+// zone of the session. Times of events and arrivals are sent by the worker and do
+// not change.
+func (p *patient) checkTimeZone(ctx context.Context) []finding {
+	asked := time.Now().UTC()
+	r, err := p.ask(ctx, "SELECT GETDATE()")
+	if err != nil || len(r.Rows) != 1 {
+		return nil
+	}
+	at, err := warehouse.ParseTimestamp(r.Rows[0][0].Text)
+	if err != nil {
+		return nil
+	}
+	return timeZoneFinding(at.Sub(asked))
+}
+
+func timeZoneFinding(off time.Duration) []finding {
+	const quarter = 15 * time.Minute // no time zone is finer
+	if zone := off.Round(quarter); zone != 0 && (off-zone).Abs() < 2*time.Minute {
+		return []finding{{
+			"warehouse", levelWarn, fmt.Sprintf("the time zone of the database user is not UTC: updated_at in worker_checkpoints is off by %v", zone),
+			"ALTER USER ... SET timezone TO 'UTC'",
+		}}
+	}
+	return nil
+}
+
+// lockSQL asks who holds worker_load_lock, or waits for it. It reads the catalog
+// alone: to read the table is to wait for the load that holds it.
+const lockSQL = `SELECT t.pid, t.txn_owner, t.txn_start, t.lock_mode, CASE WHEN t.granted THEN 1 ELSE 0 END AS holds
+FROM svv_transactions t JOIN pg_class c ON c.oid = t.relation
+WHERE c.relname = 'worker_load_lock' ORDER BY 5 DESC, 3`
+
+// lockHold is one transaction that holds or awaits worker_load_lock.
+type lockHold struct {
+	pid, owner, mode string
+	since            time.Time
+	holds            bool
+}
+
+// checkLock tells of a transaction that keeps loads waiting. Where the warehouse
+// cannot be asked there is no line.
+func (p *patient) checkLock(ctx context.Context) []finding {
+	r, err := p.ask(ctx, lockSQL)
+	if err != nil {
+		return nil
+	}
+	var held []lockHold
+	for _, row := range r.Rows {
+		since, err := warehouse.ParseTimestamp(row[2].Text)
+		if err != nil && !row[2].Null {
+			return nil
+		}
+		held = append(held, lockHold{row[0].Text, strings.TrimSpace(row[1].Text), strings.TrimSpace(row[3].Text), since, row[4].Text == "1"})
+	}
+	return lockFindings(held, time.Now())
+}
+
+// longHold is how long a load may hold the lock before that is worth a look.
+const longHold = time.Minute
+
+// lockFindings judges who holds the lock. Of other users' transactions Redshift
+// shows superusers alone, so what loads wait for may not be in sight.
+func lockFindings(held []lockHold, now time.Time) []finding {
+	const name = "load lock"
+	waits := time.Duration(-1) // the longest
+	for _, h := range held {
+		if !h.holds {
+			waits = max(waits, now.Sub(h.since))
+		}
+	}
+	for _, h := range held {
+		age := now.Sub(h.since).Round(time.Second)
+		who := fmt.Sprintf("process %s of user %s holds worker_load_lock (%s) for %v", h.pid, h.owner, h.mode, age)
+		next := "if it is not a load of a worker, end it: SELECT pg_terminate_backend(" + h.pid + "). Nobody should read worker_load_lock in a transaction"
+		switch {
+		case !h.holds:
+		case waits >= 0 && h.mode != "AccessExclusiveLock":
+			return []finding{{name, levelFail, who + ", and loads wait for it", next}}
+		case h.mode != "AccessExclusiveLock" || age > longHold:
+			return []finding{{name, levelWarn, who, next}}
+		default:
+			return []finding{{name, levelOK, who + ", as loads do", ""}}
+		}
+	}
+	if waits >= 0 {
+		return []finding{{
+			name, levelWarn, fmt.Sprintf("a load waits for worker_load_lock since %v, and this user does not see who holds it", waits.Round(time.Second)),
+			"as a superuser, ask svv_transactions for it (OPERATIONS.md, \"Somebody holds worker_load_lock\"), and end that session",
+		}}
+	}
+	return []finding{{name, levelOK, "nobody holds worker_load_lock, as far as this user sees", ""}}
+}
+
+// expectedColumns are those that the worker reads and writes. worker_load_lock is
+// not among them: see checkTables.
+var expectedColumns = []struct{ table, columns string }{
+	{"fact_orders", "order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp"},
+	{"agg_orders_minute", "minute, store_id, event_type, order_count, item_count, revenue"},
+	{"worker_checkpoints", "stream_name, shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at, stream_arn, stream_created"},
+}
+
+// checkTables asks for the columns by name, which needs no catalog and works on
+// every engine. worker_load_lock alone is looked up in the catalog: a load holds it
+// against readers, so that to ask the table is to wait for the load.
+func (p *patient) checkTables(ctx context.Context) []finding {
+	tables := warehouse.Tables()
+	errs := make([]error, len(tables))
+	var all sync.WaitGroup
+	for i, table := range tables {
+		all.Go(func() { errs[i] = p.askTable(ctx, table) })
+	}
+	all.Wait()
+	var out []finding
+	for i, err := range errs {
+		var refused *warehouse.StatementError
+		switch {
+		case err == nil:
+			continue
+		case errors.Is(err, warehouse.ErrNoTable) && !(errors.As(err, &refused) && aboutColumn.MatchString(refused.Message)):
+			out = append(out, p.missing(ctx, tables[i]))
+		case errors.As(err, &refused) && !errors.Is(err, warehouse.ErrUnavailable):
+			out = append(out, finding{
+				"tables", levelFail, tables[i] + ": " + err.Error(),
+				nextStep(err, "the Redshift Data API", "compare it with: analytics-worker schema"),
+			})
+		default:
+			return []finding{{"tables", levelWarn, "not known: " + tables[i] + ": " + err.Error(), "mend the warehouse first; if it answers, does somebody hold a lock on this table?"}}
+		}
+	}
+	if len(out) == 0 {
+		out = append(out, finding{"tables", levelOK, fmt.Sprintf("%d tables with the columns expected", len(tables)), ""})
+	}
+	return out
+}
+
+// aboutColumn matches the refusal of a column of a table that is there.
+var aboutColumn = regexp.MustCompile(`(?i)\bcolumn\b`)
+
+func (p *patient) askTable(ctx context.Context, table string) error {
+	for _, e := range expectedColumns {
+		if e.table == table {
+			_, err := p.ask(ctx, "SELECT "+e.columns+" FROM "+e.table+" WHERE 1 = 0")
+			return err
+		}
+	}
+	r, err := p.ask(ctx, "SELECT tablename FROM pg_table_def WHERE tablename = "+warehouse.Quote(table))
+	if err == nil && len(r.Rows) == 0 {
+		err = warehouse.ErrNoTable
+	}
+	return err
+}
+
+// missing tells of a table that is not in sight. It may be in a schema that the
+// search path leaves out: a person and a worker have different ones.
+func (p *patient) missing(ctx context.Context, table string) finding {
+	r, err := p.ask(ctx, "SELECT table_schema FROM svv_tables WHERE table_name = "+warehouse.Quote(table)+" ORDER BY 1")
+	if err != nil || len(r.Rows) == 0 {
+		return finding{"tables", levelFail, table + " is missing", "analytics-worker schema --apply"}
+	}
+	schema := r.Rows[0][0].Text
+	return finding{
+		"tables", levelFail, fmt.Sprintf("%s is in schema %s, which the search path of this database user leaves out", table, schema),
+		fmt.Sprintf("ALTER USER ... SET search_path TO %s, or make the tables as this user: analytics-worker schema --apply", schema),
+	}
+}
+
+// Redshift's answers to a COPY of what is not there: the role was taken on, and
+// the bucket was looked into. The Data API has no code for them.
+var (
+	nothingThere = regexp.MustCompile(`(?i)prefix .* does not exist|NoSuchKey`)
+	noManifest   = regexp.MustCompile(`(?i)NoSuchKey|key or bucket does not exist|key does not exist`)
+	deniedByS3   = regexp.MustCompile(`(?i)access ?denied|status 403`)
+	troubleOfS3  = regexp.MustCompile(`(?i)S3ServiceException`) // passing for a load, an answer here
+)
+
+// checkCopyRole lets Redshift list a prefix that is not there, and then read a
+// manifest that is not there. Each COPY fails in any case and takes its
+// transaction with it.
+func (p *patient) checkCopyRole(ctx context.Context) []finding {
+	if p.config.StagingURL == "" {
+		return nil
+	}
+	list := p.tryCopy(ctx, "")
+	if f := copyRoleFinding(p.config.StagingURL, list); f.Level != levelOK {
+		return []finding{f}
+	}
+	return []finding{manifestFinding(p.config.StagingURL, p.tryCopy(ctx, " MANIFEST"))}
+}
+
+func (p *patient) tryCopy(ctx context.Context, how string) error {
+	role := "default"
+	if r := p.config.CopyIAMRole; r != "" && r != "default" {
+		role = warehouse.Quote(r)
+	}
+	from := strings.TrimSuffix(p.config.StagingURL, "/") + "/analytics-worker-doctor-no-such-file"
+	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{
+		"CREATE TEMP TABLE doctor_copy (nothing INTEGER)",
+		"COPY doctor_copy FROM " + warehouse.Quote(from) + " IAM_ROLE " + role + " FORMAT AS CSV" + how,
+	})
+	return err
+}
+
+// copyRoleFinding judges the answer to a COPY of a prefix that is not there. What
+// is denied is the role's, be it that the cluster may not take it on.
+func copyRoleFinding(location string, err error) finding {
+	var refused *warehouse.StatementError
+	switch {
+	case errors.As(err, &refused) && nothingThere.MatchString(refused.Message):
+		return finding{"copy role", levelOK, "Redshift can look into " + location, ""}
+	case errors.As(err, &refused) && (refused.Kind == nil || errors.Is(err, warehouse.ErrDenied) || troubleOfS3.MatchString(refused.Message)):
+		return finding{
+			"copy role", levelFail, refused.Message,
+			"attach the role to the cluster or namespace and let it s3:ListBucket and s3:GetObject on " + location + " (COPY_IAM_ROLE)",
+		}
+	}
+	return finding{"copy role", levelWarn, "not known: the warehouse did not answer", "mend that first"}
+}
+
+// manifestFinding judges the answer to a COPY by a manifest that is not there.
+// One that may list and not read is denied; some answers say neither.
+func manifestFinding(location string, err error) finding {
+	var refused *warehouse.StatementError
+	switch {
+	case errors.As(err, &refused) && noManifest.MatchString(refused.Message):
+		return finding{"copy role", levelOK, "Redshift can look into " + location + " and read there", ""}
+	case errors.As(err, &refused) && deniedByS3.MatchString(refused.Message):
+		return finding{
+			"copy role", levelFail, "Redshift can look into " + location + " and not read there: " + refused.Message,
+			"let the role s3:GetObject on " + location + "/* (and kms:Decrypt where the bucket is encrypted with a key of KMS)",
+		}
+	}
+	return finding{"copy role", levelOK, "Redshift can look into " + location + "; whether it may read objects was not found out", ""}
+}

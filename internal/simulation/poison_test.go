@@ -11,7 +11,10 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // warehouseDB is a connection to the warehouse beside the local AWS, for what
@@ -228,4 +231,93 @@ func TestPoisonRowsInTurnStopNobody(t *testing.T) {
 	if r := settle(t, w, 60); r.Facts != 48 || r.Letters != 12 {
 		t.Errorf("%d facts and %d letters, want 48 and 12", r.Facts, r.Letters)
 	}
+}
+
+// passingErrors are what Redshift told its users of trouble that passes.
+var passingErrors = []string{
+	"ERROR: abort query", "ERROR: 1020 DETAIL: system requested abort",
+	"ERROR: could not open relation with OID 123456789", "ERROR: Relation with OID 15170212 does not exist",
+	"ERROR: S3ServiceException:The specified key does not exist.,Status 404,Error NoSuchKey,Rid A,CanRetry 1",
+	"ERROR: S3ServiceException:Please reduce your request rate.,Status 503,Error SlowDown,Rid A,CanRetry 1",
+	"ERROR: Query (28572825) cancelled on user's request", "ERROR: could not complete because of conflict with concurrent transaction",
+	"ERROR: Disk Full", "FATAL: IAM Authentication token has expired", "ERROR: Rate exceeded",
+}
+
+// TestG1_PassingTroubleMakesNoLetters: each text strikes whatever carries rows, a
+// probe's apart, which is all that a rule that ends long statements would spare.
+func TestG1_PassingTroubleMakesNoLetters(t *testing.T) {
+	for _, text := range passingErrors {
+		t.Run(text, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, Options{Shards: 1})
+			setFaults(t, w, fault.Fault{
+				Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Count: 3, Match: "'order_made'", Error: text,
+			})
+			put(t, w, []aws.Entry{order("a", "c", 1), order("b", "c", 2)})
+			r := start(t, w, Worker{})
+			if report := settle(t, w, 2); report.Letters != 0 {
+				t.Errorf("%d good rows are in the dead letters", report.Letters)
+			}
+			if n := r.Metrics.WriteErrors.Value(); n < 3 {
+				t.Errorf("the fault struck %d times", n)
+			}
+		})
+	}
+}
+
+// TestAProbeLeavesNothing probes with the values of rows that are there: all
+// tables are as before, and a table that takes no rows is told.
+func TestAProbeLeavesNothing(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url})
+		put(t, w, made(81, 100, 0))
+		r := start(t, w, Worker{})
+		settle(t, w, 100)
+		if err := r.Drain(); err != nil {
+			t.Fatal(err)
+		}
+		tables := func() string {
+			all, err := w.DB.Run(deadline(t), warehouse.Token(), []string{
+				"SELECT * FROM fact_orders ORDER BY order_id", "SELECT * FROM agg_orders_minute ORDER BY minute, store_id, event_type",
+				"SELECT stream_name, shard_id, term, sequence_number, sub_sequence_number, arrived_until FROM worker_checkpoints ORDER BY shard_id",
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return fmt.Sprint(all)
+		}
+		before := tables()
+		held, err := w.DB.Run(deadline(t), warehouse.Token(), []string{"SELECT store_id, event_type, event_timestamp FROM fact_orders LIMIT 1"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		at, err := warehouse.ParseTimestamp(held[0].Rows[0][2].Text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		same := event.Order{CustomerID: "c", EventType: held[0].Rows[0][1].Text, StoreID: 1, ItemCount: 3, AmountCents: 1234, EventTime: at.UnixMicro()}
+		other := event.Order{CustomerID: "c", EventType: "of no other", StoreID: 77, ItemCount: 3, AmountCents: 1234, EventTime: at.UnixMicro()}
+		bucket, err := w.Account.Bucket(stagingBucket(t, w))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, fill := range []warehouse.Fill{warehouse.Insert{}, &warehouse.Copy{Staging: bucket, Log: w.Options.Log}} {
+			house := warehouse.New(w.DB, fill)
+			for _, o := range []event.Order{same, other} {
+				if err := house.Probe(deadline(t), warehouse.Row{Order: &o}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		}
+		if after := tables(); after != before {
+			t.Errorf("a probe changed the tables from\n%s\nto\n%s", before, after)
+		}
+		if url == "" {
+			return
+		}
+		warehouseDB(t, url)(`ALTER TABLE fact_orders ADD CONSTRAINT full_to_the_brim CHECK (false) NOT VALID`)
+		if err := warehouse.New(w.DB, warehouse.Insert{}).Probe(deadline(t), warehouse.Row{Order: &other}); err == nil || !strings.Contains(err.Error(), "full_to_the_brim") {
+			t.Errorf("a probe of a table that takes no rows says %v", err)
+		}
+	})
 }

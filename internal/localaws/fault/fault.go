@@ -57,6 +57,8 @@ type Fault struct {
 	Seed        uint64   `json:"seed,omitempty"`        // of the draw
 	Delay       Duration `json:"delay,omitempty"`       // for delay and statement-slow; absent means 1s
 	Error       string   `json:"error,omitempty"`       // the error text, where the kind has one
+	Match       string   `json:"match,omitempty"`       // statement-failed: only where the SQL holds this text
+	Above       int      `json:"above,omitempty"`       // statement-failed: only where the SQL has more bytes than this
 }
 
 // Duration is a time.Duration that JSON writes as "2s", or as a number of seconds.
@@ -150,6 +152,12 @@ func (f Fault) Problems() []string {
 	if f.Count < 0 {
 		out = append(out, "count must not be negative")
 	}
+	if (f.Match != "" || f.Above != 0) && f.Kind != StatementFailed {
+		out = append(out, "match and above are for statement-failed alone")
+	}
+	if f.Above < 0 {
+		out = append(out, "above must not be negative")
+	}
 	if f.Probability != nil && (*f.Probability < 0 || *f.Probability > 1) {
 		out = append(out, "probability must be from 0 to 1")
 	}
@@ -186,6 +194,22 @@ func (s *Set) Changed() <-chan struct{} {
 // Take draws the first standing fault of one of the kinds for this call and
 // uses up one of its strikes.
 func (s *Set) Take(service, operation string, kinds ...Kind) (Fault, bool) {
+	return s.take(service, operation, kinds, func(Fault) bool { return true })
+}
+
+// TakeSQL is Take for a call that runs the statements.
+func (s *Set) TakeSQL(service, operation string, sqls []string, kinds ...Kind) (Fault, bool) {
+	return s.take(service, operation, kinds, func(f Fault) bool {
+		size, found := 0, f.Match == ""
+		for _, sql := range sqls {
+			size += len(sql)
+			found = found || strings.Contains(sql, f.Match)
+		}
+		return found && size > f.Above
+	})
+}
+
+func (s *Set) take(service, operation string, kinds []Kind, meets func(Fault) bool) (Fault, bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, f := range s.faults {
@@ -193,6 +217,9 @@ func (s *Set) Take(service, operation string, kinds ...Kind) (Fault, bool) {
 			continue
 		}
 		if f.Operation != "" && !strings.EqualFold(f.Operation, operation) {
+			continue
+		}
+		if !meets(f.Fault) {
 			continue
 		}
 		if f.Probability != nil && f.rng.Float64() >= *f.Probability {

@@ -35,6 +35,16 @@ func checkFaultStatementFailed(t *testing.T, r *rig) {
 		t.Errorf("%s rows", got[0][0])
 	}
 	r.must(t, "INSERT INTO t VALUES (1)", "SELECT 1") // the fault is used up
+	// Only the batches that hold a text, or that are large.
+	const large = "SELECT 'a literal that makes this batch a large one'"
+	for _, f := range []fault.Fault{{Match: "(77)"}, {Above: 60}} {
+		f.Kind, f.Operation = fault.StatementFailed, "BatchExecuteStatement"
+		r.fault(t, f)
+		r.must(t, "INSERT INTO t VALUES (7)", "SELECT 1")
+		if d := r.try(t, "INSERT INTO t VALUES (77)", large); d.Status != types.StatusStringFailed {
+			t.Errorf("%+v did not strike", f)
+		}
+	}
 }
 
 // checkFaultSnapshotEarly: a batch that waits at its LOCK has its snapshot already.

@@ -71,7 +71,7 @@ func (s *Service) attempt(ctx context.Context, j *job, own *session) error {
 	}
 	_, b.early = s.opts.Faults.Take(serviceName, j.sub.operation, fault.SnapshotEarly)
 	r := runner{job: j, b: b, limits: s.opts.Limits, failAt: -1}
-	if f, ok := s.opts.Faults.Take(serviceName, j.sub.operation, fault.StatementFailed); ok {
+	if f, ok := s.opts.Faults.TakeSQL(serviceName, j.sub.operation, j.sub.sqls, fault.StatementFailed); ok {
 		r.failAt, r.failure = lastData(j.sub.sqls, b), injected(f)
 	}
 	if j.sub.batch {

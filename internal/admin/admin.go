@@ -204,28 +204,51 @@ func namedLocally(next http.Handler) http.Handler {
 // missing: a paused cluster takes statements and does not start them.
 const warehouseWaitTime = time.Minute
 
+// readsFailFor is after how long a stream that no read comes through from counts
+// as not read: a throttle or a broken connection passes sooner.
+const readsFailFor = time.Minute
+
 // notReady says why the worker does not do its work, or nothing. A worker that
 // owns no shard is ready if it can see that there is none to have.
 func (s *Site) notReady(now time.Time) string {
 	st := s.c.Status()
-	switch {
-	case st.Writes.Failing != nil:
-		return "the warehouse refuses or cannot be reached: " + st.Writes.Failing.Error()
-	case !st.Writes.Waiting.IsZero() && now.Sub(st.Writes.Waiting) > warehouseWaitTime:
-		return fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells", now.Sub(st.Writes.Waiting).Round(time.Second))
-	case s.c.Leases == nil:
-		return ""
+	why := append(notWriting(st, now), notReading(st, now)...)
+	if s.c.Leases != nil {
+		why = append(why, notOwning(st, s.c.Leases(), now)...)
 	}
-	switch leases := s.c.Leases(); {
+	return strings.Join(why, "; ")
+}
+
+// notWriting, notReading and notOwning are the reasons that a part of the work has.
+
+func notWriting(st worker.Status, now time.Time) []string {
+	switch waited := now.Sub(st.Writes.Waiting); {
+	case st.Writes.Failing != nil:
+		return []string{"the warehouse refuses or cannot be reached: " + st.Writes.Failing.Error()}
+	case !st.Writes.Waiting.IsZero() && waited > warehouseWaitTime:
+		return []string{fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells", waited.Round(time.Second))}
+	}
+	return nil
+}
+
+func notReading(st worker.Status, now time.Time) []string {
+	if failed := now.Sub(st.Reads.Since); st.Reads.Failing != nil && failed > readsFailFor {
+		return []string{fmt.Sprintf("no shard could be read for %v: %v", failed.Round(time.Second), st.Reads.Failing)}
+	}
+	return nil
+}
+
+func notOwning(st worker.Status, leases Leases, now time.Time) []string {
+	switch {
 	case len(leases.Alarms) > 0:
-		return leases.Alarms[0]
+		return leases.Alarms[:1]
 	case len(st.Shards) > 0:
 	case leases.Seen.IsZero() && leases.Failing == nil:
-		return "the leases were not read yet"
+		return []string{"the leases were not read yet"}
 	case leases.Failing != nil && len(leases.Shards) == 0:
-		return "the leases cannot be looked after: " + leases.Failing.Error()
+		return []string{"the leases cannot be looked after: " + leases.Failing.Error()}
 	case now.Sub(leases.Seen) > leasesStaleFor:
-		return fmt.Sprintf("the leases could not be read for %v; see the log", now.Sub(leases.Seen).Round(time.Second))
+		return []string{fmt.Sprintf("the leases could not be read for %v; see the log", now.Sub(leases.Seen).Round(time.Second))}
 	}
-	return ""
+	return nil
 }

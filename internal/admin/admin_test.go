@@ -163,12 +163,24 @@ func TestReadiness(t *testing.T) {
 		seen   time.Time
 		want   string // in the answer
 	}{
-		"owns shards":                   {worker.Status{Shards: shards}, time.Time{}, "ready"},
-		"waits for some":                {worker.Status{}, now, "ready"},
-		"has not seen the leases":       {worker.Status{}, time.Time{}, "not ready: the leases were not read yet"},
-		"cannot see the leases":         {worker.Status{}, now.Add(-time.Hour), "not ready: the leases could not be read"},
-		"the warehouse refuses":         {worker.Status{Shards: shards, Writes: worker.WriteStatus{Failing: errors.New("access denied")}}, now, "not ready: the warehouse refuses or cannot be reached: access denied"},
-		"a load is under way":           {worker.Status{Shards: shards, Writes: worker.WriteStatus{Waiting: now}}, now, "ready"},
+		"owns shards":             {worker.Status{Shards: shards}, time.Time{}, "ready"},
+		"waits for some":          {worker.Status{}, now, "ready"},
+		"has not seen the leases": {worker.Status{}, time.Time{}, "not ready: the leases were not read yet"},
+		"cannot see the leases":   {worker.Status{}, now.Add(-time.Hour), "not ready: the leases could not be read"},
+		"the warehouse refuses":   {worker.Status{Shards: shards, Writes: worker.WriteStatus{Failing: errors.New("access denied")}}, now, "not ready: the warehouse refuses or cannot be reached: access denied"},
+		"a load is under way":     {worker.Status{Shards: shards, Writes: worker.WriteStatus{Waiting: now}}, now, "ready"},
+		"a read fails":            {worker.Status{Shards: shards, Reads: worker.ReadStatus{Failing: errors.New("reset"), Since: now}}, now, "ready"},
+		"no shard can be read": {
+			worker.Status{Shards: shards, Reads: worker.ReadStatus{Failing: errors.New("access denied"), Since: now.Add(-time.Hour)}},
+			now,
+			"not ready: no shard could be read for 1h0m",
+		},
+		"two reasons": {
+			worker.Status{
+				Shards: shards, Writes: worker.WriteStatus{Failing: errors.New("paused")},
+				Reads: worker.ReadStatus{Failing: errors.New("expired"), Since: now.Add(-time.Hour)},
+			}, now, "not ready: the warehouse refuses or cannot be reached: paused; no shard could be read for 1h0m",
+		},
 		"the warehouse does not answer": {worker.Status{Shards: shards, Writes: worker.WriteStatus{Waiting: now.Add(-time.Hour)}}, now, "not ready: the warehouse has not answered for 1h"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -70,7 +70,7 @@ func (q *queue) add(c *chunk, behind time.Duration, caughtUp time.Time) {
 	if s.gone {
 		return
 	}
-	s.behind, s.readAt = behind, time.Now()
+	s.behind, s.readAt, s.failing = behind, time.Now(), nil
 	s.caughtUp = caughtUp
 	if len(c.records) == 0 && !c.ends {
 		return
@@ -81,6 +81,16 @@ func (q *queue) add(c *chunk, behind time.Duration, caughtUp time.Time) {
 	q.records += len(c.records)
 	q.held += c.bytes
 	q.broadcast()
+}
+
+// failed notes that a read of the shard, which began then, has failed.
+func (q *queue) failed(s *shard, began time.Time, err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if s.failing == nil {
+		s.failingSince = began
+	}
+	s.failing = err
 }
 
 // weight counts what of a chunk waits for a load: its records, and its end.

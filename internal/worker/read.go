@@ -37,12 +37,14 @@ func (w *Worker) read(ctx context.Context, s *shard) error {
 			if w.expired(ctx, s) {
 				return nil
 			}
+			w.queue.failed(s, started, err)
 			w.pause(ctx, gonePause)
 			continue
 		case errors.Is(err, errNoRoom):
 			w.pause(ctx, time.Until(reader.NotBefore()))
 			continue
 		case err != nil:
+			w.queue.failed(s, started, err)
 			w.readFailed(s, err)
 			w.pause(ctx, max(retry.next(), time.Until(reader.NotBefore())))
 			continue

@@ -20,7 +20,14 @@ type Status struct {
 	Full       bool          // reading waits for a load to give memory back
 	Behind     time.Duration // of the shard that is furthest behind
 	Parked     int           // rows that the warehouse refused and that are tried again
+	Reads      ReadStatus
 	Writes     WriteStatus
+}
+
+// ReadStatus is how reading goes over all owned shards that have not ended.
+type ReadStatus struct {
+	Failing error     // of one of them, where every one fails; nil = at least one is read, or there is none
+	Since   time.Time // since when every one fails
 }
 
 // WriteStatus is how the warehouse took the worker's loads and claims.
@@ -48,6 +55,7 @@ func (w *Worker) Status() Status {
 	defer w.queue.mu.Unlock()
 	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Full: w.queue.full(), Parked: int(w.parked.number.Load()), Writes: w.writes.status()}
 	now := time.Now()
+	out.Reads = readStatus(shards)
 	for _, s := range shards {
 		out.Shards = append(out.Shards, ShardStatus{
 			ID: s.term.Shard.ID, Term: s.term.N, Position: s.committed, ArrivedUntil: s.arrivedUntil,
@@ -57,6 +65,20 @@ func (w *Worker) Status() Status {
 		out.Behind = max(out.Behind, w.behind(s, now))
 	}
 	slices.SortFunc(out.Shards, func(a, b ShardStatus) int { return strings.Compare(a.ID, b.ID) })
+	return out
+}
+
+// readStatus sums the reading of shards up. The caller holds queue.mu.
+func readStatus(shards []*shard) (out ReadStatus) {
+	for _, s := range shards {
+		switch {
+		case s.ended:
+		case s.failing == nil:
+			return ReadStatus{}
+		case s.failingSince.After(out.Since):
+			out = ReadStatus{Failing: s.failing, Since: s.failingSince}
+		}
+	}
 	return out
 }
 

@@ -125,6 +125,8 @@ type shard struct {
 	caughtUp     time.Time // all that arrived before it has been read and queued; zero = not known
 	behind       time.Duration
 	readAt       time.Time // of the read that said so, or when reading began
+	failing      error     // of the last read; nil = it succeeded, or there was none
+	failingSince time.Time // when the first read began that failed since then
 	waiting      int       // records queued or being loaded
 	ended        bool      // the end of the shard is queued
 	gone         bool      // Own has returned: nothing of the shard may be loaded any more

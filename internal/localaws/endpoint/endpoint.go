@@ -215,9 +215,9 @@ func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call)
 			return
 		}
 	}
-	kinds := []fault.Kind{fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.EmptyReply, fault.ExpiredIterator}
+	kinds := []fault.Kind{fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost, fault.EmptyReply, fault.AccessDenied}
 	if operation == "GetRecords" {
-		kinds = append(kinds, fault.NoIterator)
+		kinds = append(kinds, fault.ExpiredIterator, fault.NoIterator) // no other call takes or gives one
 	}
 	f, ok := e.faults.Take(name, operation, kinds...)
 	if !ok {
@@ -230,6 +230,8 @@ func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call)
 		service.Refuse(w, r, withText(service.Throttled(), f.Error))
 	case fault.InternalError:
 		service.Refuse(w, r, withText(wire.Internal("An internal error, asked for by a fault."), f.Error))
+	case fault.AccessDenied:
+		service.Refuse(w, r, denied(name, f.Error))
 	case fault.ExpiredIterator:
 		service.Refuse(w, r, withText(wire.Errorf("ExpiredIteratorException", "Iterator expired, as a fault asked for."), f.Error))
 	case fault.NoIterator:
@@ -256,6 +258,20 @@ func emptyReply(w http.ResponseWriter, r *http.Request, service wire.Service) {
 	}
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusOK)
+}
+
+// denied is the refusal of a caller as the service writes it. An error text like
+// "ExpiredTokenException: The security token ..." names a code of its own.
+func denied(service, text string) *wire.Error {
+	e := wire.Errorf("AccessDeniedException", "User is not authorized to perform this call, as a fault asked for.")
+	switch service {
+	case "s3", "sts", "autoscaling", "cloudwatch":
+		e.Code, e.Status = "AccessDenied", http.StatusForbidden
+	}
+	if code, rest, ok := strings.Cut(text, ": "); ok && code != "" && !strings.ContainsAny(code, " \t") {
+		e.Code, text = code, rest
+	}
+	return withText(e, text)
 }
 
 func withText(e *wire.Error, text string) *wire.Error {

@@ -148,7 +148,7 @@ func TestFaults(t *testing.T) {
 	}{
 		{"throttle", "ProvisionedThroughputExceededException", 400, false},
 		{"internal-error", "InternalFailure", 500, false},
-		{"expired-iterator", "ExpiredIteratorException", 400, false},
+		{"access-denied", "AccessDeniedException", 400, false},
 		{"reset", "", 0, false},
 		{"reply-lost", "", 0, true},
 		{"delay", "", 200, true},

@@ -26,7 +26,8 @@ const (
 	ReplyLost       Kind = "reply-lost"       // the call takes effect, then the connection is reset
 	Delay           Kind = "delay"            // the call waits first
 	EmptyReply      Kind = "empty-reply"      // status 200 and no body, no effect
-	ExpiredIterator Kind = "expired-iterator" // kinesis: ExpiredIteratorException
+	AccessDenied    Kind = "access-denied"    // the caller is refused, no effect; "Code: text" as the error text names another code
+	ExpiredIterator Kind = "expired-iterator" // kinesis: ExpiredIteratorException of GetRecords
 	NoIterator      Kind = "no-iterator"      // kinesis: a page of GetRecords without its NextShardIterator
 	StatementFailed Kind = "statement-failed" // redshift-data: a statement ends FAILED with the given error text
 	StatementSlow   Kind = "statement-slow"   // redshift-data: a statement takes the given delay longer
@@ -45,7 +46,7 @@ var services = map[string][]Kind{
 	"imds":          nil,
 }
 
-var everywhere = []Kind{Throttle, InternalError, Reset, ReplyLost, Delay, EmptyReply}
+var everywhere = []Kind{Throttle, InternalError, Reset, ReplyLost, Delay, EmptyReply, AccessDenied}
 
 // Fault is one fault as the admin API takes it.
 type Fault struct {
@@ -146,7 +147,7 @@ func (f Fault) Problems() []string {
 	if !slices.Contains(everywhere, f.Kind) && !slices.Contains(own, f.Kind) {
 		out = append(out, fmt.Sprintf("unknown fault %q for service %q", f.Kind, f.Service))
 	}
-	if f.Kind == NoIterator && f.Operation != "" && !strings.EqualFold(f.Operation, "GetRecords") {
+	if (f.Kind == NoIterator || f.Kind == ExpiredIterator) && f.Operation != "" && !strings.EqualFold(f.Operation, "GetRecords") {
 		out = append(out, fmt.Sprintf("fault %q is of the operation GetRecords alone", f.Kind))
 	}
 	if f.Count < 0 {

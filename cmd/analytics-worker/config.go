@@ -27,6 +27,7 @@ type config struct {
 	BatchSize    int
 	PollInterval time.Duration
 	LoadInterval time.Duration
+	DrainTimeout time.Duration
 	Initial      initialPosition
 
 	StagingURL    string
@@ -61,6 +62,7 @@ func settings() []setting {
 		{"BATCH_SIZE", "100", "records that start a load, 1 to 100000", parseBatchSize},
 		{"POLL_INTERVAL", "5", "wait between reads of a shard that is caught up, and longest wait of a record for a load: seconds, or \"500ms\"; 200ms to 5m", duration(func(c *config) *time.Duration { return &c.PollInterval }, 200*time.Millisecond, 5*time.Minute)},
 		{"LOAD_INTERVAL", "1", "least time between the starts of two loads: the Data API's rates hold for the whole account", duration(func(c *config) *time.Duration { return &c.LoadInterval }, 0, 5*time.Minute)},
+		{"DRAIN_TIMEOUT", "25", "longest time that a worker that is told to stop takes to load what it has read; a Spot notice gives what it leaves instead; 1s to 1h", duration(func(c *config) *time.Duration { return &c.DrainTimeout }, time.Second, time.Hour)},
 		{"INITIAL_POSITION", "TRIM_HORIZON", "where a stream that was never read begins: TRIM_HORIZON, LATEST, AT_TIMESTAMP:2026-11-20T08:00:00Z, or AT_SEQUENCE_NUMBER:… / AFTER_SEQUENCE_NUMBER:… with a number, or shardId-…=number,…", func(c *config, s string) (err error) { c.Initial, err = parseInitial(s); return err }},
 		{"STAGING_URL", "", "s3://bucket/prefix for COPY, the way for volume; empty = load by INSERT", parseStaging},
 		{"COPY_IAM_ROLE", "", "ARN of the role that Redshift reads STAGING_URL with; empty = the cluster's default role", parseRole},

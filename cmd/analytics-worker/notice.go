@@ -2,22 +2,53 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 )
 
+// noticeMargin is left of a notice's time for what comes after the drain: the
+// last metrics, and the leases' hand-over where it needs a second try.
+const noticeMargin = 10 * time.Second
+
+// longestNotice is more than any notice leaves: EC2's comes two minutes ahead.
+const longestNotice = 2 * time.Minute
+
+// noticed is the cause of a context that ended because the instance will.
+type noticed struct {
+	notice aws.Notice
+	ends   time.Time // when the instance does; zero = not told
+}
+
+func (n noticed) Error() string { return fmt.Sprintf("notice of %v", n.notice) }
+
+// drainTime is how long a drain may take that begins now for a cause: what was
+// set, or what a notice leaves where it tells.
+func drainTime(cause error, now time.Time, set time.Duration) time.Duration {
+	var n noticed
+	if !errors.As(cause, &n) || n.ends.IsZero() {
+		return set
+	}
+	left := n.ends.Sub(now) - noticeMargin
+	if left > longestNotice || left < 0 { // the clocks are not the same, or the notice was found too late
+		return set
+	}
+	return left
+}
+
 // heedNotices returns a context that also ends when the instance is about to:
 // the worker drains then as it does on SIGTERM. The returned function is for
 // when it has drained; it lets a terminating instance go.
-func (s *service) heedNotices(ctx context.Context, log *slog.Logger) (noticed context.Context, drained func()) {
+func (s *service) heedNotices(ctx context.Context, log *slog.Logger) (heeded context.Context, drained func()) {
 	ctx, end := context.WithCancelCause(ctx)
 	seen := make(chan aws.Notice, 1)
 	go func() {
-		notice := s.instance.Watch(ctx)
+		notice, ends := s.instance.Watch(ctx)
 		if notice != aws.NoNotice {
-			end(fmt.Errorf("notice of %v", notice))
+			end(noticed{notice, ends})
 		}
 		seen <- notice
 	}()

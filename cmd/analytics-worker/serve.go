@@ -21,9 +21,11 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
-// drainTime is how long a worker that was told to stop may take to load what it
-// has read: systemd and Spot both give more.
-const drainTime = 25 * time.Second
+// tidyTime is how long a worker that stops takes, within its time to drain, to
+// remove what nothing depends on.
+const tidyTime = 5 * time.Second
+
+var errDrainOverdue = errors.New("draining took too long")
 
 // serve runs the worker until ctx ends, and then drains it.
 func (a *app) serve(ctx context.Context) error {
@@ -62,12 +64,15 @@ type service struct {
 	source    *aws.Stream
 	instance  *aws.Instance
 	worker    *worker.Worker
+	warehouse *warehouse.Warehouse
 	holder    *lease.Holder
 	metrics   *metrics.Metrics
 	publisher *metrics.Publisher // nil = metrics are not sent
 	retention retention
 	listen    net.Listener // nil = no HTTP
 	pages     *admin.Site
+
+	drainTimeout time.Duration
 }
 
 // run works until ctx ends or the instance is about to: then reading stops,
@@ -75,32 +80,35 @@ type service struct {
 func (s *service) run(ctx context.Context, log *slog.Logger) error {
 	ctx, drained := s.heedNotices(ctx, log)
 	defer drained()
-	hard, kill := context.WithCancelCause(context.WithoutCancel(ctx))
-	defer kill(nil)
+	drain, overdue := context.WithCancelCause(context.WithoutCancel(ctx)) // ends when the time for it does
+	defer overdue(nil)
+	hard, kill := context.WithCancel(drain)
+	defer kill()
 	loading := make(chan error, 1)
 	go func() { loading <- s.worker.Run(hard) }()
-	overdue := make(chan struct{})
 	stopTimer := context.AfterFunc(ctx, func() {
-		log.Info("stopping: loading what was read")
+		limit := drainTime(context.Cause(ctx), time.Now(), s.drainTimeout)
+		log.Info("stopping: loading what was read", "within", limit.Round(time.Second).String())
 		select {
-		case <-time.After(drainTime):
-			close(overdue)
-			kill(errors.New("draining took too long"))
-		case <-hard.Done():
+		case <-time.After(limit):
+			overdue(errDrainOverdue)
+		case <-drain.Done():
 		}
 	})
 	defer stopTimer()
 	defer s.startMetrics(ctx, log)() // ends last: what draining counts is published too
 	defer s.serveHTTP(ctx, log)()
 	err := s.holder.Run(ctx)
-	kill(nil)
+	kill()
 	if lerr := <-loading; err == nil {
 		err = lerr
 	}
-	select {
-	case <-overdue:
-		return fmt.Errorf("not everything that was read could be loaded within %v; it stays on the stream and is read again", drainTime)
-	default:
+	late := errors.Is(context.Cause(drain), errDrainOverdue)
+	tidy, cancel := context.WithTimeout(drain, tidyTime)
+	defer cancel()
+	s.warehouse.Close(tidy)
+	if late {
+		return errors.New("not everything that was read could be loaded in time; it stays on the stream and is read again; see DRAIN_TIMEOUT")
 	}
 	log.Info("stopped")
 	return err
@@ -123,9 +131,12 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 	}
 	region, found := account.Region()
 	who := newIdentity(c, region, log)
-	s := &service{name: who.name, region: region + " (" + found + ")", seat: who, source: source, instance: account.Instance(), metrics: new(metrics.Metrics)}
 	sql := account.Redshift(c.Redshift)
 	db := warehouse.New(sql, fill)
+	s := &service{
+		name: who.name, region: region + " (" + found + ")", seat: who, source: source, instance: account.Instance(),
+		warehouse: db, metrics: new(metrics.Metrics), drainTimeout: c.DrainTimeout,
+	}
 	table, remake, err := c.leaseTable(ctx, account, db, log)
 	if err != nil {
 		return nil, err

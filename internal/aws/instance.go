@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -79,36 +80,37 @@ func (a *Account) Instance() *Instance {
 	return i
 }
 
-// Watch waits until the instance is about to end, and says why. It returns
+// Watch waits until the instance is about to end, and says why, and when where
+// the notice tells: a Spot notice does, two minutes ahead at best. It returns
 // NoNotice when ctx ends, and at once where there is no metadata service.
-func (i *Instance) Watch(ctx context.Context) Notice {
+func (i *Instance) Watch(ctx context.Context) (n Notice, ends time.Time) {
 	defer i.http.CloseIdleConnections()
 	id, err := i.read(ctx, instanceIDPath)
 	if err != nil || id == "" {
 		i.account.log.Debug("no instance metadata here: no notices of Spot or Auto Scaling are looked for", "error", err)
-		return NoNotice
+		return NoNotice, time.Time{}
 	}
 	i.account.log.Debug("watching the instance's metadata for notices", "instance", id)
 	failing, advised := false, false
 	for {
-		notice, err := i.look(ctx, &advised)
+		notice, ends, err := i.look(ctx, &advised)
 		switch {
 		case ctx.Err() != nil:
-			return NoNotice
+			return NoNotice, time.Time{}
 		case notice != NoNotice:
-			return notice
+			return notice, ends
 		case err != nil && !failing:
 			i.account.log.Warn("cannot read the instance metadata: a notice of Spot or Auto Scaling would be missed; reading goes on", "error", err)
 		}
 		failing = err != nil
 		if pause(ctx, i.every) != nil {
-			return NoNotice
+			return NoNotice, time.Time{}
 		}
 	}
 }
 
 // look asks once. A termination comes first: it is the notice that waits for an answer.
-func (i *Instance) look(ctx context.Context, advised *bool) (Notice, error) {
+func (i *Instance) look(ctx context.Context, advised *bool) (n Notice, ends time.Time, err error) {
 	var errs []error
 	read := func(path string) string {
 		text, err := i.read(ctx, path)
@@ -117,15 +119,15 @@ func (i *Instance) look(ctx context.Context, advised *bool) (Notice, error) {
 	}
 	if read(lifecyclePath) == "Terminated" {
 		i.account.log.Info("the Auto Scaling group is ending this instance")
-		return Termination, nil
+		return Termination, time.Time{}, nil
 	}
 	if text := read(spotPath); text != "" {
 		if read(lifecyclePath) == "Terminated" { // both came since the first question
 			i.account.log.Info("the Auto Scaling group is ending this instance")
-			return Termination, nil
+			return Termination, time.Time{}, nil
 		}
 		i.account.log.Info("EC2 is taking this Spot instance back", "notice", text)
-		return SpotInterruption, nil
+		return SpotInterruption, spotTime(text), nil
 	}
 	if !*advised {
 		if text := read(rebalancePath); text != "" {
@@ -133,7 +135,19 @@ func (i *Instance) look(ctx context.Context, advised *bool) (Notice, error) {
 			i.account.log.Info("EC2 recommends to rebalance: this Spot instance is at risk; the worker goes on", "notice", text)
 		}
 	}
-	return NoNotice, errors.Join(errs...)
+	return NoNotice, time.Time{}, errors.Join(errs...)
+}
+
+// spotTime is when EC2 takes the instance, by its notice:
+// {"action":"terminate","time":"2026-11-23T08:22:00Z"}. Zero where it does not say.
+func spotTime(notice string) time.Time {
+	var n struct {
+		Time time.Time `json:"time"`
+	}
+	if json.Unmarshal([]byte(notice), &n) != nil {
+		return time.Time{}
+	}
+	return n.Time
 }
 
 // read is the text at a path of the metadata, or "" where nothing is there.

@@ -56,6 +56,7 @@ type machine struct {
 	url    string
 	faults *fault.Set
 	log    *logged
+	ends   time.Time // by the notice that ended the watch
 	*Instance
 }
 
@@ -95,7 +96,11 @@ func (m *machine) watch() (seen <-chan Notice, stop func()) {
 	ctx, stop := context.WithCancel(m.t.Context())
 	m.t.Cleanup(stop)
 	notices := make(chan Notice, 1)
-	go func() { notices <- m.Watch(ctx) }()
+	go func() {
+		n, ends := m.Watch(ctx)
+		m.ends = ends
+		notices <- n
+	}()
 	return notices, stop
 }
 
@@ -155,6 +160,13 @@ func TestNoticesEndTheWatch(t *testing.T) {
 			if got := <-seen; got != c.want {
 				t.Errorf("got %v, want %v", got, c.want)
 			}
+			ends := time.Time{} // a group does not tell
+			if c.want == SpotInterruption {
+				ends = time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)
+			}
+			if !m.ends.Equal(ends) {
+				t.Errorf("the instance ends at %v by the notice, want %v", m.ends, ends)
+			}
 		})
 	}
 }
@@ -210,7 +222,7 @@ func TestThereIsNoWatchWithoutMetadata(t *testing.T) {
 			t.Setenv("AWS_EC2_METADATA_DISABLED", disabled)
 			t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", nowhere)
 			log := &logged{}
-			if got := instanceOf(t, log).Watch(t.Context()); got != NoNotice {
+			if got, _ := instanceOf(t, log).Watch(t.Context()); got != NoNotice {
 				t.Errorf("got %v", got)
 			}
 			if text := log.String(); !strings.Contains(text, "level=DEBUG") || strings.Contains(text, "level=WARN") {

@@ -3,6 +3,7 @@ package simulation
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"strings"
@@ -144,4 +145,56 @@ func TestTheOracleFindsADrainThatHangs(t *testing.T) {
 			t.Errorf("the oracle says %v", err)
 		}
 	})
+}
+
+// Staged files are removed behind the loads: an S3 that takes a minute for it
+// delays neither a load nor the end.
+func TestStagedFilesAreRemovedBehindTheLoads(t *testing.T) {
+	for _, slow := range []bool{false, true} {
+		t.Run(fmt.Sprintf("slow-%v", slow), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { removedBehind(t, slow) })
+		})
+	}
+}
+
+func removedBehind(t *testing.T, slow bool) {
+	t.Helper()
+	w, err := NewWorld(t.Context(), Options{Shards: 1, InMemory: true, Tiny: true, Dir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := w.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	staging := stagingBucket(t, w)
+	if slow {
+		strike(t, w, fault.Fault{Service: "s3", Operation: "DeleteObjects", Kind: fault.Delay, Delay: fault.Duration(time.Minute)})
+	}
+	r, err := w.Start(t.Context(), Worker{Staging: staging})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Kill)
+	began := time.Now()
+	for n := int64(1); n <= 8; n++ {
+		put(t, w, made(70+uint64(n), 10, 0))
+		await(t, "a load is in", func() bool { return r.Metrics.RecordsProcessed.Value() == 10*n })
+	}
+	if took, longest := time.Since(began), r.Metrics.WriteDuration.Quantile(1); took > 30*time.Second || longest > 5*time.Second {
+		t.Errorf("8 loads took %v, the longest %v by RedshiftWriteDuration", took, longest)
+	}
+	drainsWithin(t, r, 2*tidyTime)
+	bucket, err := w.Account.Bucket(staging)
+	if err != nil {
+		t.Fatal(err)
+	}
+	left, err := bucket.List(t.Context(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slow && len(left) > 0 {
+		t.Errorf("%d staged files are left: %q", len(left), left)
+	}
 }

@@ -219,6 +219,11 @@ type Worker struct {
 	Letters      worker.Letters
 }
 
+// tidyTime is how long a worker that stops takes to tidy up.
+const tidyTime = 5 * time.Second
+
+var errKilled = errors.New("killed")
+
 // Running is a worker under way.
 type Running struct {
 	Worker  *worker.Worker
@@ -256,13 +261,14 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	if c.LoadRows > 0 {
 		fill = smallLoads{fill, c.LoadRows}
 	}
+	db := warehouse.New(account.Redshift(redshift), fill)
 	r := &Running{Metrics: new(metrics.Metrics), done: make(chan struct{})}
 	r.Worker = worker.New(worker.Config{
 		Stream: w.stream,
 		Open: func(s stream.Shard, at stream.Position, room func(int) error) worker.Reader {
 			return source.BoundedReader(s, at, room)
 		},
-		Shards: source.Shards, Identity: source.Identity, Warehouse: warehouse.New(account.Redshift(redshift), fill), Letters: c.Letters,
+		Shards: source.Shards, Identity: source.Identity, Warehouse: db, Letters: c.Letters,
 		Note:      func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
 		BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
 		PageBytes: c.PageBytes, RetryAfter: c.RetryAfter, Metrics: r.Metrics, Log: w.Options.Log,
@@ -285,6 +291,12 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 		err := r.Holder.Run(soft)
 		kill(nil)
 		r.err = errors.Join(err, <-loading)
+		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
+		defer cancel()
+		if errors.Is(context.Cause(hard), errKilled) {
+			cancel()
+		}
+		db.Close(tidy)
 	}()
 	return r, nil
 }
@@ -377,7 +389,7 @@ func (r *Running) ended() bool {
 
 // abandon is Kill without waiting for the end.
 func (r *Running) abandon() {
-	r.kill(errors.New("killed"))
+	r.kill(errKilled)
 	r.drain()
 }
 

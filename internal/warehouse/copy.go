@@ -31,8 +31,23 @@ type Copy struct {
 	Region  string // of the bucket, where it is not the cluster's; empty otherwise
 	Log     *slog.Logger
 
-	once   sync.Once
-	buffer chan *bytes.Buffer // one, used again by each load: loads come one after another
+	once    sync.Once
+	buffer  chan *bytes.Buffer // one, used again by each load: loads come one after another
+	removal *remover
+}
+
+func (c *Copy) open() {
+	c.once.Do(func() {
+		c.buffer = make(chan *bytes.Buffer, 1)
+		c.removal = &remover{staging: c.Staging, log: c.Log}
+	})
+}
+
+// Close removes what loads have staged and is not removed yet, until ctx ends.
+// No load may be under way.
+func (c *Copy) Close(ctx context.Context) {
+	c.open()
+	c.removal.close(ctx)
 }
 
 // copyRows bounds a load. At about 35 bytes a row after compression this is a
@@ -43,7 +58,7 @@ const copyRows = 100_000
 func (c *Copy) Fits(rows []Row) int { return min(len(rows), copyRows) }
 
 // Prepare uploads the moves and the rows in one file, and a manifest, and
-// returns the COPY. done removes the objects.
+// returns the COPY. done has the objects removed, and does not wait for it.
 func (c *Copy) Prepare(ctx context.Context, b Batch) ([]string, func(), error) {
 	buf := c.takeBuffer()
 	defer c.putBuffer(buf)
@@ -52,7 +67,7 @@ func (c *Copy) Prepare(ctx context.Context, b Batch) ([]string, func(), error) {
 	}
 	id := time.Now().UTC().Format("20060102T150405Z-") + rand.Text()
 	data, manifest := id+"/rows.csv.gz", id+"/manifest.json"
-	done := func() { c.remove(ctx, data, manifest) }
+	done := func() { c.removal.later(ctx, data, manifest) }
 	url, err := c.Staging.Put(ctx, data, buf.Bytes())
 	if err != nil {
 		return nil, nil, fmt.Errorf("stage %d rows: %w", len(b.Rows), err)
@@ -101,18 +116,8 @@ FROM ` + Quote(manifestURL) + ` IAM_ROLE ` + role + ` FORMAT AS CSV GZIP MANIFES
 TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF` + region
 }
 
-// remove deletes staged objects after a load, also when the load's context has
-// ended: what stays behind costs money until somebody notices.
-func (c *Copy) remove(ctx context.Context, names ...string) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	if err := c.Staging.Delete(ctx, names...); err != nil {
-		c.Log.Warn("staged files not removed; the bucket's lifecycle rule will", "objects", names, "error", err)
-	}
-}
-
 func (c *Copy) takeBuffer() *bytes.Buffer {
-	c.once.Do(func() { c.buffer = make(chan *bytes.Buffer, 1) })
+	c.open()
 	select {
 	case b := <-c.buffer:
 		b.Reset()

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -110,6 +111,7 @@ func TestInsertWritesEveryRow(t *testing.T) {
 
 // shelf keeps staged objects in memory, and can fail.
 type shelf struct {
+	mu      sync.Mutex // guards objects
 	objects map[string][]byte
 	failAt  int // Put number that fails; 0 = none
 	puts    int
@@ -119,11 +121,15 @@ func (s *shelf) Put(_ context.Context, name string, body []byte) (string, error)
 	if s.puts++; s.puts == s.failAt {
 		return "", errors.New("no room")
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	s.objects[name] = bytes.Clone(body)
 	return "s3://bucket/" + name, nil
 }
 
 func (s *shelf) Delete(_ context.Context, names ...string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, n := range names {
 		delete(s.objects, n)
 	}
@@ -144,6 +150,7 @@ func TestCopyStagesEveryRowAndCleansUp(t *testing.T) {
 		}
 		checkStaged(t, s.objects, rows)
 		done()
+		<-fill.removal.idle
 		if len(s.objects) != 0 {
 			t.Errorf("%d objects left after the load", len(s.objects))
 		}
@@ -200,6 +207,7 @@ func TestCopyLeavesNothingBehindWhenStagingFails(t *testing.T) {
 	if _, _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(1, 10)}); err == nil {
 		t.Fatal("no error although the manifest could not be staged")
 	}
+	fill.Close(context.Background())
 	if len(s.objects) != 0 {
 		t.Errorf("%d objects left", len(s.objects))
 	}

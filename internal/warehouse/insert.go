@@ -72,6 +72,9 @@ func (Insert) Prepare(_ context.Context, batch Batch) ([]string, func(), error) 
 	return out, func() {}, nil
 }
 
+// Close has nothing to do.
+func (Insert) Close(context.Context) {}
+
 func appendRowLiteral(b []byte, c *clock, ordinal int, r Row) []byte {
 	o := r.Order
 	b = append(b, '(')

@@ -27,6 +27,8 @@ type Fill interface {
 	// fillStatements of them. done is called once the load has ended, in whatever
 	// way.
 	Prepare(ctx context.Context, b Batch) (statements []string, done func(), err error)
+	// Close tidies up after the loads, until ctx ends.
+	Close(ctx context.Context)
 }
 
 // fixedStatements is how many statements of a load are not the fill's, with a
@@ -44,6 +46,10 @@ type Warehouse struct {
 
 // New returns a Warehouse that fills loads with fill.
 func New(db DB, fill Fill) *Warehouse { return &Warehouse{db: db, fill: fill} }
+
+// Close tidies up after the loads, until ctx ends: nothing depends on it, and
+// what stays behind costs a little money. No load may be under way.
+func (w *Warehouse) Close(ctx context.Context) { w.fill.Close(ctx) }
 
 // Fits tells how many of the leading rows one load can take.
 func (w *Warehouse) Fits(rows []Row) int { return w.fill.Fits(rows) }

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -58,9 +59,19 @@ func drainWorld(t *testing.T, c Worker) (*World, *Running) {
 		t.Fatal(err)
 	}
 	t.Cleanup(r.Kill)
-	put(t, w, made(61, 10, 0))
+	put(t, w, plain(61))
 	await(t, "the first orders are loaded", func() bool { return r.Metrics.RecordsProcessed.Value() == 10 })
 	return w, r
+}
+
+// plain makes ten orders of the present, which is the year 2000 in a bubble.
+func plain(batch int) []aws.Entry {
+	out := make([]aws.Entry, 10)
+	for i := range out {
+		id := fmt.Sprintf("o-%d-%d", batch, i)
+		out[i] = aws.Entry{PartitionKey: id, Data: fmt.Appendf(nil, `{"order_id":%q,"customer_id":"c","store_id":1,"total_amount":1,"item_count":1}`, id)}
+	}
+	return out
 }
 
 // strike sets faults from within the bubble.
@@ -85,9 +96,9 @@ func TestDrainEndsWhenItsShardIsRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, r := drainWorld(t, Worker{BatchSize: 10})
 		strike(t, w, fault.Fault{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Delay, Delay: fault.Duration(10 * time.Second), Count: 1})
-		put(t, w, made(62, 10, 0))
+		put(t, w, plain(62))
 		await(t, "a load is under way", func() bool { return !r.Worker.Status().Writes.Waiting.IsZero() })
-		put(t, w, made(63, 10, 0))
+		put(t, w, plain(63))
 		await(t, "more was read meanwhile", func() bool { return r.Worker.Status().Waiting == 20 })
 		if _, err := w.DB.Run(deadline(t), warehouse.Token(), []string{"UPDATE worker_checkpoints SET term = term + 1"}); err != nil {
 			t.Fatal(err)
@@ -102,7 +113,7 @@ func TestDrainEndsWhenItsLeaseIsLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, r := drainWorld(t, Worker{BatchSize: 10, LeaseTable: leaseTable, TTL: leaseTime})
 		strike(t, w, fault.Fault{Service: "redshift-data", Kind: fault.Paused}, fault.Fault{Service: "dynamodb", Kind: fault.InternalError})
-		put(t, w, made(64, 10, 0))
+		put(t, w, plain(64))
 		await(t, "a load waits", func() bool { return !r.Worker.Status().Writes.Waiting.IsZero() })
 		drainsWithin(t, r, time.Minute)
 	})
@@ -179,8 +190,11 @@ func removedBehind(t *testing.T, slow bool) {
 	t.Cleanup(r.Kill)
 	began := time.Now()
 	for n := int64(1); n <= 8; n++ {
-		put(t, w, made(70+uint64(n), 10, 0))
+		put(t, w, plain(70+int(n)))
 		await(t, "a load is in", func() bool { return r.Metrics.RecordsProcessed.Value() == 10*n })
+	}
+	if n := r.Metrics.EventsWritten.Value(); n != 80 {
+		t.Fatalf("%d orders are loaded, want 80", n)
 	}
 	if took, longest := time.Since(began), r.Metrics.WriteDuration.Quantile(1); took > 30*time.Second || longest > 5*time.Second {
 		t.Errorf("8 loads took %v, the longest %v by RedshiftWriteDuration", took, longest)

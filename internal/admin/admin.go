@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -200,8 +201,9 @@ func namedLocally(next http.Handler) http.Handler {
 	})
 }
 
-// warehouseWaitTime is after how long an answer of the warehouse counts as
-// missing: a paused cluster takes statements and does not start them.
+// warehouseWaitTime is after how long an answer of the warehouse, or of the
+// dead-letter store, counts as missing: a paused cluster takes statements and does
+// not start them.
 const warehouseWaitTime = time.Minute
 
 // readsFailFor is after how long a stream that no read comes through from counts
@@ -212,14 +214,14 @@ const readsFailFor = time.Minute
 // owns no shard is ready if it can see that there is none to have.
 func (s *Site) notReady(now time.Time) string {
 	st := s.c.Status()
-	why := append(notWriting(st, now), notReading(st, now)...)
+	why := slices.Concat(notWriting(st, now), notKeeping(st.Letters, now), notReading(st, now))
 	if s.c.Leases != nil {
 		why = append(why, notOwning(st, s.c.Leases(), now)...)
 	}
 	return strings.Join(why, "; ")
 }
 
-// notWriting, notReading and notOwning are the reasons that a part of the work has.
+// notWriting, notKeeping, notReading and notOwning are the reasons that a part of the work has.
 
 func notWriting(st worker.Status, now time.Time) []string {
 	switch waited := now.Sub(st.Writes.Waiting); {
@@ -227,6 +229,17 @@ func notWriting(st worker.Status, now time.Time) []string {
 		return []string{"the warehouse refuses or cannot be reached: " + st.Writes.Failing.Error()}
 	case !st.Writes.Waiting.IsZero() && waited > warehouseWaitTime:
 		return []string{fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells", waited.Round(time.Second))}
+	}
+	return nil
+}
+
+func notKeeping(letters worker.WriteStatus, now time.Time) []string {
+	const stops = "and nothing is loaded before it has what was rejected"
+	switch waited := now.Sub(letters.Waiting); {
+	case letters.Failing != nil:
+		return []string{"the dead-letter store refuses or cannot be reached, " + stops + ": " + letters.Failing.Error()}
+	case !letters.Waiting.IsZero() && waited > warehouseWaitTime:
+		return []string{fmt.Sprintf("the dead-letter store has not answered for %v, %s", waited.Round(time.Second), stops)}
 	}
 	return nil
 }

@@ -181,6 +181,9 @@ func TestReadiness(t *testing.T) {
 				Reads: worker.ReadStatus{Failing: errors.New("expired"), Since: now.Add(-time.Hour)},
 			}, now, "not ready: the warehouse refuses or cannot be reached: paused; no shard could be read for 1h0m",
 		},
+		"the dead-letter store is full": {worker.Status{Shards: shards, Letters: worker.WriteStatus{Failing: errors.New("no space left on device")}}, now, "not ready: the dead-letter store refuses or cannot be reached, and nothing is loaded before it has what was rejected: no space left on device"},
+		"its answer is missing":         {worker.Status{Shards: shards, Letters: worker.WriteStatus{Waiting: now.Add(-2 * time.Minute)}}, now, "not ready: the dead-letter store has not answered for 2m0s, and nothing is loaded before it has what was rejected"},
+		"it has just been asked":        {worker.Status{Shards: shards, Letters: worker.WriteStatus{Waiting: now}}, now, "ready"},
 		"the warehouse does not answer": {worker.Status{Shards: shards, Writes: worker.WriteStatus{Waiting: now.Add(-time.Hour)}}, now, "not ready: the warehouse has not answered for 1h"},
 	} {
 		t.Run(name, func(t *testing.T) {

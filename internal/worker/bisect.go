@@ -116,12 +116,18 @@ func (w *Worker) isPoison(ctx context.Context, cause error) bool {
 // and says so if it does not.
 func (w *Worker) takes(ctx context.Context, sample event.Order, cause error) bool {
 	w.step(ctx)
-	err := w.cfg.Warehouse.Probe(ctx, warehouse.Row{Order: &sample})
+	err := w.probe(ctx, warehouse.Row{Order: &sample})
 	if err != nil && ctx.Err() == nil {
 		w.log.Error("the warehouse refuses row after row, a probe as well; no record is put into the dead letters for it, waiting until it takes rows again",
 			"error", cause, "probe", err, "parked_before", w.evidence.inTurn, "hint", hint(cause))
 	}
 	return err == nil
+}
+
+// probe is a probe that is watched as a load is.
+func (w *Worker) probe(ctx context.Context, sample warehouse.Row) error {
+	defer w.watch(ctx, time.Now(), "probe")()
+	return w.cfg.Warehouse.Probe(ctx, sample)
 }
 
 // plainOrder is a row that every warehouse takes that takes any.

@@ -197,7 +197,7 @@ func (w *Worker) refusedAgain(ctx context.Context, r *parkedRow, cause error) {
 	p := &w.parked
 	if r.tries+1 >= len(p.after) {
 		plain := plainOrder()
-		if err := w.cfg.Warehouse.Probe(ctx, warehouse.Row{Order: &plain}); err != nil {
+		if err := w.probe(ctx, warehouse.Row{Order: &plain}); err != nil {
 			if ctx.Err() == nil {
 				w.log.Error("the warehouse refuses a probe as well: the last try of a refused record does not count", "error", err)
 				p.put(r, time.Now().Add(jittered(p.after[0])))

@@ -22,6 +22,7 @@ type Status struct {
 	Parked     int           // rows that the warehouse refused and that are tried again
 	Reads      ReadStatus
 	Writes     WriteStatus
+	Letters    WriteStatus // to the dead-letter store, as far as loading waits for it
 }
 
 // ReadStatus is how reading goes over all owned shards that have not ended.
@@ -30,7 +31,8 @@ type ReadStatus struct {
 	Since   time.Time // since when every one fails
 }
 
-// WriteStatus is how the warehouse took the worker's loads and claims.
+// WriteStatus is how the warehouse took the worker's loads and claims, or the
+// dead-letter store its letters.
 type WriteStatus struct {
 	Waiting     time.Time // since when it is waited for; zero = nothing is under way
 	LastSuccess time.Time // zero = none yet
@@ -53,7 +55,7 @@ func (w *Worker) Status() Status {
 	shards := w.owned()
 	w.queue.mu.Lock()
 	defer w.queue.mu.Unlock()
-	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Full: w.queue.full(), Parked: int(w.parked.number.Load()), Writes: w.writes.status()}
+	out := Status{HeldBytes: w.queue.held, LimitBytes: w.queue.limit, Full: w.queue.full(), Parked: int(w.parked.number.Load()), Writes: w.writes.status(), Letters: w.letters.status()}
 	now := time.Now()
 	out.Reads = readStatus(shards)
 	for _, s := range shards {
@@ -98,7 +100,7 @@ func (w *Worker) behind(s *shard, now time.Time) time.Duration {
 	return s.behind + since
 }
 
-// writes notes how loads and claims end, for Status.
+// writes notes how writes of one kind end, for Status.
 type writes struct {
 	mu  sync.Mutex // guards now
 	now WriteStatus
@@ -124,6 +126,13 @@ func (w *writes) asked() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.now.Waiting = time.Time{}
+}
+
+// passed notes that nothing waits for it any more.
+func (w *writes) passed() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now.Waiting, w.now.Failing = time.Time{}, nil
 }
 
 func (w *writes) status() WriteStatus {

@@ -78,13 +78,14 @@ type Config struct {
 
 // Worker reads owned shards and loads them. Run must run while Own is called.
 type Worker struct {
-	cfg    Config
-	log    *slog.Logger
-	queue  *queue
-	claims chan claimRequest
-	pace   pace
-	done   chan struct{} // closed when Run has returned
-	writes writes
+	cfg     Config
+	log     *slog.Logger
+	queue   *queue
+	claims  chan claimRequest
+	pace    pace
+	done    chan struct{} // closed when Run has returned
+	writes  writes        // loads and claims
+	letters writes        // to the dead-letter store
 
 	// The loader's own, but for the number of parked rows.
 	size      size

@@ -167,7 +167,7 @@ func (p *patient) examine(ctx context.Context) []finding {
 		})
 	}
 	all.Wait()
-	return slices.Concat(found...)
+	return append(slices.Concat(found...), p.checkTogether()...)
 }
 
 // Signatures are refused beyond five minutes.

@@ -41,20 +41,34 @@ type member struct {
 
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
+	return newFleetOf(t, fleetShards)
+}
+
+func newFleetOf(t *testing.T, shards int) *fleet {
+	t.Helper()
 	m := newMachine(t)
 	m.must("schema", "--apply")
-	m.must("publish", "--create", strconv.Itoa(fleetShards), "--count", "0", "--file", "/dev/null")
+	m.must("publish", "--create", strconv.Itoa(shards), "--count", "0", "--file", "/dev/null")
 	// The SDK reads one environment for the whole test process, so the way to this
 	// machine is in the client.
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, strings.TrimPrefix(m.url, "http://"))
 	}}
-	account, err := aws.Open(t.Context(), aws.Options{Region: "us-east-1", HTTPClient: &http.Client{Transport: transport}})
+	account, err := aws.Open(t.Context(), aws.Options{Region: "us-east-1", HTTPClient: &http.Client{Transport: local{transport}}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(account.Close)
 	return &fleet{m, account.Stream("order-events")}
+}
+
+// local asks under a name that the local AWS answers to.
+type local struct{ *http.Transport }
+
+func (l local) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Host = "127.0.0.1"
+	return l.Transport.RoundTrip(r)
 }
 
 func (f *fleet) join(settings ...string) *member {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -29,6 +30,9 @@ func (c config) leaseTable(ctx context.Context, account *aws.Account, db *wareho
 		rows, err := awaitPastRows(ctx, db, account.Stream(c.Stream).Name(), log)
 		if err != nil {
 			return nil, nil, err
+		}
+		for i := range rows {
+			rows[i].Stream = stream.Identity{} // a table of one's own is no other stream's; the claims will tell
 		}
 		return lease.NewMemory(rows...), nil, nil
 	}

@@ -86,6 +86,18 @@ func (m *machine) faults(text string) {
 	m.admin(http.MethodPut, "/_localaws/faults", text)
 }
 
+// post makes one call of an AWS service's, which the program does not make.
+func (m *machine) post(contentType, target, body string) []byte {
+	m.t.Helper()
+	request, err := http.NewRequest(http.MethodPost, m.url, strings.NewReader(body))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	request.Header.Set("Content-Type", contentType)
+	request.Header.Set("X-Amz-Target", target)
+	return m.do(request)
+}
+
 // admin calls the local AWS's own API.
 func (m *machine) admin(method, path, body string) []byte {
 	m.t.Helper()
@@ -93,6 +105,11 @@ func (m *machine) admin(method, path, body string) []byte {
 	if err != nil {
 		m.t.Fatal(err)
 	}
+	return m.do(request)
+}
+
+func (m *machine) do(request *http.Request) []byte {
+	m.t.Helper()
 	response, err := m.http.Do(request)
 	if err != nil {
 		m.t.Fatal(err)
@@ -100,7 +117,7 @@ func (m *machine) admin(method, path, body string) []byte {
 	defer response.Body.Close()
 	answer, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode/100 != 2 {
-		m.t.Fatalf("%s %s: %s: %s, %v", method, path, response.Status, answer, err)
+		m.t.Fatalf("%s %s: %s: %s, %v", request.Method, request.URL.Path, response.Status, answer, err)
 	}
 	return answer
 }

@@ -9,4 +9,37 @@
 // A lease alone does not keep a frozen worker from writing late. Each stretch
 // of ownership therefore has a term that only grows, and the warehouse refuses
 // the writes of an older one.
+//
+// # The states of a lease
+//
+//	            create                      take: term+1
+//	(no row) ------------> FREE ------------------------------> OWNED
+//	   ^                   ^ ^                                   | | |
+//	   |                   | |   release: position, no owner     | | | Own returns
+//	   |                   | +----------- DRAINING <-------------+ | | ErrEnded
+//	   |                   |   SIGTERM, or the stream is           | |
+//	   |                   |   another one than before             | |
+//	   |                   |                                       | |
+//	   |                   |   row not renewed for a TTL           | |
+//	   |                   +--- LOST <-----------------------------+ |
+//	   |                        trust ran out, or the row            |
+//	   |                        is another worker's or gone          |
+//	   |  delete: every child is under way                           |
+//	   +---------------------- ENDED <-------------------------------+
+//	                           children's rows first, then SHARD_END
+//
+// FREE is what the table says; whoever takes the lease moves it to OWNED by one
+// conditional write. DRAINING and LOST are states of the worker alone: in the
+// first the row is still its own and renewed, while what was read is loaded; in
+// the second it drops what is not committed, and the row becomes free for the
+// others once they have watched it unchanged for the lease time. A steal is a
+// take of a row that is OWNED elsewhere; its victim is then LOST. An Own that
+// returns an error of its own leaves the lease OWNED and is started again under
+// the next term.
+//
+// ENDED is final, with two exceptions, in which the row is taken as if it were
+// FREE at the oldest record: a shard that is listed as open has no end, and a row
+// of a stream that was deleted says nothing of the one that took its name. A shard
+// that is no longer listed, and that nobody owns, is made ENDED by whoever
+// notices, who says that it was never read to its end.
 package lease

@@ -144,6 +144,9 @@ func (h *Holder) seed(ctx, lasting context.Context, v View) (seeded bool, err er
 			r = newRow(v.Shards[i])
 		}
 		r.Checkpoint, r.Term, r.Stream = known.Checkpoint, known.Term, known.Stream
+		if r.Stream.ARN != v.Stream.ARN { // it must not make the table another stream's
+			r.Stream = stream.Identity{}
+		}
 		if _, err := h.create(lasting, r); err != nil {
 			h.askListing()
 			return seeded, fmt.Errorf("create the lease of %s: %w", r.Shard, err)

@@ -243,6 +243,8 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 	case doFault:
 		f.tally.arm(s.fault)
 		return f.world.Local.Faults().Put(append(f.world.Local.Faults().List(), s.fault))
+	case doKCL:
+		return f.leaveToKCL(ctx, rng)
 	case doVerify:
 		return f.glance(ctx)
 	}

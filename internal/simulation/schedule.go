@@ -24,6 +24,7 @@ const (
 	doFreeze  = "freeze" // a worker stops, and goes on later
 	doCut     = "cut"    // a worker is parted from a service for a while
 	doFault   = "fault"  // a service misbehaves towards everybody
+	doKCL     = "kcl"    // the leases are handed to a KCL application, and back
 	doVerify  = "verify" // the checker is asked in the middle of it
 	doLinger  = "linger" // nothing: what goes wrong has time to
 )
@@ -131,6 +132,7 @@ var chances = []struct {
 	{doFreeze, 4},
 	{doCut, 5},
 	{doFault, 10},
+	{doKCL, 1},
 	{doVerify, 1},
 }
 

@@ -56,6 +56,9 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 		return out
 	}
 	out.tally = f.tally
+	if rng.IntN(2) == 0 {
+		out.err = f.inherit(ctx, rng)
+	}
 	for n := 1; n <= perWorld && out.err == nil; n++ {
 		s := draw(rng)
 		out.drawn = append(out.drawn, s)

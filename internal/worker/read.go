@@ -149,7 +149,7 @@ func (w *Worker) expired(ctx context.Context, s *shard) bool {
 	shards, err := w.cfg.Shards(ctx)
 	if known := s.term.Stream; err == nil && !known.IsZero() && w.cfg.Identity != nil {
 		var now stream.Identity
-		if now, err = w.cfg.Identity(ctx); err == nil && now != known {
+		if now, err = w.cfg.Identity(ctx); err == nil && !now.Equal(known) {
 			err = errAnother
 		}
 	}

@@ -116,7 +116,7 @@ func (l *held) failure(err error) (pause time.Duration) {
 	l.failed = err
 	var c *Contradiction
 	if errors.As(err, &c) && !c.News {
-		return 3 * l.h.c.TTL
+		return l.h.c.TTL
 	}
 	return l.h.c.TTL / 2
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -42,13 +43,18 @@ type Fleet struct {
 	live    []*member
 	ended   []*Running // whose goroutines may not have
 	leaving []*member  // told to stop; they may have
-	born    int
-	shards  int // made so far
-	expect  expectation
-	pending []timed // what ends later
-	log     strings.Builder
-	tally   *tally
-	began   time.Time
+	moody   bool       // the warehouse has moods
+	// restless says that since the last schedule somebody may have ended, or lost a
+	// shard; orphans are the parked rows of before, which nobody tries any more.
+	restless bool
+	orphans  map[int]bool
+	born     int
+	shards   int // made so far
+	expect   expectation
+	pending  []timed // what ends later
+	log      strings.Builder
+	tally    *tally
+	began    time.Time
 	// spoil stands between the workers and the wire, for tests of the oracle.
 	spoil func(http.RoundTripper) http.RoundTripper
 }
@@ -92,8 +98,9 @@ func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
 // begin forgets what was: nothing is published, and nobody born.
 func (f *Fleet) begin() {
 	f.live, f.ended, f.leaving, f.pending, f.born = nil, nil, nil, nil, 0
+	f.restless, f.orphans = false, make(map[int]bool)
 	f.shards, f.began = f.world.Options.Shards, time.Now()
-	f.expect = expectation{orders: make(map[string]mark)}
+	f.expect = expectation{orders: make(map[string][]happened)}
 	f.log.Reset()
 }
 
@@ -162,7 +169,10 @@ func (f *Fleet) Run(ctx context.Context, s schedule, rng *rand.Rand, full bool) 
 			}
 		}
 	}
-	return f.settle(ctx, full)
+	if err := f.settle(ctx, full); err != nil {
+		return err
+	}
+	return f.forgetParked(ctx)
 }
 
 // until waits until t and does what falls due on the way.
@@ -212,6 +222,13 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 		}
 	}
 	switch s.verb {
+	case doPublish, doFault, doMood, doVerify, doLinger:
+	default:
+		f.restless = true
+	}
+	switch s.verb {
+	case doMood:
+		return f.fall(s)
 	case doPublish:
 		f.tally.event("a burst of records")
 		return f.publish(ctx, s.n, rng)
@@ -256,6 +273,7 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 // worker goes by.
 func (f *Fleet) start(ctx context.Context, pace float64) error {
 	f.born++
+	f.restless = f.restless || f.count() > 0
 	m := &member{name: fmt.Sprintf("worker-%d", f.born)}
 	client := f.world.Client(func(next http.RoundTripper) http.RoundTripper {
 		if f.spoil != nil {
@@ -268,10 +286,13 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 	c := Worker{
 		Client: client, Name: m.name, LeaseTable: f.leases,
 		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 100,
+		RetryAfter: retryTimes,
 	}
 	switch f.born % 8 {
 	case 0, 4:
-		c.Staging = stagingURL
+		if !f.moody {
+			c.Staging = stagingURL
+		}
 	case 1:
 		c.BatchSize = 6 // several loads of one burst
 	case 2, 5:
@@ -293,6 +314,7 @@ func (f *Fleet) crash(i int) {
 	m := f.live[i]
 	f.live = slices.Delete(f.live, i, i+1)
 	f.note("%s dies", m.name)
+	f.restless = true
 	m.link.kill()
 	m.run.abandon()
 	f.ended = append(f.ended, m.run)
@@ -344,10 +366,20 @@ func (f *Fleet) insist(ctx context.Context, do func() error) (err error) {
 	return err
 }
 
+// standing are the faults that no healing ends.
+func (f *Fleet) standing() []fault.Fault {
+	if f.moody {
+		return []fault.Fault{forGood}
+	}
+	return nil
+}
+
 // heal ends every fault.
 func (f *Fleet) heal(ctx context.Context) error {
 	f.tally.disarm(f.world.Local.Faults().List())
-	f.world.Local.Faults().Clear()
+	if err := f.world.Local.Faults().Put(f.standing()); err != nil {
+		return err
+	}
 	for _, m := range f.live {
 		m.link.restore()
 	}

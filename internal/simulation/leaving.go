@@ -14,11 +14,12 @@ func (f *Fleet) drain(i int) {
 	m := f.live[i]
 	f.live = slices.Delete(f.live, i, i+1)
 	f.note("%s is told to stop", m.name)
+	f.restless = true
 	m.run.drain()
 	f.ended = append(f.ended, m.run)
 	f.leaving = append(f.leaving, m)
 	f.later(2*leaseTime, func(context.Context) error {
-		if m.run.ended() || !m.link.troubled() && len(f.world.Local.Faults().List()) == 0 {
+		if m.run.ended() || !m.link.troubled() && len(f.world.Local.Faults().List()) == len(f.standing()) {
 			return nil
 		}
 		f.note("%s does not stop, and is killed", m.name)

@@ -68,14 +68,13 @@ func (f *Fleet) event(id string, rng *rand.Rand) (event []byte, good bool) {
 		e.bad++
 		return fmt.Appendf(nil, `{"order_id":%q,"record":%d}`, id, e.records), false
 	}
-	m := mark{second: 17 * rng.IntN(9), cents: e.records}
+	customer := f.customer(rng)
+	m := happened{second: 17 * rng.IntN(9), cents: e.records, poison: customer == poisonCustomer}
 	at := f.began.UTC().Truncate(time.Hour).Add(time.Hour + time.Duration(m.second)*time.Second)
-	if held, ok := e.orders[id]; !ok || m.second >= held.second {
-		e.orders[id] = m
-	}
+	e.orders[id] = append(e.orders[id], m)
 	return fmt.Appendf(nil,
-		`{"order_id":%q,"customer_id":"c","store_id":%d,"total_amount":%d.%02d,"item_count":1,"event_type":"order_%d","timestamp":%q}`,
-		id, rng.IntN(3), m.cents/100, m.cents%100, rng.IntN(2), at.Format("2006-01-02T15:04:05")), true
+		`{"order_id":%q,"customer_id":%q,"store_id":%d,"total_amount":%d.%02d,"item_count":1,"event_type":"order_%d","timestamp":%q}`,
+		id, customer, rng.IntN(3), m.cents/100, m.cents%100, rng.IntN(2), at.Format("2006-01-02T15:04:05")), true
 }
 
 // aggregated packs user records of one partition key as the KPL does.

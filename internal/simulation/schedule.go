@@ -25,6 +25,7 @@ const (
 	doCut     = "cut"    // a worker is parted from a service for a while
 	doFault   = "fault"  // a service misbehaves towards everybody
 	doKCL     = "kcl"    // the leases are handed to a KCL application, and back
+	doMood    = "mood"   // the warehouse refuses some rows, all rows or large loads for a while
 	doVerify  = "verify" // the checker is asked in the middle of it
 	doLinger  = "linger" // nothing: what goes wrong has time to
 )
@@ -57,6 +58,8 @@ func (s step) String() string {
 		fmt.Fprintf(&b, " #%d for %s", s.n, s.lasts)
 	case doCut:
 		fmt.Fprintf(&b, " #%d from %s for %s (%s)", s.n, s.service, s.lasts, s.how)
+	case doMood:
+		fmt.Fprintf(&b, " for %s: %s%s", s.lasts, s.fault.Match, s.fault.Error)
 	case doFault:
 		f := s.fault
 		fmt.Fprintf(&b, " %s %s %s x%d", f.Service, f.Operation, f.Kind, f.Count)
@@ -101,14 +104,14 @@ func (s schedule) faulty() bool {
 }
 
 // draw makes a schedule from what the generator says, and nothing else.
-func draw(rng *rand.Rand) schedule {
+func draw(rng *rand.Rand, moody bool) schedule {
 	var out schedule
 	out = append(out, step{verb: doPublish, n: 3 + rng.IntN(15)})
 	for range 1 + rng.IntN(3) {
-		out = append(out, drawStep(rng))
+		out = append(out, drawStep(rng, moody))
 	}
 	for !out.faulty() {
-		out = append(out, drawStep(rng))
+		out = append(out, drawStep(rng, moody))
 	}
 	// A fault that meets no work, or ends at once, breaks nothing.
 	return append(
@@ -134,12 +137,15 @@ var chances = []struct {
 	{doFault, 10},
 	{doKCL, 1},
 	{doVerify, 1},
+	{doMood, 10}, // where the warehouse has any
 }
 
-func drawStep(rng *rand.Rand) step {
+func drawStep(rng *rand.Rand, moody bool) step {
 	total := 0
 	for _, c := range chances {
-		total += c.weight
+		if c.verb != doMood || moody {
+			total += c.weight
+		}
 	}
 	at := rng.IntN(total)
 	s := step{wait: ms(rng, 0, 900), n: rng.IntN(64), pace: 1}
@@ -164,6 +170,8 @@ func drawStep(rng *rand.Rand) step {
 		s.lasts = ms(rng, 200, int(2*leaseTime.Milliseconds()))
 	case doFault:
 		s.fault = drawFault(rng)
+	case doMood:
+		s.fault, s.lasts = drawMood(rng), ms(rng, 500, int(longestMood.Milliseconds()))
 	}
 	return s
 }
@@ -177,7 +185,7 @@ func drawFault(rng *rand.Rand) fault.Fault {
 		f.Kind = pick(rng, fault.ExpiredIterator, fault.NoIterator)
 	case f.Operation == "BatchExecuteStatement" && at < 3:
 		f.Kind, f.Error = fault.StatementFailed, pick(rng, "ERROR: 1023 DETAIL: Serializable isolation violation on table", "ERROR: something that nobody has seen before")
-		f.Count = 1 + rng.IntN(2) // a third refusal would look like a record's fault
+		f.Count = 1 + rng.IntN(3)
 	case f.Operation == "BatchExecuteStatement" && at < 6:
 		f.Kind = fault.StatementSlow
 	case f.Operation == "BatchExecuteStatement" && at < 7:

@@ -55,12 +55,14 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 		out.err = err
 		return out
 	}
+	f.moody = rng.IntN(2) == 0
+	out.err = f.world.Local.Faults().Put(f.standing())
 	out.tally = f.tally
 	if rng.IntN(2) == 0 {
 		out.err = f.inherit(ctx, rng)
 	}
 	for n := 1; n <= perWorld && out.err == nil; n++ {
-		s := draw(rng)
+		s := draw(rng, f.moody)
 		out.drawn = append(out.drawn, s)
 		f.note("schedule %d", n)
 		before := f.tally.total()

@@ -1,0 +1,198 @@
+package simulation
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+)
+
+// The warehouse of half of the fleets has moods: it refuses some rows for good,
+// and for a while others, or every row, or every load above a size. Refused rows
+// are told by the text of their INSERT, so such fleets do not COPY.
+
+// Customers whose rows are refused.
+const (
+	poisonCustomer = "poison" // for good
+	moodyCustomer  = "moody"  // while a mood of that kind lasts
+)
+
+// longestMood is shorter than the last wait for another try of a refused row:
+// what is refused in a mood goes in after it.
+const longestMood = 6 * time.Second
+
+var retryTimes = []time.Duration{time.Second, 2 * time.Second, 10 * time.Second}
+
+// forGood refuses poison rows as long as the fleet lives.
+var forGood = fault.Fault{
+	Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed,
+	Match: "'" + poisonCustomer + "'", Error: "ERROR: Value too long for character type",
+}
+
+func drawMood(rng *rand.Rand) fault.Fault {
+	f := pick(
+		rng,
+		fault.Fault{Match: "'" + moodyCustomer + "'", Error: "ERROR: Numeric data overflow"},
+		fault.Fault{Match: "'" + moodyCustomer + "'", Error: "ERROR: Numeric data overflow"},
+		fault.Fault{Error: "ERROR: abort query"},
+		fault.Fault{Error: "ERROR: could not open relation with OID 123456789"},
+		fault.Fault{Error: "ERROR: something that nobody has seen before"},
+		fault.Fault{Above: 6000, Error: "ERROR: Query (150) canceled on user's request"},
+	)
+	f.Service, f.Operation, f.Kind = forGood.Service, forGood.Operation, forGood.Kind
+	return f
+}
+
+// fall puts the warehouse into a mood that ends by itself.
+func (f *Fleet) fall(s step) error {
+	faults := f.world.Local.Faults()
+	f.tally.event("a mood of the warehouse's: " + s.fault.Error)
+	f.later(s.lasts, func(context.Context) error {
+		return faults.Put(slices.DeleteFunc(faults.List(), func(o fault.Fault) bool {
+			return o.Count == 0 && o.Match == s.fault.Match && o.Above == s.fault.Above && o.Error == s.fault.Error
+		}))
+	})
+	return faults.Put(append(faults.List(), s.fault))
+}
+
+// customer draws whose an event is.
+func (f *Fleet) customer(rng *rand.Rand) string {
+	if !f.moody {
+		return "c"
+	}
+	switch rng.IntN(12) {
+	case 0:
+		return poisonCustomer
+	case 1, 2:
+		return moodyCustomer
+	}
+	return "c"
+}
+
+// refusals are the fates of the rows that have a letter, by the amounts that name
+// their events.
+func (f *Fleet) refusals(ctx context.Context) (map[int]deadletter.Fate, error) {
+	letters := f.world.Letters()
+	fates, err := letters.Fates(ctx)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[int]deadletter.Fate)
+	for l, err := range letters.All(ctx) {
+		if err != nil {
+			return nil, err
+		}
+		if l.Reason != deadletter.RefusedByWarehouse {
+			continue
+		}
+		var event struct {
+			Amount json.Number `json:"total_amount"`
+		}
+		var units, cents int
+		if err := json.Unmarshal(l.Data, &event); err != nil {
+			return nil, fmt.Errorf("a letter of no order: %w", err)
+		}
+		if _, err := fmt.Sscanf(event.Amount.String(), "%d.%d", &units, &cents); err != nil {
+			return nil, fmt.Errorf("the amount of a letter: %w", err)
+		}
+		out[100*units+cents] = fates.Of(l)
+	}
+	return out, nil
+}
+
+// judgeRefusals says what is wrong with the letters of rows: none but poison may
+// be final, and none of poison loaded. A letter stays parked only where its keeper
+// may have ended, or lost the shard before the position moved on.
+func (f *Fleet) judgeRefusals(fates map[int]deadletter.Fate) error {
+	poison := make(map[int]bool)
+	for id, events := range f.expect.orders {
+		for _, e := range events {
+			fate, has := fates[e.cents]
+			switch {
+			case e.poison && !has:
+				return &unsettledError{fmt.Sprintf("record %d of %s is refused and has no letter", e.cents, id)}
+			case e.poison && fate == deadletter.Loaded:
+				return fmt.Errorf("record %d of %s is refused for good, and its letter says that it was loaded", e.cents, id)
+			case !e.poison && fate == deadletter.Final:
+				return fmt.Errorf("record %d of %s is a good row, and a dead letter for good", e.cents, id)
+			case !e.poison && fate == deadletter.Parked && !f.restless && !f.orphans[e.cents]:
+				return &unsettledError{fmt.Sprintf("record %d of %s is a good row, and still parked", e.cents, id)}
+			}
+			poison[e.cents] = e.poison
+		}
+	}
+	for cents := range fates {
+		if _, known := poison[cents]; !known {
+			return fmt.Errorf("the letter of record %d is of no event", cents)
+		}
+	}
+	return nil
+}
+
+// forgetParked notes what is still parked when a schedule has ended.
+func (f *Fleet) forgetParked(ctx context.Context) error {
+	fates, err := f.refusals(ctx)
+	if err != nil {
+		return fmt.Errorf("look at the letters: %w", err)
+	}
+	for cents, fate := range fates {
+		if fate == deadletter.Parked {
+			f.orphans[cents] = true
+		}
+	}
+	f.restless = f.count() > 1
+	return nil
+}
+
+// standing is how an order may stand in the end, by the amounts of its events.
+type standing struct {
+	allowed map[int]bool
+	lacking bool // it may not be there at all
+}
+
+// standings follows from the order of each key's events, and from which of them
+// were parked: those that went in later replace nothing of their own instant, and
+// those that still are may be in or not.
+func (e expectation) standings(fates map[int]deadletter.Fate) map[string]standing {
+	out := make(map[string]standing)
+	for id, events := range e.orders {
+		s := standing{allowed: make(map[int]bool), lacking: true}
+		newest := -1
+		for _, ev := range events {
+			if fate, refused := fates[ev.cents]; !ev.poison && (!refused || fate == deadletter.Loaded) {
+				newest, s.lacking = max(newest, ev.second), false
+			}
+		}
+		last, late := 0, make(map[int]bool)
+		for _, ev := range events {
+			fate, refused := fates[ev.cents]
+			switch {
+			case ev.poison:
+			case refused && fate != deadletter.Loaded:
+				if ev.second >= newest {
+					s.allowed[ev.cents] = true
+				}
+			case ev.second != newest:
+			case refused:
+				late[ev.cents] = true
+			default:
+				last = ev.cents
+			}
+		}
+		if last > 0 {
+			late = map[int]bool{last: true}
+		}
+		for cents := range late {
+			s.allowed[cents] = true
+		}
+		if len(s.allowed) > 0 {
+			out[id] = s
+		}
+	}
+	return out
+}

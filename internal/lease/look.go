@@ -110,6 +110,7 @@ func (h *Holder) rows(ctx context.Context) ([]Row, error) {
 		if err = h.c.Remake(ctx); err != nil {
 			return nil, fmt.Errorf("make the lease table again: %w", err)
 		}
+		h.asked = time.Time{} // what was known of the table before is no answer
 		rows, err = list()
 	}
 	if err != nil {

@@ -21,6 +21,13 @@ type backend struct {
 	queries *atomic.Int64 // numbers queries across all backends
 	query   int64         // the number of the last one here
 
+	blanks    *blanks         // of the service
+	ownBlanks *blanks         // of the temporary tables
+	temporary map[string]bool // the temporary tables
+	began     int             // the age of what was known of blanks when the transaction began
+	touched   bool            // a statement of the transaction has run
+	unsure    bool            // the transaction may have written texts that end in blanks
+
 	early  bool // transactions take their snapshots at once
 	block  bool // a transaction is open that BEGIN or a batch started
 	failed bool // a statement of it failed: it is rolled back, and its end is awaited
@@ -39,6 +46,7 @@ func (s *Service) connect(ctx context.Context, sub submission) (*backend, error)
 	}
 	return &backend{
 		conn: c, engine: s.engine, objects: s.opts.Objects, queries: &s.process.queries,
+		blanks: s.blanks, ownBlanks: newBlanks(), temporary: make(map[string]bool),
 		asks: dialect.Session{
 			LastCopyID: -1, PID: firstPID + s.process.pids.Add(1), User: sub.user, Database: sub.database,
 		},
@@ -66,10 +74,11 @@ func (b *backend) begin(ctx context.Context) error {
 	if b.block {
 		return nil // Redshift warns, and goes on in the transaction that is open
 	}
+	_, b.began = b.blanks.without("")
 	if err := b.open(ctx); err != nil {
 		return err
 	}
-	b.block, b.failed = true, false
+	b.block, b.failed, b.touched = true, false, false
 	return nil
 }
 
@@ -97,7 +106,9 @@ func (b *backend) end(ctx context.Context, commit bool) error {
 	if over {
 		return nil
 	}
-	return b.conn.end(context.WithoutCancel(ctx), commit)
+	err := b.conn.end(context.WithoutCancel(ctx), commit)
+	b.transactionEnded(commit && err == nil)
+	return err
 }
 
 // fail undoes the transaction of several statements that is open, if one is.
@@ -111,11 +122,15 @@ func (b *backend) fail(ctx context.Context) {
 	// The statement's error is what matters; a rollback cannot fail but with
 	// the connection, and then nothing was committed either.
 	_ = b.conn.end(context.WithoutCancel(ctx), false)
+	b.transactionEnded(false)
 }
 
 // single runs one statement as a transaction of its own, or in the one open.
 func (b *backend) single(ctx context.Context, sql string, params map[string]string, out sink) (int64, error) {
 	st, err := b.asks.Translate(sql, b.conn.dialect(), params)
+	if err == nil {
+		st, err = b.respectBlanks(ctx, sql, params, st)
+	}
 	if err != nil {
 		b.fail(ctx)
 		return -1, err
@@ -134,6 +149,7 @@ func (b *backend) single(ctx context.Context, sql string, params map[string]stri
 	if endErr := b.conn.end(context.WithoutCancel(ctx), err == nil); err == nil {
 		err = endErr
 	}
+	b.transactionEnded(err == nil)
 	return n, err
 }
 
@@ -173,6 +189,7 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 		return -1, err
 	}
 	if st.Copy != nil {
+		b.touched = true
 		return b.copy(ctx, st.Copy)
 	}
 	if st.Alters != nil {
@@ -209,6 +226,7 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 			return -1, err
 		}
 	}
+	b.noteWritten(st)
 	if !st.Rows && !counts(st.Verb) {
 		n = 0 // DDL changes no rows, whatever the engine reports
 	}

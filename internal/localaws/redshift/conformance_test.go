@@ -37,6 +37,8 @@ func checks() []check {
 		{"SessionHoldsLocks", checkSessionHoldsLocks},
 		{"Types", checkTypes},
 		{"Literals", checkLiterals},
+		{"TrailingBlanks", checkTrailingBlanks},
+		{"TrailingBlanksOfOthers", checkTrailingBlanksOfOthers},
 		{"Noncharacters", checkNoncharacters},
 		{"Paging", checkPaging},
 		{"CSVResult", checkCSVResult},

@@ -64,6 +64,9 @@ func (b *backend) copy(ctx context.Context, c *dialect.Copy) (int64, error) {
 	if err != nil {
 		return -1, err
 	}
+	if l.blanks {
+		b.mayHaveBlanks(c.Table)
+	}
 	b.asks.LastCopyID, b.asks.LastCopied = b.query, n
 	return n, nil
 }
@@ -161,6 +164,7 @@ type loading struct {
 	names   []string
 	started time.Time
 	row     []copyload.Field
+	blanks  bool                  // a text ends in a blank
 	bad     []*copyload.LoadError // the first maxRecorded of them
 	count   int                   // of all bad rows
 }
@@ -189,6 +193,7 @@ func (l *loading) file(ctx context.Context, f file, add func([]copyload.Field) e
 			if err != nil {
 				return err
 			}
+			l.blanks = l.blanks || strings.HasSuffix(v.Text, " ")
 			l.row = append(l.row, v)
 		}
 		if l.c.NoLoad {

@@ -55,6 +55,7 @@ type Service struct {
 	jobs     *registry
 	sessions *sessions
 	process  process
+	blanks   *blanks
 	slots    chan struct{} // one for each connection that requests may hold at a time
 
 	ctx     context.Context // ends at Close; statements run under it, not under their request
@@ -82,7 +83,7 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	}
 	s := &Service{
 		opts: opts, engine: e,
-		jobs: newRegistry(), sessions: newSessions(),
+		jobs: newRegistry(), sessions: newSessions(), blanks: newBlanks(),
 		slots: make(chan struct{}, connections),
 	}
 	if opts.Limits {

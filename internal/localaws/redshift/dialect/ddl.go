@@ -112,6 +112,7 @@ func (t *translation) createTable(at int, temp bool) error {
 		return err
 	}
 	temp = temp || strings.HasPrefix(name[len(name)-1].text, "#")
+	t.out.Makes, t.out.Temporary = nameOf(name), temp
 	columns := span{}
 	if t.at(next).is("(") {
 		columns = span{next, t.match[next] + 1}
@@ -140,6 +141,12 @@ func (t *translation) createTable(at int, temp bool) error {
 			return err
 		}
 		t.findReads()
+		t.noteBlanks()
+		if t.session.Trim != nil {
+			if err := t.planTrim(); err != nil {
+				return err
+			}
+		}
 		dst = t.expr(dst, columns.lo, columns.hi)
 		t.setSQL(t.expr(dst, next, len(t.toks)))
 	case next < len(t.toks) || columns.hi == 0:

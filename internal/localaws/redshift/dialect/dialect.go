@@ -37,6 +37,12 @@ type Statement struct {
 	// Reads holds the tables that it reads, each once, named so. There may be names
 	// among them that WITH defines.
 	Reads []string
+	// Makes is the table that CREATE TABLE or SELECT INTO makes.
+	Makes     string
+	Temporary bool
+	// Compares says that the statement compares values, Measures that it sees the
+	// blanks at the end of a text, Blanks that it may write texts that end in one.
+	Compares, Measures, Blanks bool
 	// Set is the offset in SQL of the first assignment of an UPDATE or MERGE, and
 	// Sets are the columns that it assigns. Target is the name for its table.
 	Set    int
@@ -89,6 +95,9 @@ type Session struct {
 	PID        int64  // pg_backend_pid()
 	User       string // current_user
 	Database   string // current_database(); also stripped from database.schema.table
+	// Trim holds the columns of tables whose texts are to be read without the blanks
+	// at their ends, by the tables' names as Statement.Reads has them.
+	Trim map[string][]TextColumn
 }
 
 // Translate reads one Redshift statement and writes it for the engine. params

@@ -22,7 +22,16 @@ func (t *translation) expr(dst []token, lo, hi int) []token {
 		if name, ok := t.names[i]; ok && i > lo {
 			dst = t.as(dst, name)
 		}
+		if t.session.Trim != nil {
+			if out, end, ok := t.trimmed(dst, i); ok {
+				dst, i = out, end
+				continue
+			}
+		}
 		switch {
+		case k.kind == text && strings.HasSuffix(k.text, " ") && t.comparedLiteral(i):
+			k.text = strings.TrimRight(k.text, " ")
+			dst = append(dst, k)
 		case t.match[i] > 0:
 			dst = append(dst, k)
 			dst = t.expr(dst, i+1, t.match[i])

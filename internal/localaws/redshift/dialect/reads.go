@@ -9,6 +9,8 @@ var argumentsWithFrom = []string{"extract", "trim", "substring", "overlay", "pos
 // joins and USING lists, at every depth. Names that WITH defines are among them, as
 // nobody can tell them from tables by their place.
 func (t *translation) findReads() {
+	with := t.defined()
+	t.refs = make(map[int]int)
 	clauses := []string{""}
 	for i := 0; i < len(t.toks); i++ {
 		k := t.toks[i]
@@ -35,8 +37,15 @@ func (t *translation) findReads() {
 			*clause = "from"
 		}
 		if clauses[len(clauses)-1] == "from" && k.is("from", "join", ",", "using", "(") && t.at(i+1).name() && !t.at(i+1).is("select", "with") {
-			if name, next, err := t.tableName(i + 1); err == nil && !t.at(next).is("(") && !slices.Contains(t.out.Reads, nameOf(name)) {
+			name, next, err := t.tableName(i + 1)
+			if err != nil || t.at(next).is("(") {
+				continue
+			}
+			if !slices.Contains(t.out.Reads, nameOf(name)) {
 				t.out.Reads = append(t.out.Reads, nameOf(name))
+			}
+			if !slices.Contains(with, nameOf(name)) {
+				t.refs[i+1] = next
 			}
 		}
 	}

@@ -17,6 +17,9 @@ type translation struct {
 	match   []int          // for "(" and "[" the index of the closing one; else 0
 	tables  bool           // reads or writes a table, so leader-node functions are refused
 	names   map[int]string // column names to write before a token
+	refs    map[int]int    // tables that are read, by their first token: the index after them
+	trims   map[int]int    // columns to read without blanks at the end, in the same way
+	wraps   bool           // whole tables are read so
 	err     error          // the first refusal met while rewriting expressions
 	out     Statement
 }
@@ -127,6 +130,12 @@ func (t *translation) statement() error {
 			return err
 		}
 		t.findReads()
+		t.noteBlanks()
+		if t.session.Trim != nil {
+			if err := t.planTrim(); err != nil {
+				return err
+			}
+		}
 	}
 	switch first.text {
 	case "select", "with", "(":
@@ -237,6 +246,7 @@ func (t *translation) selectInto(main int) (bool, error) {
 			return true, err
 		}
 		t.out.Verb, t.out.Rows = "CREATE TABLE AS", false
+		t.out.Makes, t.out.Temporary = nameOf(name), temp || strings.HasPrefix(name[0].text, "#")
 		dst := []token{{kind: raw, text: "CREATE TABLE"}}
 		if temp || strings.HasPrefix(name[0].text, "#") {
 			dst[0].text = "CREATE TEMPORARY TABLE"
@@ -271,6 +281,9 @@ func (t *translation) change(main int) error {
 		return fail("permission denied for relation %s", excerpt(name[len(name)-1].text)) // the catalog; pg_settings is one's rights, too
 	}
 	t.out.Writes = append(t.out.Writes, nameOf(name))
+	if t.wraps && verb != "insert" && t.session.Trim[nameOf(name)] != nil {
+		return blanksRefusal(strings.ToUpper(verb) + " with a query or a WITH in it")
+	}
 	t.tables = t.tables || verb != "insert"
 	if err := t.refuseClauses(main); err != nil {
 		return err

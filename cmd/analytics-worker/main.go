@@ -113,7 +113,30 @@ Settings come from the environment:
 	})
 	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.verifyCommand(),
 		a.redriveCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
+	strictHelp(root)
 	return root
+}
+
+// strictHelp makes the verbs that cobra adds refuse what they do not know, with
+// the status of a mistake: by themselves they print their help, and are content.
+func strictHelp(root *cobra.Command) {
+	root.SetHelpCommand(&cobra.Command{
+		Use:   "help [VERB]",
+		Short: "Help about a verb",
+		RunE: func(_ *cobra.Command, args []string) error {
+			cmd, rest, err := root.Find(args)
+			if err != nil || len(rest) > 0 {
+				return usagef("no help on %q; see %s --help", strings.Join(args, " "), root.Name())
+			}
+			return cmd.Help()
+		},
+	})
+	root.InitDefaultCompletionCmd("completion")
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Args, cmd.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
+		}
+	}
 }
 
 // noArgs refuses arguments, among them verbs that are not there.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"io"
+	"math"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -71,9 +72,11 @@ func (o publishOptions) check() error {
 		return usagef("--count %d: must not be negative", o.count)
 	case o.rate < 0:
 		return usagef("--rate %v: must not be negative", o.rate)
+	case math.IsNaN(o.rate) || math.IsInf(o.rate, 0):
+		return usagef("--rate %v: not a number of records a second", o.rate)
 	case o.create < 0:
 		return usagef("--create %d: must not be negative", o.create)
-	case o.bad < 0 || o.bad > 1:
+	case math.IsNaN(o.bad) || o.bad < 0 || o.bad > 1:
 		return usagef("--bad %v: must be from 0 to 1", o.bad)
 	}
 	return nil
@@ -130,9 +133,15 @@ func ensureStream(ctx context.Context, s *aws.Stream, shards int) error {
 	return s.WaitActive(ctx)
 }
 
+// entry is a record to publish, and the line of the file that it is from.
+type entry struct {
+	aws.Entry
+	line int // 0 = made up
+}
+
 // source gives records one after another, io.EOF after the last.
 type source struct {
-	next  func() (aws.Entry, error)
+	next  func() (entry, error)
 	close func()
 }
 
@@ -150,39 +159,45 @@ func (o publishOptions) source() (source, error) {
 	return source{next: lines(f), close: func() { _ = f.Close() }}, nil
 }
 
-func (o publishOptions) madeUp() func() (aws.Entry, error) {
+func (o publishOptions) madeUp() func() (entry, error) {
 	g, n := orders.New(o.seed), 0
 	g.Bad = o.bad
-	return func() (aws.Entry, error) {
+	return func() (entry, error) {
 		if o.count > 0 && n == o.count {
-			return aws.Entry{}, io.EOF
+			return entry{}, io.EOF
 		}
 		n++
 		e := g.Next(time.Now())
-		return aws.Entry{PartitionKey: e.OrderID, Data: e.Data}, nil
+		return entry{Entry: aws.Entry{PartitionKey: e.OrderID, Data: e.Data}}, nil
 	}
 }
 
-// maxLine is Kinesis's largest record; streams take 1 MiB unless set otherwise.
-const maxLine = 10 << 20
+// A record, with its key, of up to plainRecord goes into any stream; one of up to
+// maxLine into those that were set to take it.
+const (
+	plainRecord = 1 << 20
+	maxLine     = 10 << 20
+)
 
-func lines(r io.Reader) func() (aws.Entry, error) {
+func lines(r io.Reader) func() (entry, error) {
 	scanner := bufio.NewScanner(r)
 	scanner.Buffer(make([]byte, 64<<10), maxLine)
 	n := 0
-	return func() (aws.Entry, error) {
+	return func() (entry, error) {
 		for scanner.Scan() {
 			n++
 			line := bytes.TrimSuffix(scanner.Bytes(), []byte("\r"))
 			if len(line) == 0 {
 				continue
 			}
-			return aws.Entry{PartitionKey: partitionKey(line), Data: bytes.Clone(line)}, nil
+			return entry{aws.Entry{PartitionKey: partitionKey(line), Data: bytes.Clone(line)}, n}, nil
 		}
-		if err := scanner.Err(); err != nil {
-			return aws.Entry{}, fmt.Errorf("line %d: %w", n+1, err)
+		if err := scanner.Err(); errors.Is(err, bufio.ErrTooLong) {
+			return entry{}, fmt.Errorf("line %d is longer than %d MiB, the largest record that Kinesis takes: is each record a line of its own?", n+1, maxLine>>20)
+		} else if err != nil {
+			return entry{}, fmt.Errorf("line %d: %w", n+1, err)
 		}
-		return aws.Entry{}, io.EOF
+		return entry{}, io.EOF
 	}
 }
 
@@ -224,7 +239,7 @@ func (p *publisher) run(ctx context.Context, s source) error {
 		limiter.AllowN(time.Now(), putMost)                   // start empty: no burst
 		most = max(1, min(putMost, int(p.options.rate*0.05))) // 20 calls a second
 	}
-	batch, size := make([]aws.Entry, 0, most), 0
+	batch, size := make([]entry, 0, most), 0
 	flush := func() error {
 		if len(batch) == 0 {
 			return nil
@@ -245,15 +260,23 @@ func (p *publisher) run(ctx context.Context, s source) error {
 		if errors.Is(err, io.EOF) {
 			return flush()
 		}
-		if err != nil {
-			return err
+		if err != nil { // what comes before it is good
+			return errors.Join(flush(), err)
 		}
-		if len(batch) == most || size+len(e.Data) > putBytes {
+		// A record that the stream may refuse for its size goes alone: a refusal takes
+		// the whole call, and does not say whose fault it is.
+		large := len(e.Data)+len(e.PartitionKey) > plainRecord
+		if len(batch) == most || size+len(e.Data) > putBytes || large {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
 		batch, size = append(batch, e), size+len(e.Data)
+		if large {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
 	}
 	return ctx.Err()
 }
@@ -265,12 +288,21 @@ func ctxOr(ctx context.Context, err error) error {
 	return err
 }
 
-func (p *publisher) put(ctx context.Context, batch []aws.Entry) error {
-	failed, err := p.stream.Put(ctx, batch)
+func (p *publisher) put(ctx context.Context, batch []entry) error {
+	entries := make([]aws.Entry, len(batch))
+	for i, e := range batch {
+		entries[i] = e.Entry
+	}
+	failed, err := p.stream.Put(ctx, entries)
 	p.sent += len(batch) - len(failed)
 	p.bar.show(p.sent, time.Since(p.started))
-	if err != nil {
-		return fmt.Errorf("put %d of %d records: %w", len(failed), len(batch), err)
+	switch first, last := batch[0], batch[len(batch)-1]; {
+	case err == nil:
+		return nil
+	case first.line > 0 && len(batch) == 1:
+		return fmt.Errorf("put line %d, of %d bytes: %w", first.line, len(first.Data), err)
+	case first.line > 0:
+		return fmt.Errorf("put %d of %d records, lines %d to %d: %w", len(failed), len(batch), first.line, last.line, err)
 	}
-	return nil
+	return fmt.Errorf("put %d of %d records: %w", len(failed), len(batch), err)
 }

@@ -8,6 +8,10 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // startOfAClaim is the position that a claim proposes.
@@ -82,4 +86,31 @@ func latestRun(t *testing.T, bend func([]string) []string) error {
 		t.Fatal(err)
 	}
 	return f.settle(ctx, true)
+}
+
+// A position that an older version took over from KCL as the word gives way to
+// the place where the claim begins, and that place stays.
+func TestG1_AClaimEndsTheWordLatest(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url})
+		house := warehouse.New(w.DB, warehouse.Insert{})
+		began := stream.AtTime(time.UnixMilli(1_700_000_000_123))
+		for i, c := range []struct{ start, want stream.Position }{
+			{stream.Position{Sequence: stream.Latest}, stream.Position{Sequence: stream.Latest}}, // as the older version did
+			{began, began},
+			{stream.Position{Sequence: stream.TrimHorizon}, began},
+		} {
+			got, err := house.Claim(deadline(t), StreamName, []warehouse.Claim{{Shard: "shard-a", Term: int64(i + 1), Start: c.start}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !got[0].Granted || got[0].Position != c.want {
+				t.Errorf("claim %d from %v: %+v, want %v", i, c.start, got[0], c.want)
+			}
+		}
+		checkpoints, err := house.Checkpoints(deadline(t), StreamName)
+		if err != nil || len(checkpoints) != 1 || checkpoints[0].Position != began {
+			t.Errorf("the warehouse holds %+v, %v", checkpoints, err)
+		}
+	})
 }

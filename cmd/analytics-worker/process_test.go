@@ -40,7 +40,7 @@ func newMachine(t testing.TB, settings ...string) *machine {
 	m := &machine{t: t, http: &http.Client{Timeout: patience}}
 	m.url = local.await("http://")
 	dir := t.TempDir()
-	m.env = append(sessionEnvironment(m.url, filepath.Join(dir, "dead-letters")), "TMPDIR="+dir)
+	m.env = append(sessionEnvironment(m.url, filepath.Join(dir, "dead-letters")), "TMPDIR="+dir, "DRAIN_TIMEOUT=10m")
 	t.Cleanup(m.http.CloseIdleConnections)
 	return m
 }
@@ -163,14 +163,34 @@ func (m *machine) verify() verify.Report {
 func (m *machine) settled(records int64) verify.Report {
 	m.t.Helper()
 	var r verify.Report
-	m.await(fmt.Sprintf("%d records are settled", records), func() (bool, error) {
+	m.progress(fmt.Sprintf("%d records are settled", records), func() (int64, bool) {
 		r = m.verify()
-		return r.Records == records, nil
+		return r.Records, r.Records == records
 	})
 	if !r.OK {
 		m.t.Fatalf("the warehouse differs from the stream: %+v", r)
 	}
 	return r
+}
+
+// progress waits until done, and gives up once the number has stood still for
+// the time of patience: how fast it grows is the machine's affair.
+func (m *machine) progress(what string, look func() (n int64, done bool)) {
+	m.t.Helper()
+	last, since := int64(-1), time.Now()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for ; ; <-tick.C {
+		n, done := look()
+		switch {
+		case done:
+			return
+		case n != last:
+			last, since = n, time.Now()
+		case time.Since(since) > patience:
+			m.t.Fatalf("waited in vain until %s; it stands at %d", what, n)
+		}
+	}
 }
 
 func (m *machine) await(what string, done func() (bool, error)) {

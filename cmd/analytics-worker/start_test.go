@@ -46,7 +46,7 @@ func TestStartsBeforeAnyServiceIsReached(t *testing.T) {
 		w.await(`"msg":"reading shard"`)
 		m.settled(200)
 		w.signal(syscall.SIGTERM)
-		if status := w.exit(drainLimit); status != 0 {
+		if status := w.exit(patience); status != 0 {
 			t.Errorf("%s: status %d", name, status)
 		}
 		_ = proxy.Close()
@@ -80,7 +80,7 @@ func TestSIGTERMWhileStarting(t *testing.T) {
 				w.await("opening the account") // and before anything answers
 			}
 			w.signal(syscall.SIGTERM)
-			if status := w.exit(drainLimit); status != 0 {
+			if status := w.exit(patience); status != 0 {
 				t.Errorf("status %d", status)
 			}
 			if out := w.output(); strings.Contains(out, "analytics-worker: ") || !strings.Contains(out, "stopped before it had started") {
@@ -118,7 +118,7 @@ func TestG1_LatestGoesByTheStreamsClock(t *testing.T) {
 				t.Errorf("%d records are loaded, want the 300 that were put after the start", s.Written)
 			}
 			w.signal(syscall.SIGTERM)
-			if status := w.exit(drainLimit); status != 0 {
+			if status := w.exit(patience); status != 0 {
 				t.Errorf("status %d", status)
 			}
 		})
@@ -189,7 +189,7 @@ func TestRenewedKeysInAFileAreReadAgain(t *testing.T) {
 	m.must("publish", "--count", "100", "--seed", "42")
 	m.settled(200)
 	w.signal(syscall.SIGTERM)
-	if status := w.exit(drainLimit); status != 0 {
+	if status := w.exit(patience); status != 0 {
 		t.Errorf("status %d", status)
 	}
 }

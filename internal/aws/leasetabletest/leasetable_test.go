@@ -385,7 +385,7 @@ func TestHoldersShareLeasesOverTheWire(t *testing.T) {
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for deadline := time.After(20 * time.Second); len(holders[0].Holds()) != shards/2 || len(holders[1].Holds()) != shards/2; {
+	for deadline := time.After(2 * time.Minute); len(holders[0].Holds()) != shards/2 || len(holders[1].Holds()) != shards/2; {
 		select {
 		case <-tick.C:
 		case <-deadline:

@@ -116,7 +116,7 @@ func (r *rig) await(t testing.TB, id string, want ...types.StatusString) *redshi
 	if len(want) == 0 {
 		want = []types.StatusString{types.StatusStringFinished, types.StatusStringFailed, types.StatusStringAborted}
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	// A description repeats the whole SQL, so it is not asked for without pause.
 	for wait := 2 * time.Millisecond; ; wait = min(2*wait, 50*time.Millisecond) {

@@ -27,7 +27,7 @@ func TestTheClockIsTheServicesAndNeverAhead(t *testing.T) {
 			c.hear(http.Header{"Date": {"yesterday"}}) // nor does this
 			wait(t, time.Minute)
 			for _, ours := range []time.Time{asked, time.Now()} {
-				theirs := service().Add(ours.Sub(time.Now()))
+				theirs := service().Add(time.Until(ours))
 				if behind := theirs.Sub(c.at(ours)); behind < 0 || behind > 1300*time.Millisecond {
 					t.Errorf("AWS's clock ahead by %v: the clock is behind it by %v", ahead, behind)
 				}

@@ -95,7 +95,7 @@ func (g replyGuard) HandleDeserialize(ctx context.Context, in middleware.Deseria
 		err = body.tooLong
 	case good && response.StatusCode != http.StatusNoContent && !hasNoOutput(g.operation):
 		if response.ContentLength == 0 || response.ContentLength < 0 && body.isEmpty() {
-			err = emptyReplyError{g.operation}
+			err = emptyReplyError(g)
 		}
 	}
 	if err != nil {

@@ -10,7 +10,7 @@ import (
 // Limits on connections, each of which takes some 20 KB.
 const (
 	maxConnections = maxViewers + 100
-	maxIdle        = 100 // that have sent no request, or wait for their next
+	maxIdle        = 300 // that have sent no request, or wait for their next: many may come in one moment
 )
 
 // connections bounds how many are open. Whoever opens more than there may be, or

@@ -129,10 +129,22 @@ func (h *Holder) seed(ctx, lasting context.Context, v View) (seeded bool, err er
 		return true, nil
 	}
 	if time.Since(h.asked) >= h.c.TTL {
-		if h.past, err = h.c.Past(ctx); err != nil {
+		asking, cancel := context.WithTimeout(ctx, h.c.TTL/2)
+		h.past, err = h.c.Past(asking)
+		cancel()
+		switch {
+		case err == nil:
+			h.asked = time.Now()
+		case ctx.Err() != nil || slices.ContainsFunc(v.Shards, func(s stream.Shard) bool { return h.initial(s).Sequence != stream.TrimHorizon }):
+			// A shard that would begin later than at its oldest record may be the child
+			// of one that was read: to begin it there would skip records.
 			return false, fmt.Errorf("ask the warehouse where the shards stand, as the lease table is empty: %w", err)
+		default:
+			// The claims will ask again, and until then nothing is read: the oldest record
+			// is a start that loses nothing.
+			h.c.Log.Warn("the warehouse does not say where the shards stand; as the lease table is empty, their leases begin at the oldest record", "error", err)
+			return false, nil
 		}
-		h.asked = time.Now()
 	}
 	slices.SortFunc(h.past, func(a, b Row) int { return strings.Compare(a.Shard, b.Shard) })
 	for _, known := range h.past {

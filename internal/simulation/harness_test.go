@@ -142,7 +142,21 @@ func settle(t testing.TB, w *World, published int) *verify.Report {
 	return checkOK(t, w)
 }
 
-// checkOK asks the verifier about what is there now, settled or not.
+// checkAgrees asks the verifier in the middle of things: what the checkpoints
+// cover must be there at any moment, and that nothing is loaded yet is no fault.
+func checkAgrees(t testing.TB, w *World) *verify.Report {
+	t.Helper()
+	r, err := w.Verify(deadline(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(r.Differences) > 0 {
+		t.Fatalf("the warehouse differs from the stream: %+v", r)
+	}
+	return r
+}
+
+// checkOK asks the verifier about what is there now, once something is loaded.
 func checkOK(t testing.TB, w *World) *verify.Report {
 	t.Helper()
 	r, err := w.Verify(deadline(t))

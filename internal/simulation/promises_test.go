@@ -29,7 +29,7 @@ func TestG3_CheckpointFollowsCommit(t *testing.T) {
 		put(t, w, made(2, 1500, 0.02))
 		r := start(t, w, Worker{BatchSize: 20})
 		for r.Metrics.RecordsProcessed.Value() < 1500 {
-			checkOK(t, w) // at any moment what the checkpoints cover is there, whole
+			checkAgrees(t, w) // at any moment what the checkpoints cover is there, whole
 		}
 		settle(t, w, 1500)
 	})
@@ -206,7 +206,7 @@ func TestG7_RollupsEqualFactsAfterEveryCommit(t *testing.T) {
 			n := min(250, len(entries))
 			put(t, w, entries[:n])
 			entries = entries[n:]
-			if report := checkOK(t, w); report.Facts > 0 && report.Rollups == 0 {
+			if report := checkAgrees(t, w); report.Facts > 0 && report.Rollups == 0 {
 				t.Fatal("facts without rollups")
 			}
 		}

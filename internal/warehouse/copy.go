@@ -58,31 +58,34 @@ const copyRows = 100_000
 func (c *Copy) Fits(rows []Row) int { return min(len(rows), copyRows) }
 
 // Prepare uploads the moves and the rows in one file, and a manifest, and
-// returns the COPY. done has the objects removed, and does not wait for it.
-func (c *Copy) Prepare(ctx context.Context, b Batch) ([]string, func(), error) {
+// returns the COPY. Done has the objects removed, and does not wait for it.
+func (c *Copy) Prepare(ctx context.Context, b Batch) (Filling, error) {
 	buf := c.takeBuffer()
 	defer c.putBuffer(buf)
 	if err := writeCSV(buf, b); err != nil {
-		return nil, nil, err
+		return Filling{}, err
 	}
 	id := time.Now().UTC().Format("20060102T150405Z-") + rand.Text()
 	data, manifest := id+"/rows.csv.gz", id+"/manifest.json"
 	done := func() { c.removal.later(ctx, data, manifest) }
 	url, err := c.Staging.Put(ctx, data, buf.Bytes())
 	if err != nil {
-		return nil, nil, fmt.Errorf("stage %d rows: %w", len(b.Rows), err)
+		return Filling{}, fmt.Errorf("stage %d rows: %w", len(b.Rows), err)
 	}
 	body, err := json.Marshal(manifestOf(url))
 	if err != nil {
 		done()
-		return nil, nil, fmt.Errorf("write manifest: %w", err)
+		return Filling{}, fmt.Errorf("write manifest: %w", err)
 	}
 	manifestURL, err := c.Staging.Put(ctx, manifest, body)
 	if err != nil {
 		done()
-		return nil, nil, fmt.Errorf("stage manifest: %w", err)
+		return Filling{}, fmt.Errorf("stage manifest: %w", err)
 	}
-	return []string{c.statement(manifestURL)}, done, nil
+	return Filling{
+		Statements: []string{c.statement(manifestURL)}, Done: done,
+		Blame: func(ctx context.Context, db DB, _ int) (Blame, bool) { return refusedLine(ctx, db, url, b) },
+	}, nil
 }
 
 func manifestOf(urls ...string) any {

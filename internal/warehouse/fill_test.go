@@ -54,12 +54,12 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 		if fits < 1000 || fits == len(rows) {
 			t.Fatalf("seed %d: %d of %d rows fit: the test is to pass the limit", seed, fits, len(rows))
 		}
-		statements, done, err := Insert{}.Prepare(context.Background(), Batch{Stream: "s", Moves: make([]Move, 250), Rows: rows[:fits]})
+		fill, err := Insert{}.Prepare(context.Background(), Batch{Stream: "s", Moves: make([]Move, 250), Rows: rows[:fits]})
 		if err != nil {
 			t.Fatalf("seed %d: %d rows fit, but: %v", seed, fits, err)
 		}
-		done()
-		whole := loadTransaction(true, statements, time.Now()).sql()
+		fill.Done()
+		whole := loadTransaction(true, fill.Statements, time.Now()).sql()
 		if len(whole) > maxStatements {
 			t.Errorf("seed %d: %d statements", seed, len(whole))
 		}
@@ -73,13 +73,13 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 
 func TestInsertWritesEveryRow(t *testing.T) {
 	rows := hostileRows(7, 300)
-	statements, done, err := Insert{}.Prepare(context.Background(), Batch{Rows: rows})
+	fill, err := Insert{}.Prepare(context.Background(), Batch{Rows: rows})
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer done()
+	defer fill.Done()
 	n := 0
-	for _, s := range statements[1:] { // the first is that of the moves
+	for _, s := range fill.Statements[1:] { // the first is that of the moves
 		s = strings.TrimPrefix(s, insertHead)
 		for s != "" {
 			o := rows[n].Order
@@ -141,15 +141,15 @@ func TestCopyStagesEveryRowAndCleansUp(t *testing.T) {
 	s := &shelf{objects: map[string][]byte{}}
 	fill := &Copy{Staging: s, IAMRole: `arn:aws:iam::1:role/o'copy`, Log: slog.New(slog.DiscardHandler)}
 	for range 2 { // the second time the buffer is used again
-		statements, done, err := fill.Prepare(context.Background(), Batch{Stream: "s", Moves: make([]Move, 2), Rows: rows})
-		if err != nil || len(statements) != 1 {
-			t.Fatalf("%d statements, %v", len(statements), err)
+		filling, err := fill.Prepare(context.Background(), Batch{Stream: "s", Moves: make([]Move, 2), Rows: rows})
+		if err != nil || len(filling.Statements) != 1 {
+			t.Fatalf("%d statements, %v", len(filling.Statements), err)
 		}
-		if !strings.Contains(statements[0], `IAM_ROLE 'arn:aws:iam::1:role/o''copy'`) {
-			t.Errorf("role not quoted: %s", statements[0])
+		if !strings.Contains(filling.Statements[0], `IAM_ROLE 'arn:aws:iam::1:role/o''copy'`) {
+			t.Errorf("role not quoted: %s", filling.Statements[0])
 		}
 		checkStaged(t, s.objects, rows)
-		done()
+		filling.Done()
 		<-fill.removal.idle
 		if len(s.objects) != 0 {
 			t.Errorf("%d objects left after the load", len(s.objects))
@@ -204,7 +204,7 @@ func checkStaged(t *testing.T, objects map[string][]byte, rows []Row) {
 func TestCopyLeavesNothingBehindWhenStagingFails(t *testing.T) {
 	s := &shelf{objects: map[string][]byte{}, failAt: 2}
 	fill := &Copy{Staging: s, Log: slog.New(slog.DiscardHandler)}
-	if _, _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(1, 10)}); err == nil {
+	if _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(1, 10)}); err == nil {
 		t.Fatal("no error although the manifest could not be staged")
 	}
 	fill.Close(context.Background())

@@ -45,10 +45,12 @@ func quotedSize(s string) int {
 	return len(s) + strings.Count(s, `'`) + strings.Count(s, `\`)
 }
 
-// Prepare writes the moves and the rows as INSERT statements.
-func (Insert) Prepare(_ context.Context, batch Batch) ([]string, func(), error) {
+// Prepare writes the moves and the rows as INSERT statements. A refusal of one of
+// them is about its rows.
+func (Insert) Prepare(_ context.Context, batch Batch) (Filling, error) {
 	out := insertMoves(batch)
 	moves := len(out)
+	var begins []int // the first row of each statement behind those of the moves
 	var c clock
 	b := make([]byte, 0, maxStatementBytes)
 	for i, r := range batch.Rows {
@@ -58,6 +60,7 @@ func (Insert) Prepare(_ context.Context, batch Batch) ([]string, func(), error) 
 		}
 		if len(b) == 0 {
 			b = append(b, insertHead...)
+			begins = append(begins, i)
 		} else {
 			b = append(b, ',')
 		}
@@ -67,9 +70,17 @@ func (Insert) Prepare(_ context.Context, batch Batch) ([]string, func(), error) 
 		out = append(out, string(b))
 	}
 	if n := len(out) - moves; n > fillStatements {
-		return nil, nil, fmt.Errorf("%d rows need %d statements, %d fit", len(batch.Rows), n, fillStatements)
+		return Filling{}, fmt.Errorf("%d rows need %d statements, %d fit", len(batch.Rows), n, fillStatements)
 	}
-	return out, func() {}, nil
+	begins = append(begins, len(batch.Rows))
+	blame := func(_ context.Context, _ DB, statement int) (Blame, bool) {
+		at := statement - moves
+		if at < 0 || at >= len(begins)-1 {
+			return Blame{}, false
+		}
+		return Blame{From: begins[at], To: begins[at+1]}, true
+	}
+	return Filling{Statements: out, Done: func() {}, Blame: blame}, nil
 }
 
 // Close has nothing to do.

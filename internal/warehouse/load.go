@@ -24,11 +24,21 @@ type Fill interface {
 	// Fits tells how many of the leading rows one load can take, at least 1.
 	Fits(rows []Row) int
 	// Prepare returns the statements for the batch's rows and moves, at most
-	// fillStatements of them. done is called once the load has ended, in whatever
-	// way.
-	Prepare(ctx context.Context, b Batch) (statements []string, done func(), err error)
+	// fillStatements of them.
+	Prepare(ctx context.Context, b Batch) (Filling, error)
 	// Close tidies up after the loads, until ctx ends.
 	Close(ctx context.Context)
+}
+
+// Filling brings one batch into load_incoming.
+type Filling struct {
+	Statements []string
+	// Done is called once the load has ended, in whatever way.
+	Done func()
+	// Blame tells which of the batch's rows a refusal is about; nil where nothing
+	// does. statement is the index in Statements of the one that was refused, -1
+	// where not known. It may ask the warehouse.
+	Blame func(ctx context.Context, db DB, statement int) (Blame, bool)
 }
 
 // fixedStatements is how many statements of a load are not the fill's, with a
@@ -56,13 +66,14 @@ func (w *Warehouse) Fits(rows []Row) int { return w.fill.Fits(rows) }
 
 // Load runs one load, one transaction, and returns what became of each move.
 //
-// A *StatementError means that nothing went in. After any other error the load
-// may have gone in or not; loading the same batch again is safe and finds out.
+// A *StatementError means that nothing went in; a *RowsError around it says what
+// rows it is about, where that is known. After any other error the load may have
+// gone in or not; loading the same batch again is safe and finds out.
 func (w *Warehouse) Load(ctx context.Context, b Batch) (Loaded, error) {
 	if len(b.Moves) == 0 {
 		return Loaded{}, nil
 	}
-	return w.run(ctx, b)
+	return w.run(ctx, b, w.blame)
 }
 
 // Retry loads rows that belong to no shard any more, as their positions have
@@ -75,26 +86,32 @@ func (w *Warehouse) Retry(ctx context.Context, rows []Row) (written int64, err e
 	for i, r := range rows {
 		b.Rows[i] = Row{Order: r.Order} // of move 0, which is the shared row's
 	}
-	loaded, err := w.run(ctx, b)
+	loaded, err := w.run(ctx, b, nil)
 	if err == nil && !loaded.guarded {
 		err = fmt.Errorf("load %d rows again: the shared row of worker_checkpoints is gone, and the next claim makes it", len(rows))
 	}
 	return loaded.Changed, err
 }
 
-func (w *Warehouse) run(ctx context.Context, b Batch) (Loaded, error) {
-	fill, done := insertMoves(b), func() {}
+// run runs one load. blame, where there is one, adds to an error what rows it is
+// about.
+func (w *Warehouse) run(ctx context.Context, b Batch, blame func(context.Context, Filling, error) error) (Loaded, error) {
+	fill := Filling{Statements: insertMoves(b), Done: func() {}}
 	if len(b.Rows) > 0 {
 		var err error
-		if fill, done, err = w.fill.Prepare(ctx, b); err != nil {
+		if fill, err = w.fill.Prepare(ctx, b); err != nil {
 			return Loaded{}, fmt.Errorf("prepare a load of %d rows: %w", len(b.Rows), err)
 		}
 	}
-	defer done()
-	t := loadTransaction(len(b.Rows) > 0, fill, time.Now())
+	defer fill.Done()
+	t := loadTransaction(len(b.Rows) > 0, fill.Statements, time.Now())
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
-		return Loaded{}, fmt.Errorf("load %d rows of %d shards: %w", len(b.Rows), len(b.Moves), err)
+		err = fmt.Errorf("load %d rows of %d shards: %w", len(b.Rows), len(b.Moves), err)
+		if blame != nil {
+			err = blame(ctx, fill, err)
+		}
+		return Loaded{}, err
 	}
 	written := int64(0)
 	if at := t.index(insertStep); at >= 0 {

@@ -17,12 +17,12 @@ func (w *Warehouse) Probe(ctx context.Context, sample Row) error {
 	o := *sample.Order
 	o.OrderID = "probe-" + rand.Text()
 	b := Batch{Rows: []Row{{Order: &o}}, late: true} // of move 0, which is the shared row's
-	fill, done, err := w.fill.Prepare(ctx, b)
+	fill, err := w.fill.Prepare(ctx, b)
 	if err != nil {
 		return fmt.Errorf("prepare a probe: %w", err)
 	}
-	defer done()
-	t := probeTransaction(fill, time.Now(), o.OrderID)
+	defer fill.Done()
+	t := probeTransaction(fill.Statements, time.Now(), o.OrderID)
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		return fmt.Errorf("probe the warehouse: %w", err)

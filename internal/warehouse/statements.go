@@ -48,13 +48,16 @@ func (t transaction) index(name string) int {
 	return -1
 }
 
+// beforeFill is how many statements of a load come before those of its fill.
+const beforeFill = 2
+
 // loadTransaction builds the transaction. It cannot branch, so the fence is a
 // filter: rows go on only where their move is accepted. The checkpoints stay as
 // they are until the last statement, so each accepts the same moves. But for the
 // fill and the time, the text is the same for every load: a warehouse compiles
 // it once.
 func loadTransaction(rows bool, fill []string, now time.Time) transaction {
-	t := transaction{
+	t := transaction{ // of beforeFill statements
 		{sql: `LOCK TABLE worker_load_lock`},
 		{sql: `CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100),
  store_id INTEGER, total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP,

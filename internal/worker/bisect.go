@@ -62,25 +62,52 @@ func refusesRows(err error) bool {
 // of each shard asks. It ends when each of its rows is in or parked, or ctx has
 // ended. A half that holds the reason for the refusal for certain, as the other
 // one went in whole, is not tried before it is halved.
+//
+// Where the error names rows, they are cut out first. That is believed only until
+// a row is named in vain: the search then halves, which needs nobody's word.
 func (w *Worker) bisect(ctx context.Context, l *load, cause error) {
 	if w.bisecting == 0 {
 		w.log.Warn("the warehouse refuses a load; looking for the row that it refuses", "rows", len(l.batch.Rows), "error", cause)
 		w.evidence.took = false // what went in before does not count
+		w.misled = false
 	}
 	w.bisecting++
 	defer func() { w.bisecting-- }()
+	lo, hi := w.named(cause, len(l.batch.Rows))
 	for ctx.Err() == nil && len(l.batch.Rows) > 1 {
-		head, rest := cut(l.spans, l.places[len(l.batch.Rows)/2])
-		parked := w.nparked
+		at := lo
+		if at == 0 {
+			at = max(1, hi/2)
+		}
+		head, rest := cut(l.spans, l.places[at])
+		parked, part := w.nparked, w.build(head)
+		part.joined = len(part.batch.Rows) == 1
 		w.step(ctx)
-		whole := w.load(ctx, w.build(head))
+		whole := w.load(ctx, part)
+		if w.nparked != parked && part.joined {
+			rest = append(slices.Clone(head), rest...) // its letter goes along with them
+		}
 		l = w.build(rest)
 		if !whole || w.nparked != parked {
-			break // the reason was in the first half: nothing is known of the second
+			break // the reason was in the first part: nothing is known of the second
+		}
+		lo, hi = max(0, lo-at), hi-at
+		if hi <= 0 { // what was named went in
+			w.misled, lo, hi = true, 0, len(l.batch.Rows)
 		}
 	}
 	w.step(ctx)
 	w.load(ctx, l)
+}
+
+// named is where among so many rows the one is that the warehouse refused, as far
+// as the error says.
+func (w *Worker) named(cause error, rows int) (lo, hi int) {
+	var named *warehouse.RowsError
+	if w.misled || !errors.As(cause, &named) || named.From < 0 || named.From >= named.To || named.To > rows {
+		return 0, rows
+	}
+	return named.From, named.To
 }
 
 // isPoison judges a row that the warehouse refused alone: whether it is the row,
@@ -158,6 +185,10 @@ func (w *Worker) park(l *load, cause error) {
 	var refused *warehouse.StatementError
 	if errors.As(cause, &refused) {
 		detail = refused.Message
+	}
+	var named *warehouse.RowsError
+	if errors.As(cause, &named) && named.Reason != "" {
+		detail += " " + named.Reason
 	}
 	at := slices.IndexFunc(c.rejects, func(r reject) bool { return r.record > p.record })
 	if at < 0 {

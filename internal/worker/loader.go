@@ -93,6 +93,7 @@ type load struct {
 	places  []place                        // where each of batch.Rows came from
 	rejects int                            // letters in all
 	refused []refusedRow                   // of the letters, those of rows that the warehouse refused
+	joined  bool                           // once its only row is parked, its spans go in with those behind it
 }
 
 // refusedRow is a row that the warehouse refused, and what of its letter names it.
@@ -259,6 +260,9 @@ func (w *Worker) load(ctx context.Context, l *load) (whole bool) {
 			}
 			if w.isPoison(ctx, err) {
 				w.park(l, err)
+				if l.joined {
+					return false
+				}
 				l, whole, failures = w.build(l.spans), false, 0
 				w.step(ctx)
 				continue

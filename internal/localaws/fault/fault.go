@@ -32,6 +32,7 @@ const (
 	StatementFailed Kind = "statement-failed" // redshift-data: a statement ends FAILED with the given error text
 	StatementSlow   Kind = "statement-slow"   // redshift-data: a statement takes the given delay longer
 	Paused          Kind = "paused"           // redshift-data: no statement starts while this stands
+	LineRefused     Kind = "line-refused"     // redshift-data: COPY refuses a line with a field that holds the text of match
 	SnapshotEarly   Kind = "snapshot-early"   // redshift-data: a transaction takes its snapshot before its first statement
 )
 
@@ -39,7 +40,7 @@ var services = map[string][]Kind{
 	"kinesis":       {ExpiredIterator, NoIterator},
 	"dynamodb":      nil,
 	"s3":            nil,
-	"redshift-data": {StatementFailed, StatementSlow, Paused, SnapshotEarly},
+	"redshift-data": {StatementFailed, StatementSlow, Paused, SnapshotEarly, LineRefused},
 	"cloudwatch":    nil,
 	"sts":           nil,
 	"autoscaling":   nil,
@@ -58,7 +59,7 @@ type Fault struct {
 	Seed        uint64   `json:"seed,omitempty"`        // of the draw
 	Delay       Duration `json:"delay,omitempty"`       // for delay and statement-slow; absent means 1s
 	Error       string   `json:"error,omitempty"`       // the error text, where the kind has one
-	Match       string   `json:"match,omitempty"`       // statement-failed: only where the SQL holds this text
+	Match       string   `json:"match,omitempty"`       // statement-failed, line-refused: only where the SQL, or the field, holds this text
 	Above       int      `json:"above,omitempty"`       // statement-failed: only where the SQL has more bytes than this
 }
 
@@ -153,8 +154,8 @@ func (f Fault) Problems() []string {
 	if f.Count < 0 {
 		out = append(out, "count must not be negative")
 	}
-	if (f.Match != "" || f.Above != 0) && f.Kind != StatementFailed {
-		out = append(out, "match and above are for statement-failed alone")
+	if f.Match != "" && f.Kind != StatementFailed && f.Kind != LineRefused || f.Above != 0 && f.Kind != StatementFailed {
+		out = append(out, "match is for statement-failed and line-refused, above for statement-failed alone")
 	}
 	if f.Above < 0 {
 		out = append(out, "above must not be negative")
@@ -198,7 +199,7 @@ func (s *Set) Take(service, operation string, kinds ...Kind) (Fault, bool) {
 	return s.take(service, operation, kinds, func(Fault) bool { return true })
 }
 
-// TakeSQL is Take for a call that runs the statements.
+// TakeSQL is Take for a call that runs the statements, or for the fields of a line.
 func (s *Set) TakeSQL(service, operation string, sqls []string, kinds ...Kind) (Fault, bool) {
 	return s.take(service, operation, kinds, func(f Fault) bool {
 		size, found := 0, f.Match == ""

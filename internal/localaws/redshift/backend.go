@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift/dialect"
 )
 
@@ -28,9 +29,10 @@ type backend struct {
 	touched   bool            // a statement of the transaction has run
 	unsure    bool            // the transaction may have written texts that end in blanks
 
-	early  bool // transactions take their snapshots at once
-	block  bool // a transaction is open that BEGIN or a batch started
-	failed bool // a statement of it failed: it is rolled back, and its end is awaited
+	early  bool                                      // transactions take their snapshots at once
+	refuse func(fields []string) (fault.Fault, bool) // a line of COPY by a fault; nil where none stands
+	block  bool                                      // a transaction is open that BEGIN or a batch started
+	failed bool                                      // a statement of it failed: it is rolled back, and its end is awaited
 }
 
 // process numbers backends and queries, as Redshift does.

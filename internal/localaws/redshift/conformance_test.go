@@ -18,6 +18,7 @@ func checks() []check {
 		{"CopyErrors", checkCopyErrors},
 		{"CopyLarge", checkCopyLarge},
 		{"FaultStatementFailed", checkFaultStatementFailed},
+		{"FaultLineRefused", checkFaultLineRefused},
 		{"FaultSnapshotEarly", checkFaultSnapshotEarly},
 		{"FaultSlowAndCancel", checkFaultSlowAndCancel},
 		{"CancelRunning", checkCancelRunning},

@@ -187,6 +187,9 @@ func (l *loading) file(ctx context.Context, f file, add func([]copyload.Field) e
 		if rows++; rows%1024 == 0 && ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
+		if err := l.struck(fields); err != nil {
+			return err
+		}
 		l.row = l.row[:0]
 		for i, t := range l.targets {
 			v, err := t.Convert(fields[i], l.c)
@@ -207,6 +210,28 @@ func (l *loading) file(ctx context.Context, f file, add func([]copyload.Field) e
 	}
 	return refusal("Load into table '%s' failed: %s: %v", l.c.Table, f.url(), err)
 }
+
+// struck is what a fault says to a row: the first of its fields that is meant.
+func (l *loading) struck(fields []copyload.Field) error {
+	if l.b.refuse == nil {
+		return nil
+	}
+	for i, f := range fields[:len(l.targets)] {
+		hit, ok := l.b.refuse([]string{f.Text})
+		if !ok {
+			continue
+		}
+		reason := hit.Error
+		if reason == "" {
+			reason = "Invalid value"
+		}
+		return &copyload.LoadError{Column: l.names[i], Code: codeUnknown, Reason: reason, Value: f.Text}
+	}
+	return nil
+}
+
+// codeUnknown is Redshift's code of a parse error that is none of the others.
+const codeUnknown = 1200
 
 // reject notes a bad row, and ends the COPY at the one beyond MAXERROR.
 func (l *loading) reject(f file, bad *copyload.LoadError) error {

@@ -1,6 +1,7 @@
 package redshift_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,33 @@ func checkFaultStatementFailed(t *testing.T, r *rig) {
 		if d := r.try(t, "INSERT INTO t VALUES (77)", large); d.Status != types.StatusStringFailed {
 			t.Errorf("%+v did not strike", f)
 		}
+	}
+}
+
+// checkFaultLineRefused: the one line that holds the text, by the number of the
+// line that its row begins at.
+func checkFaultLineRefused(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE t (a VARCHAR(20), b VARCHAR(20))")
+	r.bucket.put("b/lines.gz", gzipped(t, "1,x\n\"of\ntwo\",x\n3,\"this\none\"\n4,x\n"))
+	r.fault(t, fault.Fault{Kind: fault.LineRefused, Match: "one", Error: "not this one"})
+	const load = "COPY t FROM 's3://b/lines.gz' " + role + " CSV GZIP"
+	if d := r.try(t, "SELECT 1", load); d.Status != types.StatusStringFailed || !strings.Contains(*d.Error, "sys_load_error_detail") {
+		t.Errorf("the batch is %s: %s", d.Status, aws.ToString(d.Error))
+	}
+	const told = "[[s3://b/lines.gz 4 b not this one]]"
+	for _, sql := range []string{
+		"SELECT file_name, line_number, TRIM(column_name), TRIM(error_message) FROM sys_load_error_detail",
+		"SELECT filename, line_number, TRIM(colname), TRIM(err_reason) FROM stl_load_errors",
+	} {
+		if got := fmt.Sprint(r.rows(t, sql)); got != told {
+			t.Errorf("%s: %s, want %s", sql, got, told)
+		}
+	}
+	r.must(t, "INSERT INTO t VALUES ('none', 'one')", "SELECT 1") // no COPY
+	r.fault(t, fault.Fault{Kind: fault.LineRefused, Match: "another"})
+	r.must(t, load)
+	if got := r.rows(t, "SELECT COUNT(*) FROM t"); got[0][0] != "5" {
+		t.Errorf("%s rows", got[0][0])
 	}
 }
 

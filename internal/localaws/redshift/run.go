@@ -70,6 +70,12 @@ func (s *Service) attempt(ctx context.Context, j *job, own *session) error {
 		}
 	}
 	_, b.early = s.opts.Faults.Take(serviceName, j.sub.operation, fault.SnapshotEarly)
+	b.refuse = nil
+	if s.opts.Faults.Standing(serviceName, fault.LineRefused) {
+		b.refuse = func(fields []string) (fault.Fault, bool) {
+			return s.opts.Faults.TakeSQL(serviceName, j.sub.operation, fields, fault.LineRefused)
+		}
+	}
 	r := runner{job: j, b: b, limits: s.opts.Limits, failAt: -1}
 	if f, ok := s.opts.Faults.TakeSQL(serviceName, j.sub.operation, j.sub.sqls, fault.StatementFailed); ok {
 		r.failAt, r.failure = lastData(j.sub.sqls, b), injected(f)

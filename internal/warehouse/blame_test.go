@@ -1,0 +1,100 @@
+package warehouse
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// written is the batch's CSV as COPY reads it.
+func written(t *testing.T, b Batch) string {
+	t.Helper()
+	var out bytes.Buffer
+	if err := writeCSV(&out, b); err != nil {
+		t.Fatal(err)
+	}
+	zip, err := gzip.NewReader(&out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(zip)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestALineOfTheFileIsOfOneRow: each line of a file whose texts are full of line
+// ends, held against the files of the batch's leading rows.
+func TestALineOfTheFileIsOfOneRow(t *testing.T) {
+	b := Batch{Stream: "s", Moves: make([]Move, 3), Rows: hostileRows(5, 200)}
+	lines := func(rows int) int {
+		part := b
+		part.Rows = b.Rows[:rows]
+		return strings.Count(written(t, part), "\n")
+	}
+	if moves := lines(0); moves != 4 {
+		t.Fatalf("the moves have %d lines", moves)
+	}
+	for line := range lines(0) + 1 {
+		if row, ok := b.rowAt(line); ok {
+			t.Errorf("line %d is of row %d, not of the moves", line, row)
+		}
+	}
+	for i := range b.Rows {
+		for line := lines(i) + 1; line <= lines(i+1); line++ {
+			if row, ok := b.rowAt(line); !ok || row != i {
+				t.Fatalf("line %d is of row %d, %t; want %d", line, row, ok, i)
+			}
+		}
+	}
+	if row, ok := b.rowAt(lines(len(b.Rows)) + 1); ok {
+		t.Errorf("a line behind the last is of row %d", row)
+	}
+	if row, ok := b.rowAt(-3); ok {
+		t.Errorf("a line of no file is of row %d", row)
+	}
+}
+
+// TestAnInsertIsToBlameForItsRows: the rows that a refused statement is said to
+// be about are those that are in it.
+func TestAnInsertIsToBlameForItsRows(t *testing.T) {
+	b := Batch{Stream: "s", Moves: make([]Move, 3), Rows: hostileRows(6, 4000)}
+	fill, err := Insert{}.Prepare(context.Background(), b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer fill.Done()
+	next := 0
+	for i, sql := range fill.Statements {
+		blame, ok := fill.Blame(context.Background(), nil, i)
+		if isRows := strings.HasPrefix(sql, insertHead); isRows != ok {
+			t.Fatalf("statement %d: is of rows: %t, is to blame: %t", i, isRows, ok)
+		}
+		if !ok {
+			continue
+		}
+		if blame.From != next || blame.To <= blame.From {
+			t.Errorf("statement %d has rows %d to %d, want them from %d", i, blame.From, blame.To, next)
+		}
+		var c clock
+		for _, at := range []int{blame.From, blame.To - 1} {
+			if text := string(appendRowLiteral(nil, &c, b.ordinal(at), b.Rows[at])); !strings.Contains(sql, text) {
+				t.Errorf("row %d is not in statement %d", at, i)
+			}
+		}
+		next = blame.To
+	}
+	if next != len(b.Rows) {
+		t.Errorf("%d of %d rows are of some statement", next, len(b.Rows))
+	}
+	for _, i := range []int{-1, len(fill.Statements)} {
+		if blame, ok := fill.Blame(context.Background(), nil, i); ok {
+			t.Errorf("statement %d is to blame for %+v", i, blame)
+		}
+	}
+}

@@ -202,7 +202,7 @@ func TestStatusTellsTheWorstOfTheShards(t *testing.T) {
 	r := serve(t)
 	early := time.Now().Add(-time.Minute).UTC().Truncate(time.Millisecond)
 	r.status.Store(&worker.Status{
-		Shards: []worker.ShardStatus{{ID: "a", ArrivedUntil: early.Add(time.Second)}, {ID: "b", ArrivedUntil: early}}, Behind: 1500 * time.Millisecond,
+		Shards: []worker.ShardStatus{{ID: "a", ArrivedUntil: early.Add(time.Second)}, {ID: "b", ArrivedUntil: early}}, Behind: 1500 * time.Millisecond, Parked: 3,
 	})
 	r.metrics.RecordsProcessed.Add(7)
 	r.metrics.RejectedBy.Add("not JSON", 2)
@@ -217,7 +217,7 @@ func TestStatusTellsTheWorstOfTheShards(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.ArrivedUntil == nil || !s.ArrivedUntil.Equal(early) || s.BehindMillis != 1500 || s.Processed != 7 || s.RejectedByReason["not JSON"] != 2 {
+	if s.ArrivedUntil == nil || !s.ArrivedUntil.Equal(early) || s.BehindMillis != 1500 || s.Processed != 7 || s.RejectedByReason["not JSON"] != 2 || s.Parked != 3 {
 		t.Errorf("%+v", s)
 	}
 	if len(s.Fleet) != 2 || s.Fleet[1].Owner != "other" {

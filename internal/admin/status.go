@@ -17,6 +17,7 @@ type Status struct {
 	Read          int64     `json:"records_read"`
 	Processed     int64     `json:"records_processed"` // loaded or dead-lettered, committed
 	Rejected      int64     `json:"records_rejected"`
+	Parked        int       `json:"records_parked"` // rows that the warehouse refused and that this worker tries again
 	Written       int64     `json:"events_written"`
 	Duplicates    int64     `json:"duplicate_events"`
 	Waiting       int       `json:"records_waiting"`
@@ -92,7 +93,7 @@ func (s *Site) status(now time.Time) Status {
 	ends, _ := m.EndToEnd.QuantileSince(metrics.Mark{}, 0.5, 0.99)
 	out := Status{
 		At: now.UTC(), Version: c.Version, Worker: c.Worker, Stream: c.Stream, Environment: c.Environment,
-		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(),
+		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(), Parked: st.Parked,
 		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
 		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), HeldBytes: st.HeldBytes, Full: st.Full,
 		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),

@@ -39,7 +39,7 @@ func TestOnePoisonRowAmongAHundred(t *testing.T) {
 		t.Fatal(err)
 	}
 	took := time.Since(began)
-	t.Logf("%d loads were refused; all was settled after %s", r.Metrics.WriteErrors.Value(), took.Round(10*time.Millisecond))
+	t.Logf("%d loads were refused, %d went in; all was settled after %s", r.Metrics.WriteErrors.Value(), r.Metrics.WriteDuration.Count(), took.Round(10*time.Millisecond))
 	if n := r.Metrics.WriteErrors.Value(); n > 8 {
 		t.Errorf("%d refused loads for one row of a hundred: that is more than one for each halving", n)
 	}

@@ -28,6 +28,7 @@ func TestG3_CheckpointFollowsCommit(t *testing.T) {
 		})
 		put(t, w, made(2, 1500, 0.02))
 		r := start(t, w, Worker{BatchSize: 20})
+		await(t, "something is loaded", func() bool { return r.Metrics.RecordsProcessed.Value() > 0 }) // else that is what is wrong
 		for r.Metrics.RecordsProcessed.Value() < 1500 {
 			checkAgrees(t, w) // at any moment what the checkpoints cover is there, whole
 		}

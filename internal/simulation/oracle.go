@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"strconv"
 	"strings"
@@ -60,9 +61,18 @@ func (f *Fleet) settle(ctx context.Context, full bool) error {
 	if err != nil {
 		return err
 	}
+	company := !f.moody
 	for {
+		// Poison rows alone, one after another, look like a warehouse that refuses
+		// everything: a worker waits with them until a row goes in.
+		if !company && time.Until(deadline) < patient/2 {
+			company = true
+			if err := f.keepCompany(ctx); err != nil {
+				return err
+			}
+		}
 		quiet := 0
-		for quiet < 3 && time.Now().Before(deadline) {
+		for quiet < 3 && time.Now().Before(deadline) && (company || time.Until(deadline) >= patient/2) {
 			if err := f.until(ctx, time.Now().Add(pollTime/2)); err != nil {
 				return err
 			}
@@ -70,6 +80,9 @@ func (f *Fleet) settle(ctx context.Context, full bool) error {
 			if !f.quiet(open) {
 				quiet = 0
 			}
+		}
+		if quiet < 3 && !company {
+			continue
 		}
 		err := f.ask(ctx, full)
 		if err == nil {
@@ -79,6 +92,14 @@ func (f *Fleet) settle(ctx context.Context, full bool) error {
 			return err
 		}
 	}
+}
+
+// keepCompany publishes rows that the warehouse takes.
+func (f *Fleet) keepCompany(ctx context.Context) error {
+	f.note("rows that the warehouse takes come")
+	f.moody = false
+	defer func() { f.moody = true }()
+	return f.publish(ctx, 16, rand.New(rand.NewPCG(uint64(f.expect.records), 3)))
 }
 
 // quiet reports whether every open shard has one owner, who waits for nothing.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -338,11 +337,4 @@ func (h *Holder) forget(l *held, relist bool) {
 	h.relist = h.relist || relist
 	h.mu.Unlock()
 	h.wake()
-}
-
-var _ slog.LogValuer = Term{}
-
-// LogValue names the term in logs.
-func (t Term) LogValue() slog.Value {
-	return slog.GroupValue(slog.String("shard", t.Shard.ID), slog.Int64("term", t.N))
 }

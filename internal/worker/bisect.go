@@ -87,17 +87,28 @@ func (w *Worker) bisect(ctx context.Context, l *load, cause error) {
 		if w.nparked != parked && part.joined {
 			rest = append(slices.Clone(head), rest...) // its letter goes along with them
 		}
+		left := len(l.batch.Rows) - at
 		l = w.build(rest)
 		if !whole || w.nparked != parked {
 			break // the reason was in the first part: nothing is known of the second
 		}
-		lo, hi = max(0, lo-at), hi-at
-		if hi <= 0 { // what was named went in
-			w.misled, lo, hi = true, 0, len(l.batch.Rows)
+		if hi <= at { // what was named went in
+			w.misled = true
 		}
+		lo, hi = behind(at, lo, hi, left, len(l.batch.Rows))
 	}
 	w.step(ctx)
 	w.load(ctx, l)
+}
+
+// behind is where the named rows are once the first at rows of a load are in, and
+// so many are left of it. Fewer than that may have been built again, as a shard
+// was lost meanwhile: then nothing is named any more, nor where they went in.
+func behind(at, lo, hi, left, built int) (from, to int) {
+	if built != left || hi <= at {
+		return 0, built
+	}
+	return max(0, lo-at), hi - at
 }
 
 // named is where among so many rows the one is that the warehouse refused, as far

@@ -194,7 +194,7 @@ func TestTheOracleMissesTheSharedRow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const most = 10
+				const most = 5
 				var found error
 				f := spoiledFleet(t, 2)
 				for seed := uint64(1); seed <= most && found == nil; seed++ {

@@ -19,8 +19,11 @@ const january = "'2026-01-10 09:30:00'"
 
 // TestEachDifferenceIsFound spoils a sound warehouse in one way after another.
 func TestEachDifferenceIsFound(t *testing.T) {
-	engines(t, func(t *testing.T, url string) {
-		r := loadedRig(t, url)
+	// What differs is found in Go, from what the same statements return: one engine
+	// will do. Others of these tests have both.
+	t.Run("DuckDB", func(t *testing.T) {
+		t.Parallel()
+		r := loadedRig(t, "")
 		r.agrees(r.verify(largePage))
 		for _, c := range []struct {
 			name  string

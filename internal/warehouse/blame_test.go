@@ -31,7 +31,7 @@ func written(t *testing.T, b Batch) string {
 // TestALineOfTheFileIsOfOneRow: each line of a file whose texts are full of line
 // ends, held against the files of the batch's leading rows.
 func TestALineOfTheFileIsOfOneRow(t *testing.T) {
-	b := Batch{Stream: "s", Moves: make([]Move, 3), Rows: hostileRows(5, 200)}
+	b := Batch{Stream: "s", Moves: make([]Move, 3), Rows: hostileRows(5, 40)}
 	lines := func(rows int) int {
 		part := b
 		part.Rows = b.Rows[:rows]

@@ -51,6 +51,14 @@ test-browser: ## Look at the dashboard with headless Chromium (pictures in .scre
 	@rm -rf .screenshots
 	SCREENSHOTS='$(CURDIR)/.screenshots' CGO_ENABLED=0 $(GO) test -tags browser -count=1 -timeout 10m -v ./internal/admin/browsertest
 
+# Apart from the others, as it needs the machine for itself: it holds the CPU at
+# targets and measures how well.
+.PHONY: test-slow
+test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm, with queries fast, slow and failing (5 minutes)
+	@scripts/need-cc
+	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 10m -v ./cmd/analytics-worker -run '^(TestTheCPUIsHeld|TestTwoStormsOfOneSeedAgree)$$' \
+		| { grep --line-buffered -v -e '^=== ' || true; }
+
 .PHONY: test-peers
 test-peers: ## Try leases and stream reading on dynalite and kinesis-local too (npm)
 	@scripts/need-cc
@@ -128,6 +136,11 @@ bench: ## Run the benchmarks (PKG=, BASE=main compares with another commit)
 demo: build ## Show all of it on this machine (SECONDS=20 ends by itself)
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./cmd/demo
 	exec bin/demo -bin bin -seconds $(or $(SECONDS),0) $(DEMO_FLAGS)
+
+.PHONY: storm
+storm: build ## Query Storm beside a worker under load, on this machine (SECONDS=60, CPU=90)
+	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./cmd/demo
+	exec bin/demo -storm -bin bin -rate 100 -seconds $(or $(SECONDS),60) -cpu $(or $(CPU),90) $(DEMO_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for TIME each (TIME=20s)

@@ -32,6 +32,8 @@ const patience = 3 * time.Minute
 //	bucket NAME        makes a bucket
 //	fault JSON         sets the faults of the local AWS
 //	now VAR            sets the variable to the present time, later than all that was put
+//	active N           waits until N statements of the Data API are under way
+//	unended PREFIX     fails while a statement whose name begins so has not ended
 //	sql STATEMENT      runs the statement in the warehouse; stdout is its rows
 func TestSessions(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -41,6 +43,7 @@ func TestSessions(t *testing.T) {
 		Setup:               setUpSession,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "now": scriptNow, "fault": scriptFault, "bucket": scriptBucket,
+			"active": scriptActive, "unended": scriptUnended,
 		},
 	})
 }
@@ -165,4 +168,31 @@ func scriptBucket(ts *testscript.TestScript, neg bool, args []string) {
 	b, err := world(ts).Account.Bucket("s3://" + args[0])
 	ts.Check(err)
 	ts.Check(b.EnsureBucket(ctx))
+}
+
+func scriptActive(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: active N")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(simulation.Await(ctx, args[0]+" statements are under way", func() (bool, error) {
+		q, err := world(ts).DB.Unended(ctx, "")
+		return len(q) >= want, err
+	}))
+}
+
+func scriptUnended(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: unended PREFIX")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	q, err := world(ts).DB.Unended(ctx, args[0])
+	ts.Check(err)
+	if len(q) > 0 {
+		ts.Fatalf("%d statements have not ended, among them %s", len(q), q[0].Name)
+	}
 }

@@ -27,6 +27,9 @@ type options struct {
 	shards  int
 	bad     float64
 	keep    bool
+	storm   bool
+	target  int
+	history int
 }
 
 func main() {
@@ -37,6 +40,9 @@ func main() {
 	flag.IntVar(&o.shards, "shards", 4, "shards of the stream")
 	flag.Float64Var(&o.bad, "bad", 0.01, "share of broken records")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with logs and dead letters")
+	flag.BoolVar(&o.storm, "storm", false, "show Query Storm beside the worker; -seconds is how long it runs (60)")
+	flag.IntVar(&o.target, "cpu", 90, "target of the storm in percent")
+	flag.IntVar(&o.history, "history", 1_000_000, "orders of the last 90 days that the storm asks about")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
@@ -71,7 +77,11 @@ func run(ctx context.Context, o options) error {
 	// What was started must outlive Ctrl-C: the worker drains, the local AWS goes last.
 	alive, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	local, err := start(alive, env, dir, filepath.Join(o.bin, "localaws"), "--addr", addr)
+	serve := []string{"--addr", addr}
+	if o.storm {
+		serve = append(serve, "--slots", "5") // so that queries queue as they do in Redshift
+	}
+	local, err := start(alive, env, dir, filepath.Join(o.bin, "localaws"), serve...)
 	if err != nil {
 		return err
 	}
@@ -91,6 +101,9 @@ func run(ctx context.Context, o options) error {
 		return err
 	}
 	defer d.account.Close()
+	if o.storm {
+		return d.storm(ctx, alive)
+	}
 	if err := d.load(ctx, alive); err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift"
 )
 
 // version is set by the build; empty, it is what Go knows of the module.
@@ -49,6 +50,7 @@ type options struct {
 	warehouse string
 	limits    string
 	clock     time.Duration
+	slots     int
 	verbose   bool
 }
 
@@ -78,6 +80,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.StringVar(&o.data, "data", "", "directory for streams, objects and SQL tables (default: in memory, gone at exit)")
 	flags.StringVar(&o.warehouse, "warehouse", "duckdb", "what runs the SQL: duckdb, or postgres://user:password@host/database")
 	flags.StringVar(&o.limits, "limits", "aws", "enforce AWS's documented rates and quotas: aws or off")
+	flags.IntVar(&o.slots, "slots", redshift.MostSlots, "statements that the warehouse runs at once; the others wait, as in Redshift's workload management")
 	flags.DurationVar(&o.clock, "clock-offset", 0, "how far AWS's clock is ahead of this machine's; -30s plays a machine that is ahead")
 	flags.BoolVar(&o.verbose, "verbose", false, "log every call to standard error")
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -112,6 +115,9 @@ func (o options) check() error {
 		if err != nil || u.Scheme != "postgres" && u.Scheme != "postgresql" || u.Host == "" {
 			wrong = append(wrong, errors.New("--warehouse: give duckdb, or postgres://user:password@host/database"))
 		}
+	}
+	if o.slots < 1 || o.slots > redshift.MostSlots {
+		wrong = append(wrong, fmt.Errorf("--slots %d: must be from 1 to %d", o.slots, redshift.MostSlots))
 	}
 	if err := errors.Join(wrong...); err != nil {
 		return usageError{err}
@@ -151,7 +157,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return fmt.Errorf("listen on %s: %w", o.addr, err)
 	}
 	server, err := localaws.New(ctx, localaws.Config{
-		DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", ClockOffset: o.clock, Log: log,
+		DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", ClockOffset: o.clock, Slots: o.slots, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())

@@ -120,7 +120,7 @@ func warehouseVerdict(r refusal) error {
 	}
 	switch r.Code {
 	case "ActiveStatementsExceededException", "ActiveSessionsExceededException":
-		return warehouse.ErrThrottled
+		return warehouse.ErrTooMany
 	case "DatabaseConnectionException", "QueryTimeoutException":
 		return warehouse.ErrUnavailable
 	case "ValidationException":

@@ -31,6 +31,7 @@ type Config struct {
 	Warehouse string // "" or "duckdb", or a postgres:// URL
 	Tiny      bool   // DuckDB is to expect a few rows, and to spend little on planning
 	Limits    bool   // enforce the documented rates and quotas
+	Slots     int    // statements that the warehouse runs at once; 0 means 40
 	// Hosts are names that requests may be for, besides 127.0.0.1, localhost and
 	// those under .localhost: others are refused, as a browser would send them.
 	Hosts []string
@@ -79,7 +80,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	statements, err := redshift.New(ctx, redshift.Options{
-		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Faults: s.faults, Objects: objects, Log: s.log,
+		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Slots: c.Slots, Faults: s.faults, Objects: objects, Log: s.log,
 	})
 	if err != nil {
 		return err

@@ -13,6 +13,9 @@ import (
 var (
 	// ErrThrottled: the warehouse's API asks for fewer calls.
 	ErrThrottled = errors.New("warehouse: throttled")
+	// ErrTooMany: as many statements are active as the API takes at once. It is an
+	// ErrThrottled.
+	ErrTooMany = fmt.Errorf("%w: too many statements are active", ErrThrottled)
 	// ErrConflict: the transaction lost against another one and was rolled
 	// back whole; running it again is right.
 	ErrConflict = errors.New("warehouse: transaction conflict")

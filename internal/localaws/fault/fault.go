@@ -59,7 +59,7 @@ type Fault struct {
 	Seed        uint64   `json:"seed,omitempty"`        // of the draw
 	Delay       Duration `json:"delay,omitempty"`       // for delay and statement-slow; absent means 1s
 	Error       string   `json:"error,omitempty"`       // the error text, where the kind has one
-	Match       string   `json:"match,omitempty"`       // statement-failed, line-refused: only where the SQL, or the field, holds this text
+	Match       string   `json:"match,omitempty"`       // statement-failed, statement-slow, line-refused: only where the SQL, or the field, holds this text
 	Above       int      `json:"above,omitempty"`       // statement-failed: only where the SQL has more bytes than this
 }
 
@@ -154,8 +154,8 @@ func (f Fault) Problems() []string {
 	if f.Count < 0 {
 		out = append(out, "count must not be negative")
 	}
-	if f.Match != "" && f.Kind != StatementFailed && f.Kind != LineRefused || f.Above != 0 && f.Kind != StatementFailed {
-		out = append(out, "match is for statement-failed and line-refused, above for statement-failed alone")
+	if f.Match != "" && f.Kind != StatementFailed && f.Kind != StatementSlow && f.Kind != LineRefused || f.Above != 0 && f.Kind != StatementFailed {
+		out = append(out, "match is for statement-failed, statement-slow and line-refused, above for statement-failed alone")
 	}
 	if f.Above < 0 {
 		out = append(out, "above must not be negative")

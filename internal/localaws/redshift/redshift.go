@@ -42,6 +42,7 @@ type Options struct {
 	DataDir   string     // DuckDB keeps its file here; "" keeps it in memory
 	Tiny      bool       // DuckDB is to expect a few rows, and to spend little on planning
 	Limits    bool       // enforce AWS's call rates and quotas
+	Slots     int        // statements that run at once, 1 to MostSlots; 0 means MostSlots. The others wait, as PICKED
 	Faults    *fault.Set // may be nil
 	Objects   Objects    // what COPY reads; nil means that no bucket exists
 	Log       *slog.Logger
@@ -56,16 +57,16 @@ type Service struct {
 	sessions *sessions
 	process  process
 	blanks   *blanks
-	slots    chan struct{} // one for each connection that requests may hold at a time
+	slots    chan struct{} // one for each request that may run at a time, as workload management has them
 
 	ctx     context.Context // ends at Close; statements run under it, not under their request
 	stop    context.CancelFunc
 	running sync.WaitGroup // the statements that are not yet at their end
 }
 
-// connections bounds those that requests outside sessions hold at a time: a
-// PostgreSQL server takes 100 by default, and sessions need some too.
-const connections = 40
+// MostSlots bounds the connections that requests outside sessions hold at a time:
+// a PostgreSQL server takes 100 by default, and sessions need some too.
+const MostSlots = 40
 
 var errClosing = errors.New("the service is closing")
 
@@ -77,6 +78,12 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	if opts.Faults == nil {
 		opts.Faults = fault.NewSet()
 	}
+	if opts.Slots == 0 {
+		opts.Slots = MostSlots
+	}
+	if opts.Slots < 1 || opts.Slots > MostSlots {
+		return nil, fmt.Errorf("%d slots: must be from 1 to %d", opts.Slots, MostSlots)
+	}
 	e, err := openEngine(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -84,7 +91,7 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	s := &Service{
 		opts: opts, engine: e,
 		jobs: newRegistry(), sessions: newSessions(), blanks: newBlanks(),
-		slots: make(chan struct{}, connections),
+		slots: make(chan struct{}, opts.Slots),
 	}
 	if opts.Limits {
 		s.rates = newRates()

@@ -64,7 +64,7 @@ func (s *Service) attempt(ctx context.Context, j *job, own *session) error {
 		}
 	}()
 	j.move(started, b.asks.PID)
-	if f, ok := s.opts.Faults.Take(serviceName, j.sub.operation, fault.StatementSlow); ok {
+	if f, ok := s.opts.Faults.TakeSQL(serviceName, j.sub.operation, j.sub.sqls, fault.StatementSlow); ok {
 		if err := sleep(ctx, time.Duration(f.Delay)); err != nil {
 			return err
 		}

@@ -1,0 +1,320 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/storm"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// stressOptions are the flags and arguments of stress.
+type stressOptions struct {
+	format      string
+	concurrency int
+	leave       int
+	maxRows     int
+	seed        uint64
+	nice        int
+	dryRun      bool
+	production  bool
+
+	duration time.Duration
+	target   float64 // percent
+}
+
+func (a *app) stressCommand() *cobra.Command {
+	o := stressOptions{format: "table", concurrency: 500, leave: 20, maxRows: 100_000, nice: 10}
+	cmd := &cobra.Command{
+		Use:   "stress [SECONDS [CPU]]",
+		Short: "Query Storm: many warehouse queries at once, and the CPU held at a target",
+		Long: `stress is the end of a quarter on demand: Finance runs 500 queries for revenue reports at once, and every
+result is turned into a report. It is for seeing alarms, scaling and dashboards react before the real day comes.
+
+For SECONDS (600) it keeps as many analytical queries in flight as the Data API and the target allow, reads
+every result page by page, and holds the CPU of this machine at CPU percent (90). Where results do not bring
+it there, reports are made of made-up rows, and counted apart. It only reads; at the end, and on Ctrl-C, it
+cancels what is still in flight. Its own priority is lowered, so that a worker on the same machine goes on.
+
+What is measured goes to CloudWatch with the dimension Scenario=QueryStorm, and into a report at the end.`,
+		Example: `  analytics-worker stress 60 50
+  analytics-worker stress 600 90 --concurrency 200 --seed 7
+  analytics-worker stress --dry-run
+  analytics-worker stress 600 90 --format json > drill.json`,
+		Args: func(_ *cobra.Command, args []string) error { return o.arguments(args) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := o.check(); err != nil {
+				return err
+			}
+			if !cmd.Flags().Changed("seed") {
+				o.seed = drawSeed()
+			}
+			return a.stress(cmd.Context(), o)
+		},
+	}
+	f := cmd.Flags()
+	f.StringVar(&o.format, "format", o.format, "of the report: table or json")
+	f.IntVar(&o.concurrency, "concurrency", o.concurrency, "queries in flight at most")
+	f.IntVar(&o.leave, "leave-statements", o.leave, "active statements to leave to others once the account's limit is met")
+	f.IntVar(&o.maxRows, "max-rows", o.maxRows, "rows of one result at most")
+	f.Uint64Var(&o.seed, "seed", 0, "of the queries: the same seed over the same data gives the same checksum (default drawn)")
+	f.IntVar(&o.nice, "nice", o.nice, "by how much to lower the priority of this process, 0 to 19")
+	f.BoolVar(&o.dryRun, "dry-run", false, "print the queries and what they would use, and send none")
+	f.BoolVar(&o.production, "yes-in-production", false, "run although ENVIRONMENT says production")
+	return cmd
+}
+
+func drawSeed() uint64 {
+	var b [8]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return binary.BigEndian.Uint64(b[:]) >> 32
+}
+
+// mostStress bounds a storm: a typing error must not load a warehouse for weeks.
+const mostStress = 24 * time.Hour
+
+func (o *stressOptions) arguments(args []string) error {
+	o.duration, o.target = 600*time.Second, 90
+	if len(args) > 2 {
+		return usagef("stress takes SECONDS and CPU, and %d arguments were given; see analytics-worker stress --help", len(args))
+	}
+	if len(args) > 0 {
+		n, err := strconv.ParseFloat(args[0], 64)
+		if err != nil || !(n >= 1 && n <= mostStress.Seconds()) {
+			return usagef("SECONDS %q: must be a number from 1 to %.0f", args[0], mostStress.Seconds())
+		}
+		o.duration = time.Duration(n * float64(time.Second))
+	}
+	if len(args) > 1 {
+		n, err := strconv.ParseFloat(strings.TrimSuffix(args[1], "%"), 64)
+		if err != nil || !(n >= 10 && n <= 100) {
+			return usagef("CPU %q: must be a number of percent from 10 to 100", args[1])
+		}
+		o.target = n
+	}
+	return nil
+}
+
+func (o *stressOptions) check() error {
+	switch {
+	case !slices.Contains([]string{"table", "json"}, o.format):
+		return usagef("--format %s: must be table or json", o.format)
+	case o.concurrency < 1 || o.concurrency > 500:
+		return usagef("--concurrency %d: must be from 1 to 500, which is what the Data API takes of an account at most", o.concurrency)
+	case o.leave < 0:
+		return usagef("--leave-statements %d: must not be negative", o.leave)
+	case o.maxRows < 1 || o.maxRows > 10_000_000:
+		return usagef("--max-rows %d: must be from 1 to 10000000", o.maxRows)
+	case o.nice < 0 || o.nice > 19:
+		return usagef("--nice %d: must be from 0 to 19", o.nice)
+	}
+	return nil
+}
+
+// stormPrefix begins the names of a storm's queries in the Data API.
+const stormPrefix = "query-storm-"
+
+func (a *app) stress(ctx context.Context, o stressOptions) error {
+	c, err := loadConfig(a.lookup)
+	if err != nil {
+		return err
+	}
+	if o.dryRun {
+		return a.stressPlan(o)
+	}
+	if p := strings.ToLower(c.Environment); (p == "prod" || p == "production") && !o.production {
+		return usagef("ENVIRONMENT is %s: a storm would compete with everybody who uses that warehouse; if that is what you want, say --yes-in-production", c.Environment)
+	}
+	account, err := a.quietAccount(ctx, c)
+	if err != nil {
+		return err
+	}
+	defer account.Close()
+	if o.nice > 0 {
+		if err := lowerPriority(o.nice); err != nil {
+			fmt.Fprintln(a.stderr, "the priority of this process could not be lowered:", err)
+		}
+	}
+	db := account.Redshift(c.Redshift)
+	a.tellLeftovers(ctx, db)
+	m := new(metrics.Storm)
+	stop, err := a.publishStorm(ctx, c, account, m)
+	if err != nil {
+		return err
+	}
+	display := newStormDisplay(ctx, a.stderr, o)
+	display.say("asking the warehouse until when there are orders")
+	report, err := storm.Run(ctx, storm.Config{
+		Warehouse: stormHouse{db}, Name: stormPrefix + strconv.FormatUint(o.seed, 10),
+		Sequence: storm.NewSequence(o.seed, a.newestOrder(ctx, db), o.maxRows),
+		Duration: o.duration, Target: o.target / 100, Concurrency: o.concurrency, Leave: o.leave, Seed: o.seed,
+		Freshness: freshnessOf(db, account.Stream(c.Stream).Name()),
+		Show:      display.show, ShowEvery: display.every, Metrics: m, Log: a.logger(),
+	})
+	display.end()
+	stop()
+	if err != nil {
+		return err
+	}
+	if err := a.writeStormReport(o.format, report); err != nil {
+		return err
+	}
+	if report.NotEnded > 0 {
+		fmt.Fprintf(a.stderr, "%d queries could not be cancelled; they end by themselves, within 24 hours at the latest\n", report.NotEnded)
+	}
+	if !report.Completed || report.NotEnded > 0 {
+		return errSilent
+	}
+	return nil
+}
+
+// stormHouse is the warehouse as package storm wants it.
+type stormHouse struct{ *aws.Redshift }
+
+// Look tells how a query stands.
+func (h stormHouse) Look(ctx context.Context, id string) (storm.Statement, error) {
+	q, err := h.Query(ctx, id)
+	return storm.Statement{Ended: q.Ended, Err: q.Err, HasResult: q.HasRows, Waited: q.Waited, Ran: q.Ran}, err
+}
+
+// lowerPriority makes every thread of the process nicer, and with them those that
+// they start: Linux keeps a priority for each thread.
+func lowerPriority(by int) error {
+	tasks, err := os.ReadDir("/proc/self/task")
+	if err != nil {
+		return err
+	}
+	for _, task := range tasks {
+		id, err := strconv.Atoi(task.Name())
+		if err != nil {
+			continue
+		}
+		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, by); err != nil && !errors.Is(err, syscall.ESRCH) {
+			return err
+		}
+	}
+	return nil
+}
+
+// tellLeftovers reports queries of a storm that was killed.
+func (a *app) tellLeftovers(ctx context.Context, db *aws.Redshift) {
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
+	defer cancel()
+	left, err := db.Unended(ctx, stormPrefix)
+	if err != nil || len(left) == 0 {
+		return // a warehouse that is down is part of what a storm may meet
+	}
+	oldest := left[0].Created
+	for _, q := range left {
+		if q.Created.Before(oldest) {
+			oldest = q.Created
+		}
+	}
+	fmt.Fprintf(a.stderr, "%d queries of another storm have not ended (the oldest from %s); if none is running, they were left by one that was killed, and end by themselves\n",
+		len(left), oldest.UTC().Format(time.RFC3339))
+}
+
+// newestOrder is when the newest order was, or now where the warehouse does not
+// tell.
+func (a *app) newestOrder(ctx context.Context, db *aws.Redshift) time.Time {
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	defer cancel()
+	r, err := db.Run(ctx, warehouse.Token(), []string{"SELECT MAX(event_timestamp) FROM fact_orders"})
+	if err != nil {
+		fmt.Fprintln(a.stderr, "the warehouse does not say until when there are orders; the storm looks back from today:", err)
+		return time.Now()
+	}
+	if len(r[0].Rows) == 0 || r[0].Rows[0][0].Null {
+		fmt.Fprintln(a.stderr, "fact_orders is empty: results will be too")
+		return time.Now()
+	}
+	at, err := warehouse.ParseTimestamp(r[0].Rows[0][0].Text)
+	if err != nil {
+		return time.Now()
+	}
+	return at
+}
+
+// freshnessOf asks how old the completeness watermark of the pipeline is.
+func freshnessOf(db *aws.Redshift, stream string) func(context.Context) (time.Duration, bool) {
+	return func(ctx context.Context) (time.Duration, bool) {
+		checkpoints, err := warehouse.Checkpoints(ctx, db, stream)
+		if err != nil {
+			return 0, false
+		}
+		oldest := time.Time{}
+		for _, c := range checkpoints {
+			if c.Position.Sequence == "SHARD_END" {
+				continue
+			}
+			if c.ArrivedUntil.IsZero() {
+				return 0, false
+			}
+			if oldest.IsZero() || c.ArrivedUntil.Before(oldest) {
+				oldest = c.ArrivedUntil
+			}
+		}
+		return max(0, time.Since(oldest)), !oldest.IsZero()
+	}
+}
+
+// publishStorm publishes until the returned function is called.
+func (a *app) publishStorm(ctx context.Context, c config, account *aws.Account, m *metrics.Storm) (stop func(), err error) {
+	if c.MetricsInterval == 0 {
+		return func() {}, nil
+	}
+	p, err := metrics.NewPublisher(cloudWatch{account.Metrics(metricsNamespace)}, c.MetricsInterval, a.logger(),
+		metrics.Set{Metrics: m, Dimensions: []metrics.Dimension{{Name: "Scenario", Value: "QueryStorm"}}})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	done := make(chan struct{})
+	go func() { defer close(done); p.Run(ctx) }()
+	return func() { cancel(); <-done }, nil
+}
+
+// stressPlan prints what a storm would send.
+func (a *app) stressPlan(o stressOptions) error {
+	q := storm.NewSequence(o.seed, time.Now(), o.maxRows)
+	plan := struct {
+		Seconds     float64       `json:"seconds"`
+		CPU         float64       `json:"cpu"`
+		Seed        uint64        `json:"seed"`
+		Concurrency int           `json:"concurrency"`
+		Queries     []storm.Query `json:"queries"`
+		Usage       []string      `json:"usage"`
+	}{o.duration.Seconds(), o.target, o.seed, o.concurrency, nil, storm.Usage(o.duration, o.concurrency)}
+	for n := range storm.Round() {
+		plan.Queries = append(plan.Queries, q.Query(n))
+	}
+	if o.format == "json" {
+		e := json.NewEncoder(a.stdout)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(plan)
+	}
+	fmt.Fprintf(a.stdout, "Query Storm for %v at %.0f %% CPU, seed %d: nothing is sent (--dry-run).\n\nThe first of every %d queries:\n", o.duration, o.target, o.seed, storm.Round())
+	for _, query := range plan.Queries {
+		fmt.Fprintf(a.stdout, "\n-- %d %s\n%s\n", query.Number, query.Kind, query.SQL)
+	}
+	fmt.Fprintln(a.stdout, "\nWhat it would use:")
+	for _, line := range plan.Usage {
+		fmt.Fprintln(a.stdout, " ", line)
+	}
+	return nil
+}

@@ -1,0 +1,159 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"github.com/cloudcafe/analytics-worker/internal/storm"
+)
+
+// stormDisplay shows a storm while it runs: drawn in place on a terminal, a line
+// every five seconds elsewhere.
+type stormDisplay struct {
+	w        io.Writer
+	terminal bool
+	every    time.Duration
+	drawn    int // lines on the screen
+	shown    time.Time
+}
+
+func newStormDisplay(_ context.Context, w io.Writer, o stressOptions) *stormDisplay {
+	d := &stormDisplay{w: w, every: 5 * time.Second}
+	if isTerminal(w) {
+		d.terminal, d.every = true, 500*time.Millisecond
+	}
+	fmt.Fprintf(w, "Query Storm: %v at %.0f %% CPU, seed %d\n", o.duration, o.target, o.seed)
+	return d
+}
+
+// say writes what is being done before there is anything to show.
+func (d *stormDisplay) say(what string) { fmt.Fprintln(d.w, what) }
+
+func (d *stormDisplay) show(s storm.Snapshot) {
+	if !d.terminal {
+		if time.Since(d.shown) >= d.every*9/10 { // at the end it is shown for each query that is cancelled
+			d.shown = time.Now()
+			fmt.Fprintln(d.w, stormLine(s))
+		}
+		return
+	}
+	lines := stormLines(s, d.width())
+	var b strings.Builder
+	if d.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", d.drawn)
+	}
+	for _, line := range lines {
+		b.WriteString("\r\x1b[K" + line + "\n")
+	}
+	d.drawn = len(lines)
+	_, _ = io.WriteString(d.w, b.String())
+}
+
+func (d *stormDisplay) end() {
+	if d.terminal {
+		fmt.Fprintln(d.w)
+	}
+}
+
+func (d *stormDisplay) width() int {
+	if f, ok := d.w.(*os.File); ok {
+		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
+			return w
+		}
+	}
+	return 80
+}
+
+// stormState is the storm's state in a few words.
+func stormState(s storm.Snapshot) string {
+	switch {
+	case s.Cancelling > 0:
+		return fmt.Sprintf("cancelling %d queries", s.Cancelling)
+	case s.Down:
+		return "the warehouse takes no queries: made-up results alone"
+	case s.Held:
+		return "queries are held back: the CPU is above the target"
+	case s.InFlight >= s.Allowed && s.Counts.Refused > 0:
+		return "at the account's limits"
+	}
+	return "queries and reports"
+}
+
+func stormFreshness(s storm.Snapshot) string {
+	if !s.FreshKnown {
+		return "not known"
+	}
+	return s.Freshness.Round(100 * time.Millisecond).String()
+}
+
+// stormLine is a snapshot on one line, for a log.
+func stormLine(s storm.Snapshot) string {
+	return fmt.Sprintf("%4.0fs  CPU %3.0f%% of %.0f%%  in flight %d of %d  finished %d  failed %d  refused %d  %s rows/s  query p50 %v p95 %v  made up %.0f%%  pipeline %s  %s",
+		s.Elapsed.Seconds(), s.CPU, s.Target, s.InFlight, s.Allowed, s.Counts.Finished, s.Counts.Failed, s.Counts.Refused,
+		thousands(s.RowsPerSecond), s.RunP50.Round(time.Millisecond), s.RunP95.Round(time.Millisecond), 100*s.Made, stormFreshness(s), stormState(s))
+}
+
+// thousands writes a number the short way.
+func thousands(n float64) string {
+	switch {
+	case n >= 1e6:
+		return fmt.Sprintf("%.1fM", n/1e6)
+	case n >= 1e4:
+		return fmt.Sprintf("%.0fk", n/1e3)
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+// stormLines is a snapshot on a screen of that width.
+func stormLines(s storm.Snapshot, width int) []string {
+	width = max(40, min(width, 100))
+	whole := (s.Elapsed + s.Left).Seconds()
+	full := int(float64(width-30) * min(1, s.Elapsed.Seconds()/max(1, whole)))
+	out := []string{
+		fmt.Sprintf("[%s%s] %v left", strings.Repeat("=", full), strings.Repeat(" ", width-30-full), s.Left.Round(time.Second)),
+		"",
+	}
+	out = append(out, cpuPlot(s, width-8)...)
+	counts := s.Counts
+	return append(out,
+		fmt.Sprintf("CPU        %3.0f %%, target %.0f %%: %s", s.CPU, s.Target, stormState(s)),
+		fmt.Sprintf("queries    %d in flight, %d allowed, %d finished, %d failed, %d refused", s.InFlight, s.Allowed, counts.Finished, counts.Failed, counts.Refused),
+		fmt.Sprintf("           queued p50 %v, ran p50 %v and p95 %v", s.WaitP50.Round(time.Millisecond), s.RunP50.Round(time.Millisecond), s.RunP95.Round(time.Millisecond)),
+		fmt.Sprintf("results    %s rows, %s rows/s, %.0f %% of the work made up", thousands(float64(counts.Rows)), thousands(s.RowsPerSecond), 100*s.Made),
+		"pipeline   "+stormFreshness(s)+" behind",
+	)
+}
+
+// plotRows is the height of the plot of the CPU.
+const plotRows = 6
+
+// cpuPlot draws the CPU of the last seconds, with the target as a line.
+func cpuPlot(s storm.Snapshot, width int) []string {
+	history := s.History[max(0, len(s.History)-width):]
+	const step = 100.0 / plotRows
+	var out []string
+	for row := plotRows - 1; row >= 0; row-- {
+		low := float64(row) * step
+		var b strings.Builder
+		fmt.Fprintf(&b, "%4.0f%% ", low+step)
+		at := s.Target > low && s.Target <= low+step
+		for i := range width {
+			switch {
+			case i < len(history) && history[i].CPU >= low+step/2:
+				b.WriteByte('#')
+			case at:
+				b.WriteByte('-')
+			default:
+				b.WriteByte(' ')
+			}
+		}
+		out = append(out, strings.TrimRight(b.String(), " "))
+	}
+	return out
+}

@@ -1,0 +1,100 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/storm"
+)
+
+func (a *app) writeStormReport(format string, r *storm.Report) error {
+	if format == "json" {
+		e := json.NewEncoder(a.stdout)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		return e.Encode(r)
+	}
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	writeStormReached(w, r)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	writeStormQueries(a.stdout, r)
+	return nil
+}
+
+func seconds(s float64) string {
+	return time.Duration(s * float64(time.Second)).Round(time.Millisecond).String()
+}
+
+func age(s float64) string {
+	if s < 0 {
+		return "not known"
+	}
+	return seconds(s)
+}
+
+// writeStormReached says what was asked and what was reached.
+func writeStormReached(w io.Writer, r *storm.Report) {
+	row := func(name, format string, values ...any) {
+		fmt.Fprintf(w, "%s\t%s\n", name, fmt.Sprintf(format, values...))
+	}
+	end := "ran its full time"
+	if !r.Completed {
+		end = "was cut short"
+	}
+	row("storm", "%s of %s, seed %d: %s", seconds(r.Seconds), seconds(r.Asked.Seconds), r.Asked.Seed, end)
+	row("CPU", "mean %.1f %%, asked %.0f %%, at most %.1f off over 10 s, after the first 15 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Worst, r.CPU.Of)
+	q := r.Queries
+	row("queries", "%d started, %d finished, %d failed, %d calls refused; %d at once, asked %d", q.Started, q.Finished, q.Failed, q.Refused, r.AtOnce, r.Asked.Concurrency)
+	if r.QuotaFound > 0 {
+		row("", "the service took no more at %d active statements", r.QuotaFound)
+	}
+	row("", "queued %s (p95 %s), ran %s (p95 %s)", seconds(r.QueueP50), seconds(r.QueueP95), seconds(r.RunP50), seconds(r.RunP95))
+	row("results", "%d rows, %d bytes, %d pages; %.0f %% of the work was on them, the rest on %d made-up pages",
+		q.Rows, q.Bytes, r.Work.RealPages, r.Work.RealShare, r.Work.MadePages)
+	f := r.Figures
+	row("revenue", "%d amounts, sum %.2f, mean %.2f, deviation %.2f, largest %.2f", f.Amounts, f.Sum, f.Mean, f.Spread, f.Largest)
+	if r.Checksum == "" {
+		row("checksum", "none: not all of the first %d queries finished", storm.Round())
+	} else {
+		row("checksum", "%s over the first %d queries; %d rounds are complete", r.Checksum, storm.Round(), len(r.Rounds))
+	}
+	p := r.Freshness
+	row("pipeline", "behind by %s before, %s at p50 and %s at p99 during, %s after", age(p.Before), age(p.P50), age(p.P99), age(p.After))
+	for _, alarm := range r.Alarms {
+		unit := "%"
+		if alarm.Of == storm.SignalFreshness {
+			unit = "s"
+		}
+		said := "would not have fired"
+		if alarm.Fired {
+			said = fmt.Sprintf("would have fired after %d s", alarm.FiredAt)
+		}
+		row("alarm", "%s (%s above %.0f %s, %d times %d s): %s", alarm.Name, alarm.Of, alarm.Above, unit, alarm.Periods, alarm.PeriodSec, said)
+	}
+}
+
+// writeStormQueries lists the slowest queries, and what failed.
+func writeStormQueries(w io.Writer, r *storm.Report) {
+	if len(r.Errors) > 0 {
+		fmt.Fprintln(w, "\nErrors")
+		for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
+			fmt.Fprintf(w, "  %d times: %s\n", r.Errors[text], printable(text))
+		}
+	}
+	if len(r.Slowest) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\nSlowest queries")
+	for _, q := range r.Slowest {
+		fmt.Fprintf(w, "  %v, queued %v: query %d, %s\n    %s\n", q.Ran.Round(time.Millisecond), q.Waited.Round(time.Millisecond), q.Number, q.Kind,
+			strings.ReplaceAll(q.SQL, "\n", "\n    "))
+	}
+}

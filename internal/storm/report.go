@@ -1,0 +1,164 @@
+package storm
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// Report is what a storm was asked for and what became of it. Times are in
+// seconds, shares in percent.
+type Report struct {
+	Completed bool    `json:"completed"` // it ran its full time
+	Asked     Asked   `json:"asked"`
+	Seconds   float64 `json:"seconds"`
+
+	CPU        CPUReport       `json:"cpu"`
+	Queries    Counts          `json:"queries"`
+	AtOnce     int             `json:"queries_at_once"` // the most in flight
+	QuotaFound int             `json:"quota_found"`     // active statements at which the service took no more; 0 = it never refused
+	NotEnded   int             `json:"not_ended"`       // queries that could not be cancelled
+	QueueP50   float64         `json:"queue_p50"`
+	QueueP95   float64         `json:"queue_p95"`
+	RunP50     float64         `json:"run_p50"`
+	RunP95     float64         `json:"run_p95"`
+	Slowest    []Ran           `json:"slowest"`
+	Errors     map[string]int  `json:"errors,omitempty"`
+	Work       WorkReport      `json:"work"`
+	Figures    FigureReport    `json:"figures"`
+	Checksum   string          `json:"checksum"`  // of the first round of queries; empty while it is not whole
+	Rounds     []string        `json:"checksums"` // of each round, from the first on
+	Freshness  FreshnessReport `json:"freshness"`
+	Alarms     []Alarm         `json:"alarms"`
+	PerSecond  []Second        `json:"per_second"`
+}
+
+// Asked is what the storm was asked for.
+type Asked struct {
+	Seconds     float64 `json:"seconds"`
+	CPU         float64 `json:"cpu"`
+	Concurrency int     `json:"concurrency"`
+	Seed        uint64  `json:"seed"`
+}
+
+// CPUReport is how the CPU was held. Of is what was measured.
+type CPUReport struct {
+	Of    string  `json:"of"`
+	Mean  float64 `json:"mean"`    // after the first 15 s
+	Worst float64 `json:"off_10s"` // the largest deviation of a mean over 10 s from the target, after the first 15 s
+}
+
+// WorkReport is what the processors did.
+type WorkReport struct {
+	RealPages int64   `json:"real_pages"`
+	MadePages int64   `json:"made_pages"`
+	RealShare float64 `json:"real_share"` // of their time
+	SHA256    string  `json:"last_sha256"`
+	MD5       string  `json:"last_md5"`
+}
+
+// FigureReport are the revenue metrics over all results.
+type FigureReport struct {
+	Amounts int     `json:"amounts"`
+	Sum     float64 `json:"sum"`
+	Mean    float64 `json:"mean"`
+	Spread  float64 `json:"standard_deviation"`
+	Growth  float64 `json:"compound_growth"`
+	Largest float64 `json:"largest"`
+}
+
+// FreshnessReport is the age of the pipeline's completeness watermark; -1 = not
+// known.
+type FreshnessReport struct {
+	Before float64 `json:"before"`
+	P50    float64 `json:"p50"`
+	P99    float64 `json:"p99"`
+	Most   float64 `json:"most"`
+	After  float64 `json:"after"`
+}
+
+// settling is how long the loop has before it is judged, and window over what.
+const (
+	settling = 15
+	window   = 10
+)
+
+func (s *storm) report(took time.Duration, whole bool, left int) *Report {
+	m, l := s.c.Metrics, s.launcher.limit.state()
+	after := s.freshAge()
+	rounds := s.stats.rounds()
+	s.stats.mu.Lock()
+	defer s.stats.mu.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.stats.figures
+	r := &Report{
+		Completed: whole, Seconds: took.Seconds(),
+		Asked:   Asked{s.c.Duration.Seconds(), 100 * s.c.Target, s.c.Concurrency, s.c.Seed},
+		CPU:     cpuReport(s.meter.About(), 100*s.c.Target, s.seconds),
+		Queries: s.stats.counts, AtOnce: l.highest, QuotaFound: l.found, NotEnded: left,
+		QueueP50: m.QueueTime.Quantile(0.5).Seconds(), QueueP95: m.QueueTime.Quantile(0.95).Seconds(),
+		RunP50: m.ExecutionTime.Quantile(0.5).Seconds(), RunP95: m.ExecutionTime.Quantile(0.95).Seconds(),
+		Slowest: s.stats.slowest, Errors: s.stats.errors,
+		Work: WorkReport{
+			RealPages: s.pool.real.pages.Load(), MadePages: s.pool.made.pages.Load(), RealShare: 100 * (1 - s.madeShare()),
+			SHA256: s.stats.lastSHA, MD5: s.stats.lastMD5,
+		},
+		Figures: figureReport(f), Rounds: rounds,
+		Freshness: freshnessReport(s.before, after, s.seconds),
+		Alarms:    judge(Alarms(), s.seconds), PerSecond: s.seconds,
+	}
+	if len(rounds) > 0 {
+		r.Checksum = rounds[0]
+	}
+	return r
+}
+
+func figureReport(f figures) FigureReport {
+	if f.n == 0 {
+		return FigureReport{}
+	}
+	n := float64(f.n)
+	mean := f.sum / n
+	return FigureReport{
+		Amounts: f.n, Sum: f.sum, Mean: mean, Spread: math.Sqrt(max(0, f.squares/n-mean*mean)),
+		Growth: math.Expm1(f.growth / n), Largest: f.largest,
+	}
+}
+
+func cpuReport(about string, target float64, seconds []Second) CPUReport {
+	out := CPUReport{Of: about}
+	if len(seconds) <= settling {
+		return out
+	}
+	settled := seconds[settling:]
+	sum := 0.0
+	for i, s := range settled {
+		out.Mean += s.CPU / float64(len(settled))
+		sum += s.CPU
+		if i >= window {
+			sum -= settled[i-window].CPU
+		}
+		if i >= window-1 {
+			out.Worst = max(out.Worst, math.Abs(sum/window-target))
+		}
+	}
+	return out
+}
+
+func freshnessReport(before, after float64, seconds []Second) FreshnessReport {
+	out := FreshnessReport{Before: before, P50: -1, P99: -1, Most: -1, After: after}
+	var known []float64
+	for _, s := range seconds {
+		if s.Freshness >= 0 {
+			known = append(known, s.Freshness)
+		}
+	}
+	if len(known) == 0 {
+		return out
+	}
+	slices.Sort(known)
+	at := func(q float64) float64 { return known[min(len(known)-1, int(q*float64(len(known))))] }
+	out.P50, out.P99, out.Most = at(0.5), at(0.99), known[len(known)-1]
+	return out
+}

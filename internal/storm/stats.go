@@ -1,0 +1,133 @@
+package storm
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+)
+
+// stats is what the storm has counted. It is safe for concurrent use.
+type stats struct {
+	m *metrics.Storm
+
+	mu       sync.Mutex // guards what follows
+	counts   Counts
+	sums     map[int]Checksum // of finished queries of the rounds that may still be complete
+	slowest  []Ran
+	errors   map[string]int // by text, the first few
+	figures  figures
+	lastSHA  string
+	lastMD5  string
+	lastFail time.Time
+}
+
+// Counts are the storm's counts so far.
+type Counts struct {
+	Started  int   `json:"started"`
+	Finished int   `json:"finished"` // whose results were processed whole
+	Failed   int   `json:"failed"`
+	Refused  int   `json:"refused"` // calls that the service throttled, or took no more statements
+	Rows     int64 `json:"rows"`
+	Bytes    int64 `json:"bytes"`
+	Pages    int64 `json:"pages"`
+}
+
+// Ran is a query that ran.
+type Ran struct {
+	Number int           `json:"number"`
+	Kind   string        `json:"kind"`
+	Waited time.Duration `json:"waited_ns"`
+	Ran    time.Duration `json:"ran_ns"`
+	SQL    string        `json:"sql"`
+}
+
+const (
+	keptSlowest = 10
+	keptErrors  = 20
+)
+
+func newStats(m *metrics.Storm) *stats {
+	return &stats{m: m, sums: make(map[int]Checksum), errors: make(map[string]int)}
+}
+
+func (s *stats) started() {
+	s.m.Started.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Started++
+}
+
+func (s *stats) refused() {
+	s.m.Refused.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Refused++
+}
+
+func (s *stats) failed(_ Query, err error) {
+	s.m.Failed.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Failed++
+	s.lastFail = time.Now()
+	text := err.Error()
+	if _, known := s.errors[text]; known || len(s.errors) < keptErrors {
+		s.errors[text]++
+	} else {
+		s.errors["other errors"]++
+	}
+}
+
+// ran notes how long a query waited and ran in the warehouse.
+func (s *stats) ran(q Query, st Statement) {
+	s.m.QueueTime.Observe(st.Waited, 1)
+	s.m.ExecutionTime.Observe(st.Ran, 1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slowest = append(s.slowest, Ran{q.Number, q.Kind, st.Waited, st.Ran, q.SQL})
+	slices.SortStableFunc(s.slowest, func(a, b Ran) int { return cmp.Compare(b.Ran, a.Ran) })
+	s.slowest = s.slowest[:min(len(s.slowest), keptSlowest)]
+}
+
+func (s *stats) processed(p processed) {
+	s.m.Iterations.Add(1)
+	s.m.Rows.Add(p.rows)
+	s.m.Bytes.Add(p.bytes)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Pages++
+	s.counts.Rows += int64(p.rows)
+	s.counts.Bytes += int64(p.bytes)
+	s.figures.merge(p.figures)
+	s.lastSHA, s.lastMD5 = p.sha, p.md5
+}
+
+func (s *stats) finished(q Query, sum Checksum) {
+	s.m.Finished.Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.counts.Finished++
+	s.sums[q.Number] = sum
+}
+
+// rounds are the checksums of the rounds that are complete from the first on:
+// what two storms of one seed have in common, however far each got.
+func (s *stats) rounds() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for r := 0; ; r++ {
+		var sum Checksum
+		for n := r * Round(); n < (r+1)*Round(); n++ {
+			one, done := s.sums[n]
+			if !done {
+				return out
+			}
+			sum.add(one)
+		}
+		out = append(out, sum.String())
+	}
+}

@@ -1,0 +1,272 @@
+package storm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+)
+
+// Config is what a storm needs. All of it is required but Freshness and Show.
+type Config struct {
+	Warehouse   Warehouse
+	Name        string // prefix of the queries' names
+	Sequence    Sequence
+	Duration    time.Duration
+	Target      float64 // of the CPU, 0.1 to 1
+	Concurrency int     // queries in flight at most
+	Leave       int     // room for others' statements once the service has refused one
+	Seed        uint64
+	// Freshness is how old the pipeline's completeness watermark is.
+	Freshness func(context.Context) (age time.Duration, known bool)
+	Show      func(Snapshot) // called about every ShowEvery; must not block
+	ShowEvery time.Duration  // default 1 s
+	Metrics   *metrics.Storm
+	Log       *slog.Logger
+}
+
+// Second is what was measured over one second of a storm.
+type Second struct {
+	CPU       float64 `json:"cpu"`       // percent
+	Freshness float64 `json:"freshness"` // seconds; -1 = not known
+}
+
+// Snapshot is a storm while it runs.
+type Snapshot struct {
+	Elapsed, Left time.Duration
+	Target, CPU   float64 // percent; the CPU's mean over the last second
+	History       []Second
+	Counts        Counts
+	InFlight      int
+	Allowed       int // queries that may be in flight now
+	WaitP50       time.Duration
+	RunP50        time.Duration
+	RunP95        time.Duration
+	RowsPerSecond float64
+	Made          float64 // share of the processors' work that was made up, 0 to 1
+	Freshness     time.Duration
+	FreshKnown    bool
+	Held          bool // queries are held back: the CPU is above the target
+	Down          bool // nothing but failures for a while
+	Cancelling    int  // queries still to be cancelled at the end
+}
+
+// ErrCutShort is the cause to end a storm with before its time.
+var ErrCutShort = errors.New("the storm was cut short")
+
+// storm is one run.
+type storm struct {
+	c        Config
+	stats    *stats
+	pool     *pool
+	launcher *launcher
+	meter    *Meter
+	began    time.Time
+
+	mu        sync.Mutex // guards what follows
+	seconds   []Second
+	cpu       float64 // of the last tick
+	held      bool
+	freshness time.Duration
+	fresh     bool // freshness is known
+	before    float64
+}
+
+// Run runs a storm until its time is over or ctx ends, cancels what is in flight
+// then, and reports. The report is whole also when ctx ended. An error says that
+// no storm took place.
+func Run(ctx context.Context, c Config) (*Report, error) {
+	if c.ShowEvery == 0 {
+		c.ShowEvery = time.Second
+	}
+	meter, err := NewMeter()
+	if err != nil {
+		return nil, err
+	}
+	s := &storm{c: c, stats: newStats(c.Metrics), pool: newPool(), meter: meter}
+	s.launcher = newLauncher(c, s.pool, s.stats)
+	c.Metrics.CPU.From(func() (float64, bool) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return 100 * s.cpu, len(s.seconds) > 0
+	})
+	s.lookAtFreshness(ctx)
+	s.before = s.freshAge()
+	s.began = time.Now()
+	running, stop := context.WithTimeoutCause(ctx, c.Duration, errTimeIsOver)
+	defer stop()
+	var all sync.WaitGroup
+	fed := make(chan struct{})
+	all.Go(func() { s.pool.run(running, c.Seed, fed) })
+	all.Go(func() { defer close(fed); s.launcher.run(running) })
+	all.Go(func() { s.govern(running) })
+	all.Go(func() { s.watchFreshness(running) })
+	all.Go(func() { s.show(running) })
+	<-running.Done()
+	whole := errors.Is(context.Cause(running), errTimeIsOver)
+	took := time.Since(s.began)
+	all.Wait()
+	left := s.cancel(ctx)
+	s.lookAtFreshness(context.WithoutCancel(ctx))
+	c.Metrics.Completed.From(func() (float64, bool) {
+		if whole {
+			return 1, true
+		}
+		return 0, true
+	})
+	return s.report(took, whole, left), nil
+}
+
+var errTimeIsOver = errors.New("the storm's time is over")
+
+// govern measures and steers until ctx ends.
+func (s *storm) govern(ctx context.Context) {
+	loop := control{target: s.c.Target}
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	last := time.Now()
+	var sum float64 // of the second under way
+	var ticks int
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		busy, err := s.meter.Busy()
+		if err != nil {
+			s.c.Log.Error("the CPU cannot be measured; the load stays as it is", "error", err)
+			continue
+		}
+		now := time.Now()
+		o := loop.step(busy, now.Sub(last), s.launcher.limit.state().flying)
+		last = now
+		s.pool.setDuty(o.duty)
+		s.launcher.limit.cap(o.flight)
+		s.launcher.gate.set(o.starts)
+		sum, ticks = sum+busy, ticks+1
+		s.mu.Lock()
+		s.cpu, s.held = busy, !o.open()
+		for int(now.Sub(s.began)/time.Second) > len(s.seconds) && ticks > 0 {
+			second := Second{CPU: 100 * sum / float64(ticks), Freshness: -1}
+			if s.fresh {
+				second.Freshness = s.freshness.Seconds()
+			}
+			s.seconds = append(s.seconds, second)
+		}
+		if len(s.seconds) == int(now.Sub(s.began)/time.Second) && ticks >= int(time.Second/tick) {
+			sum, ticks = 0, 0
+		}
+		s.mu.Unlock()
+	}
+}
+
+// freshnessEvery is how often the pipeline is looked at.
+const freshnessEvery = 5 * time.Second
+
+func (s *storm) watchFreshness(ctx context.Context) {
+	for ctx.Err() == nil {
+		pause(ctx, freshnessEvery)
+		s.lookAtFreshness(ctx)
+	}
+}
+
+func (s *storm) lookAtFreshness(ctx context.Context) {
+	if s.c.Freshness == nil {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, callTime)
+	defer cancel()
+	age, known := s.c.Freshness(asking)
+	if !known && ctx.Err() != nil {
+		return // the storm ended while it was asked
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.freshness, s.fresh = age, known
+}
+
+// freshAge is the last known age in seconds, or -1.
+func (s *storm) freshAge() float64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.fresh {
+		return -1
+	}
+	return s.freshness.Seconds()
+}
+
+// show calls Show until ctx ends.
+func (s *storm) show(ctx context.Context) {
+	if s.c.Show == nil {
+		return
+	}
+	rows, at := int64(0), time.Now()
+	for ctx.Err() == nil {
+		pause(ctx, s.c.ShowEvery)
+		now := time.Now()
+		snap := s.snapshot(now)
+		snap.RowsPerSecond = float64(snap.Counts.Rows-rows) / now.Sub(at).Seconds()
+		rows, at = snap.Counts.Rows, now
+		s.c.Show(snap)
+	}
+}
+
+// downAfter is for how long nothing but failures counts as the warehouse's being
+// down.
+const downAfter = 10 * time.Second
+
+func (s *storm) snapshot(now time.Time) Snapshot {
+	l := s.launcher.limit.state()
+	s.stats.mu.Lock()
+	counts, failed := s.stats.counts, s.stats.lastFail
+	s.stats.mu.Unlock()
+	m := s.c.Metrics
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := Snapshot{
+		Elapsed: now.Sub(s.began), Left: max(0, s.c.Duration-now.Sub(s.began)), Target: 100 * s.c.Target, CPU: 100 * s.cpu,
+		History: s.seconds[max(0, len(s.seconds)-600):], Counts: counts, InFlight: l.flying, Allowed: l.most,
+		WaitP50: m.QueueTime.Quantile(0.5), RunP50: m.ExecutionTime.Quantile(0.5), RunP95: m.ExecutionTime.Quantile(0.95),
+		Made: s.madeShare(), Freshness: s.freshness, FreshKnown: s.fresh, Held: s.held,
+		Down: counts.Failed > 0 && l.flying == 0 && now.Sub(failed) < downAfter && counts.Finished == 0,
+	}
+	if n := len(s.seconds); n > 0 {
+		out.CPU = s.seconds[n-1].CPU
+	}
+	return out
+}
+
+func (s *storm) madeShare() float64 {
+	realNanos, madeNanos := float64(s.pool.real.nanos.Load()), float64(s.pool.made.nanos.Load())
+	if realNanos+madeNanos == 0 {
+		return 0
+	}
+	return madeNanos / (realNanos + madeNanos)
+}
+
+// cancelTime bounds the cancelling of what is in flight at the end: with 500
+// queries and 2 calls a second it takes minutes.
+const cancelTime = 6 * time.Minute
+
+// cancel ends what is in flight, also when ctx has ended.
+func (s *storm) cancel(ctx context.Context) (left int) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), cancelTime)
+	defer stop()
+	return s.launcher.cancelAll(ctx, func(left int) {
+		if s.c.Show != nil {
+			snap := s.snapshot(time.Now())
+			snap.Cancelling = left
+			s.c.Show(snap)
+		}
+	})
+}
+
+// String names the storm for logs.
+func (c Config) String() string {
+	return fmt.Sprintf("%s at %.0f %% CPU, up to %d queries", c.Duration, 100*c.Target, c.Concurrency)
+}

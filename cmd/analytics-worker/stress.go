@@ -19,6 +19,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/storm"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -250,15 +251,15 @@ func (a *app) newestOrder(ctx context.Context, db *aws.Redshift) time.Time {
 }
 
 // freshnessOf asks how old the completeness watermark of the pipeline is.
-func freshnessOf(db *aws.Redshift, stream string) func(context.Context) (time.Duration, bool) {
+func freshnessOf(db *aws.Redshift, streamName string) func(context.Context) (time.Duration, bool) {
 	return func(ctx context.Context) (time.Duration, bool) {
-		checkpoints, err := warehouse.Checkpoints(ctx, db, stream)
+		checkpoints, err := warehouse.Checkpoints(ctx, db, streamName)
 		if err != nil {
 			return 0, false
 		}
 		oldest := time.Time{}
 		for _, c := range checkpoints {
-			if c.Position.Sequence == "SHARD_END" {
+			if c.Position.Sequence == stream.ShardEnd {
 				continue
 			}
 			if c.ArrivedUntil.IsZero() {

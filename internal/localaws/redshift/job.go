@@ -31,6 +31,7 @@ type job struct {
 	created time.Time
 	cancel  context.CancelCauseFunc
 	ended   chan struct{} // closed once the status is terminal
+	entry   *ended        // of the registry's ended jobs; nil while it runs. Guarded by the registry's mu
 
 	mu      sync.Mutex // guards what follows
 	status  status
@@ -112,27 +113,50 @@ func (j *job) finish(to status, message string) {
 			p.status, p.updated, p.err = aborted, now, ""
 		}
 		if to != finished {
+			j.parts[i].result.drop()
 			j.parts[i].result = nil // what it returned was rolled back
 		}
 	}
 	close(j.ended)
 }
 
-// memory is about what the job holds, in bytes.
-func (j *job) memory() int64 {
+// holds is about what the job holds, in bytes of memory and of files.
+func (j *job) holds() (memory, files int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var n int64 = 1 << 10
 	for i := range j.parts {
 		n += int64(len(j.parts[i].sql)) + 256
 		if r := j.parts[i].result; r != nil {
-			n += r.size
+			n += int64(len(r.text)) + 8*int64(len(r.pages))
+			files += r.kept
 		}
 	}
 	for _, p := range j.sub.params {
 		n += int64(len(p.Name) + len(p.Value))
 	}
-	return n
+	return n, files
+}
+
+// readWhole reports whether every result of the job has been fetched to its end.
+func (j *job) readWhole() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.parts {
+		if r := j.parts[i].result; r != nil && !r.read.Load() {
+			return false
+		}
+	}
+	return true
+}
+
+// drop gives back what the job holds in files.
+func (j *job) drop() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range j.parts {
+		j.parts[i].result.drop()
+	}
 }
 
 // view is a consistent copy of a job for the replies.

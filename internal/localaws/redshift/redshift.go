@@ -105,6 +105,7 @@ func (s *Service) Close() error {
 	s.stop()
 	s.jobs.close()
 	s.running.Wait()
+	s.jobs.drop()
 	s.sessions.close()
 	return s.engine.close()
 }

@@ -3,6 +3,7 @@ package redshift
 import (
 	"crypto/rand"
 	"encoding/hex"
+	"slices"
 	"sync"
 	"time"
 
@@ -12,11 +13,17 @@ import (
 const (
 	keepResults = 24 * time.Hour // after which AWS forgets a statement and its result
 	keepTokens  = 8 * time.Hour  // after which a ClientToken may be used again
-	// maxKept bounds the memory of ended statements and their results. AWS has
-	// no such bound: here the oldest are forgotten before their 24 hours.
-	maxKept = 256 << 20
+	// maxKept bounds the memory of ended statements and their results, and
+	// maxFiles what large results take on the disk. AWS has no such bounds: here
+	// statements are forgotten before their 24 hours, first those whose results were
+	// read to the end, then the oldest.
+	maxKept  = 256 << 20
+	maxFiles = 4 << 30
 	// maxRemembered bounds the number of ended statements and of tokens.
 	maxRemembered = 100_000
+	// slack is how many forgotten statements a list may have beside as many as are
+	// known, before it is written anew without them.
+	slack = 8
 )
 
 // registry holds the jobs by id, and the tokens that name them.
@@ -27,8 +34,11 @@ type registry struct {
 	order  []*job // by creation; what is at its end is dropped from the front
 	tokens map[string]token
 	queue  []string // tokens by age
-	ended  []ended  // by end
-	kept   int64    // bytes that the ended jobs hold
+	ended  []*ended // by end, some of them forgotten already
+	spent  []*ended // whose results were read to the end, in the order of that
+	known  int      // of ended that are not forgotten
+	kept   int64    // bytes of memory that the ended jobs hold
+	files  int64    // bytes of files
 	active int
 }
 
@@ -38,9 +48,10 @@ type token struct {
 }
 
 type ended struct {
-	job   *job
-	at    time.Time
-	bytes int64
+	job         *job // nil once it is forgotten
+	at          time.Time
+	kept, files int64
+	spent       bool
 }
 
 func newRegistry() *registry {
@@ -92,26 +103,81 @@ func (r *registry) finish(j *job, to status, message string) {
 }
 
 func (r *registry) end(j *job) {
-	bytes := j.memory()
+	e := &ended{job: j, at: time.Now()}
+	e.kept, e.files = j.holds()
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now := time.Now()
-	r.ended = append(r.ended, ended{j, now, bytes})
-	r.kept += bytes
-	r.expire(now)
+	r.ended = append(r.ended, e)
+	r.known++
+	r.kept += e.kept
+	r.files += e.files
+	j.entry = e
+	r.expire(e.at)
 }
 
-// expire forgets what is too old, and the oldest beyond the bounds. The newest
+// read notes that the last page of a result of the job's was fetched.
+func (r *registry) read(id string, res *result) {
+	res.read.Store(true)
+	whole, _, err := splitID(id)
+	if err != nil {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	j := r.byID[whole]
+	if j == nil || j.entry == nil || j.entry.spent || !j.readWhole() {
+		return
+	}
+	j.entry.spent = true
+	r.spent = append(r.spent, j.entry)
+}
+
+// expire forgets what is too old, and what is beyond the bounds. The newest
 // statement stays in any case: its caller has yet to fetch the result.
 func (r *registry) expire(now time.Time) {
-	for len(r.ended) > 1 {
-		e := r.ended[0]
-		if now.Sub(e.at) < keepResults && r.kept <= maxKept && len(r.ended) <= maxRemembered {
+	for len(r.ended) > 1 && (r.ended[0].job == nil || now.Sub(r.ended[0].at) >= keepResults) {
+		r.forget(r.ended[0])
+		r.ended = r.ended[1:]
+	}
+	for r.kept > maxKept || r.files > maxFiles || r.known > maxRemembered {
+		if len(r.spent) > 0 {
+			r.forget(r.spent[0])
+			r.spent = r.spent[1:]
+			continue
+		}
+		if len(r.ended) < 2 {
 			break
 		}
-		r.kept -= e.bytes
-		delete(r.byID, e.job.id)
+		r.forget(r.ended[0])
 		r.ended = r.ended[1:]
+	}
+	r.tidy(now)
+}
+
+func (r *registry) forget(e *ended) {
+	if e.job == nil {
+		return
+	}
+	r.known--
+	r.kept -= e.kept
+	r.files -= e.files
+	delete(r.byID, e.job.id)
+	e.job.drop()
+	e.job = nil
+}
+
+// tidy drops what the lists hold of forgotten statements, and tokens that are too
+// old.
+func (r *registry) tidy(now time.Time) {
+	gone := func(e *ended) bool { return e.job == nil }
+	if len(r.ended) > 2*r.known+slack {
+		r.ended = slices.DeleteFunc(r.ended, gone)
+	}
+	if len(r.spent) > r.known+slack {
+		r.spent = slices.DeleteFunc(r.spent, gone)
+	}
+	if len(r.order) > 2*len(r.byID)+slack {
+		r.order = slices.DeleteFunc(r.order, func(j *job) bool { return r.byID[j.id] == nil })
 	}
 	for len(r.order) > 0 && r.byID[r.order[0].id] == nil {
 		r.order = r.order[1:]
@@ -161,6 +227,15 @@ func (r *registry) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
+}
+
+// drop gives back the files of all results. No job runs any more.
+func (r *registry) drop() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, j := range r.byID {
+		j.drop()
+	}
 }
 
 // newID draws a random UUID.

@@ -1,39 +1,29 @@
 package redshift
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"math"
+	"os"
 	"strconv"
 	"strings"
 	"unicode/utf8"
 )
 
-// maxResultBytes bounds one result set. AWS documents 500 MB; a laptop has less
-// to spare, and its older bound of 100 MB is still true of some clusters.
-const maxResultBytes = 100 << 20
-
-// Bounds of one page of a result.
-const (
-	pageRows  = 1000
-	pageBytes = 1 << 20
-)
-
-// result is a result set. The rows are kept as they go over the wire: a JSON
-// array of fields, or a line of CSV.
-type result struct {
-	cols []column
-	rows [][]byte
-	size int64 // bytes of the rows
-}
+// maxResultBytes bounds one result set: AWS documents 500 MB.
+const maxResultBytes = 500 << 20
 
 // resultSink encodes rows while they come from the engine.
 type resultSink struct {
 	res    *result
+	dir    string // for what is too large for memory
 	csv    bool
 	limits bool
+	buf    []byte
 }
 
 func (s *resultSink) columns(cols []column) error {
@@ -42,21 +32,27 @@ func (s *resultSink) columns(cols []column) error {
 }
 
 func (s *resultSink) row(values []any) error {
-	var b []byte
 	if s.csv {
-		b = appendCSV(nil, values)
+		s.buf = appendCSV(s.buf[:0], values)
 	} else {
-		b = appendFields(make([]byte, 0, 32*len(values)), values)
+		s.buf = appendFields(s.buf[:0], values)
 	}
 	if s.limits && rowBytes(values) > maxRowBytes {
 		return refusal("Packet for query is too large: a result row must not exceed 64 KB")
 	}
-	s.res.size += int64(len(b))
+	s.res.size += int64(len(s.buf))
 	if s.res.size > maxResultBytes {
 		return refusal("Query result is larger than %d MB; use UNLOAD, or select less", maxResultBytes>>20)
 	}
-	s.res.rows = append(s.res.rows, b)
-	return nil
+	return s.res.add(s.buf, s.dir)
+}
+
+// take ends the result and returns it; nil where the statement returned none.
+func (s *resultSink) take() (*result, error) {
+	if s.res == nil {
+		return nil, nil
+	}
+	return s.res, s.res.seal(s.dir)
 }
 
 // rowBytes is the size of a row's values, without the names around them.
@@ -232,13 +228,16 @@ func (s *Service) getStatementResult(_ context.Context, in members) (any, error)
 	if err != nil {
 		return nil, err
 	}
-	page, next := res.page(from)
-	out := resultReply{
-		ColumnMetadata: columnReplies(res.cols), Records: make([]json.RawMessage, len(page)),
-		NextToken: nextToken(id, next), TotalNumRows: int64(len(res.rows)),
+	page, next, err := s.page(res, id, from)
+	if err != nil {
+		return nil, err
 	}
-	for i, r := range page {
-		out.Records[i] = r
+	out := resultReply{
+		ColumnMetadata: columnReplies(res.cols), Records: []json.RawMessage{},
+		NextToken: nextToken(id, next), TotalNumRows: res.count,
+	}
+	for line := range bytes.Lines(page) { // no row has a line feed in it: JSON escapes them
+		out.Records = append(out.Records, json.RawMessage(line[:len(line)-1]))
 	}
 	return out, nil
 }
@@ -248,7 +247,10 @@ func (s *Service) getStatementResultV2(_ context.Context, in members) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	page, next := res.page(from)
+	page, next, err := s.page(res, id, from)
+	if err != nil {
+		return nil, err
+	}
 	var text []byte
 	if from == 0 { // the first page starts with the names
 		names := make([]any, len(res.cols))
@@ -257,20 +259,18 @@ func (s *Service) getStatementResultV2(_ context.Context, in members) (any, erro
 		}
 		text = appendCSV(text, names)
 	}
-	for _, r := range page {
-		text = append(text, r...)
-	}
+	text = append(text, page...)
 	record, err := json.Marshal(map[string]string{"CSVRecords": string(text)})
 	if err != nil {
 		return nil, err
 	}
 	return resultReply{
 		ColumnMetadata: columnReplies(res.cols), Records: []json.RawMessage{record}, ResultFormat: "CSV",
-		NextToken: nextToken(id, next), TotalNumRows: int64(len(res.rows)),
+		NextToken: nextToken(id, next), TotalNumRows: res.count,
 	}, nil
 }
 
-// fetch finds the result that the call asks for and the row to go on from.
+// fetch finds the result that the call asks for and the page to go on from.
 func (s *Service) fetch(in members, format string) (res *result, id string, from int, err error) {
 	id, err = readID(in)
 	if err != nil {
@@ -297,22 +297,24 @@ func (s *Service) fetch(in members, format string) (res *result, id string, from
 	if part.result == nil {
 		return nil, "", 0, wire404("Query does not have result. Please check query status with DescribeStatement.")
 	}
-	from, err = parseToken(nextToken, id, len(part.result.rows))
+	from, err = parseToken(nextToken, id, len(part.result.pages))
 	return part.result, id, from, err
 }
 
-// page returns the rows from i on that fit on a page, and where the next page
-// starts; -1 at the end.
-func (r *result) page(i int) (rows [][]byte, next int) {
-	n, size := i, 0
-	for n < len(r.rows) && n-i < pageRows && (size == 0 || size+len(r.rows[n]) <= pageBytes) {
-		size += len(r.rows[n])
-		n++
+// page reads a page of a result, and tells which comes next; -1 at the end.
+func (s *Service) page(res *result, id string, n int) (text []byte, next int, err error) {
+	text, err = res.page(n)
+	if errors.Is(err, os.ErrClosed) { // it was forgotten meanwhile
+		return nil, 0, wire404("Query does not exist.")
 	}
-	if n == len(r.rows) {
-		return r.rows[i:n], -1
+	if err != nil {
+		return nil, 0, fmt.Errorf("read a page of a result: %w", err)
 	}
-	return r.rows[i:n], n
+	if n+1 < len(res.pages) {
+		return text, n + 1, nil
+	}
+	s.jobs.read(id, res)
+	return text, -1, nil
 }
 
 // nextToken names a place in a list, "" at its end. It carries what it was made for, so

@@ -76,7 +76,7 @@ func (s *Service) attempt(ctx context.Context, j *job, own *session) error {
 			return s.opts.Faults.TakeSQL(serviceName, j.sub.operation, fields, fault.LineRefused)
 		}
 	}
-	r := runner{job: j, b: b, limits: s.opts.Limits, failAt: -1}
+	r := runner{job: j, b: b, limits: s.opts.Limits, dir: s.opts.DataDir, failAt: -1}
 	if f, ok := s.opts.Faults.TakeSQL(serviceName, j.sub.operation, j.sub.sqls, fault.StatementFailed); ok {
 		r.failAt, r.failure = lastData(j.sub.sqls, b), injected(f)
 	}
@@ -165,7 +165,8 @@ type runner struct {
 	job     *job
 	b       *backend
 	limits  bool
-	failAt  int // the statement that a fault makes fail, -1 for none
+	dir     string // for large results
+	failAt  int    // the statement that a fault makes fail, -1 for none
 	failure error
 }
 
@@ -194,7 +195,7 @@ func (r *runner) batch(ctx context.Context) error {
 func (r *runner) part(ctx context.Context, i int) error {
 	sql := r.job.sub.sqls[i]
 	r.job.beginPart(i, r.b.nextQuery())
-	out := &resultSink{csv: r.job.sub.format == "CSV", limits: r.limits}
+	out := &resultSink{dir: r.dir, csv: r.job.sub.format == "CSV", limits: r.limits}
 	var n int64
 	var err error
 	if i == r.failAt {
@@ -203,11 +204,16 @@ func (r *runner) part(ctx context.Context, i int) error {
 	} else {
 		n, err = r.b.single(ctx, sql, r.job.sub.values(), out)
 	}
+	res, sealErr := out.take()
+	if err == nil {
+		err = sealErr
+	}
 	if err != nil {
+		res.drop()
 		r.job.endPart(i, -1, nil, err)
 		return &partError{i, err}
 	}
-	r.job.endPart(i, n, out.res, nil)
+	r.job.endPart(i, n, res, nil)
 	return nil
 }
 

@@ -8,7 +8,8 @@ GO      ?= go
 PKG     ?= ./...
 TIME    ?= 20s
 # Empty where this is no git checkout: the program then says what Go knows of it.
-VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null)
+# git shortens by how many commits a clone has; two clones shall agree.
+VERSION ?= $(shell git describe --tags --always --dirty --abbrev=12 2>/dev/null)
 
 # The version comes in by -ldflags; Go's own stamp fails where git is not there
 # or does not trust the folder.
@@ -16,6 +17,7 @@ export GOFLAGS += -buildvcs=false
 
 LDFLAGS := -X main.version=$(VERSION)
 TOOLS   := .tools/ready
+RELEASE_TOOLS := .tools/release/ready
 
 .PHONY: help
 help: ## List the targets
@@ -147,10 +149,21 @@ fuzz: ## Fuzz every target for TIME each (TIME=20s)
 	@scripts/need-cc
 	@scripts/fuzz '$(TIME)' '$(PKG)'
 
+.PHONY: release
+release: $(RELEASE_TOOLS) ## Build dist/: tarballs, deb and rpm for amd64 and arm64, checksums, SBOM, licences, notes
+	@GO='$(GO)' VERSION='$(VERSION)' TOOLS='$(CURDIR)/.tools/release' scripts/release
+
 .PHONY: clean
 clean: ## Remove what was built, the tools too
-	rm -rf bin .tools .localaws
+	rm -rf bin dist .tools .localaws
 
 $(TOOLS): tools/go.mod tools/go.sum
 	GOBIN='$(CURDIR)/.tools' CGO_ENABLED=0 $(GO) install -C tools tool
+	@touch $@
+
+# A module of its own: nfpm and cyclonedx-gomod take 90 modules and a minute of two
+# cores, which nobody who changes a line should wait for.
+$(RELEASE_TOOLS): tools/release/go.mod tools/release/go.sum
+	@echo "build nfpm and cyclonedx-gomod (a minute or two, once)"
+	GOBIN='$(CURDIR)/.tools/release' CGO_ENABLED=0 $(GO) install -C tools/release -trimpath tool
 	@touch $@

@@ -61,6 +61,12 @@ test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm, with queries fast,
 	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 10m -v ./cmd/analytics-worker -run '^(TestTheCPUIsHeld|TestTwoStormsOfOneSeedAgree)$$' \
 		| { grep --line-buffered -v -e '^=== ' || true; }
 
+# Needs root: it makes a small Debian with debootstrap, once, and boots it with its
+# systemd in namespaces of its own.
+.PHONY: test-deploy
+test-deploy: ## Install, upgrade, roll back and remove the worker on machines made for it (root)
+	@GO='$(GO)' deploy/test/run
+
 .PHONY: test-peers
 test-peers: ## Try leases and stream reading on dynalite and kinesis-local too (npm)
 	@scripts/need-cc

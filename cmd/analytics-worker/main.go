@@ -26,6 +26,7 @@ const (
 	exitOK    = 0
 	exitError = 1 // it was tried and failed
 	exitUsage = 2 // bad flags or settings: nothing was tried
+	exitGone  = 3 // the instance is about to end: not all could be loaded in time, and starting again is of no use
 )
 
 func main() {
@@ -66,6 +67,9 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		return exitOK
 	case errors.Is(err, errSilent):
 		return exitError
+	case errors.Is(err, errGone):
+		fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
+		return exitGone
 	case errors.As(err, &bad), errors.As(err, &usage):
 		fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
 		return exitUsage

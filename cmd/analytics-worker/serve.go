@@ -16,6 +16,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
@@ -26,6 +27,10 @@ import (
 const tidyTime = 5 * time.Second
 
 var errDrainOverdue = errors.New("draining took too long")
+
+// errGone marks the error of a worker whose instance is about to end. Whoever would
+// start it again after an error must not: see exitGone.
+var errGone = errors.New("the instance is about to end")
 
 // serve runs the worker until ctx ends, and then drains it.
 func (a *app) serve(ctx context.Context) error {
@@ -42,7 +47,9 @@ func (a *app) serve(ctx context.Context) error {
 		// early costs little: garbage is kept to half of what is in use.
 		debug.SetGCPercent(50)
 	}
-	s, err := a.assemble(ctx, c, log, recent)
+	m := tellManager(log)
+	defer m.end()
+	s, err := a.assemble(pulse.With(ctx, &m.start), c, log, recent)
 	if err != nil && ctx.Err() != nil {
 		log.Info("stopped before it had started")
 		return nil
@@ -53,6 +60,8 @@ func (a *app) serve(ctx context.Context) error {
 	defer s.seat.leave()
 	log.Info("starting", "version", buildVersion(), "stream", c.Stream, "region", s.region, "worker", s.name,
 		"warehouse", c.warehouseName(), "fill", c.fillName(), "dead_letters", c.DeadLetterURL, "http", s.address(), "memory_limit", c.MemoryLimit)
+	s.manager = m
+	m.follow(s)
 	return s.run(ctx, log)
 }
 
@@ -69,6 +78,7 @@ type service struct {
 	metrics   *metrics.Metrics
 	publisher *metrics.Publisher // nil = metrics are not sent
 	retention retention
+	manager   *manager
 	listen    net.Listener // nil = no HTTP
 	pages     *admin.Site
 
@@ -85,9 +95,10 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 	hard, kill := context.WithCancel(drain)
 	defer kill()
 	loading := make(chan error, 1)
-	go func() { loading <- s.worker.Run(hard) }()
+	go func() { loading <- s.worker.Run(pulse.With(hard, &s.manager.loader)) }()
 	stopTimer := context.AfterFunc(ctx, func() {
 		limit := drainTime(context.Cause(ctx), time.Now(), s.drainTimeout)
+		s.manager.stopping(limit)
 		log.Info("stopping: loading what was read", "within", limit.Round(time.Second).String())
 		select {
 		case <-time.After(limit):
@@ -98,7 +109,7 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 	defer stopTimer()
 	defer s.startMetrics(ctx, log)() // ends last: what draining counts is published too
 	defer s.serveHTTP(ctx, log)()
-	err := s.holder.Run(ctx)
+	err := s.holder.Run(pulse.With(ctx, &s.manager.leases))
 	kill()
 	if lerr := <-loading; err == nil {
 		err = lerr
@@ -108,9 +119,14 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 	defer cancel()
 	s.warehouse.Close(tidy)
 	if late {
-		return errors.New("not everything that was read could be loaded in time; it stays on the stream and is read again; see DRAIN_TIMEOUT")
+		err = errors.New("not everything that was read could be loaded in time; it stays on the stream and is read again; see DRAIN_TIMEOUT")
 	}
-	log.Info("stopped")
+	if err != nil && errors.As(context.Cause(ctx), new(noticed)) {
+		err = fmt.Errorf("%w: %w", errGone, err)
+	}
+	if !late {
+		log.Info("stopped")
+	}
 	return err
 }
 

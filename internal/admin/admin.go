@@ -210,13 +210,21 @@ const warehouseWaitTime = time.Minute
 // as not read: a throttle or a broken connection passes sooner.
 const readsFailFor = time.Minute
 
-// notReady says why the worker does not do its work, or nothing. A worker that
-// owns no shard is ready if it can see that there is none to have.
 func (s *Site) notReady(now time.Time) string {
-	st := s.c.Status()
+	if s.c.Leases == nil {
+		return NotReady(s.c.Status(), nil, now)
+	}
+	leases := s.c.Leases()
+	return NotReady(s.c.Status(), &leases, now)
+}
+
+// NotReady says why a worker does not do its work, or nothing. One that owns no
+// shard is ready if it can see that there is none to have. Without leases (nil) it
+// goes by the status alone.
+func NotReady(st worker.Status, leases *Leases, now time.Time) string {
 	why := slices.Concat(notWriting(st, now), notKeeping(st.Letters, now), notReading(st, now))
-	if s.c.Leases != nil {
-		why = append(why, notOwning(st, s.c.Leases(), now)...)
+	if leases != nil {
+		why = append(why, notOwning(st, *leases, now)...)
 	}
 	return strings.Join(why, "; ")
 }

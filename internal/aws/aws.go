@@ -21,6 +21,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/smithy-go/middleware"
+
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
 )
 
 // The SDK has no response timeout of its own, so every call gets a deadline.
@@ -190,8 +192,10 @@ func (b *exactBody) Read(p []byte) (int, error) {
 
 func (b *exactBody) Close() error { return b.rc.Close() }
 
-// bounded is ctx with a deadline that says what it was.
+// bounded is ctx with a deadline that says what it was. It is what a call begins with,
+// so the work that ctx is for gets on.
 func bounded(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
+	pulse.Beat(ctx)
 	return context.WithTimeoutCause(ctx, d, noAnswer(d))
 }
 
@@ -210,6 +214,7 @@ func ended(ctx context.Context, err error) error {
 
 // pause waits for d, or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
+	pulse.Beat(ctx)
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {

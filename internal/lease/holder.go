@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -62,8 +63,9 @@ func New(c Config) (*Holder, error) {
 func (h *Holder) Run(ctx context.Context) error {
 	// What was begun is finished: an acquisition cut short would block a shard
 	// for a whole lease time.
-	lasting := context.WithoutCancel(ctx)
+	lasting := pulse.Without(context.WithoutCancel(ctx)) // renewals and Own show nothing of the rounds
 	for ctx.Err() == nil {
+		pulse.Beat(ctx)
 		hurry, err := h.round(ctx, lasting)
 		if ctx.Err() == nil {
 			h.tell(err)
@@ -165,6 +167,7 @@ func (h *Holder) act(ctx, lasting context.Context, plan []Action) (hurry bool, e
 		}
 		group.Go(func() error {
 			soon, err := h.step(lasting, a)
+			pulse.Beat(ctx)
 			mu.Lock()
 			defer mu.Unlock()
 			hurry = hurry || soon

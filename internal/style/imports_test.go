@@ -17,15 +17,16 @@ var mayImport = map[string][]string{
 	"internal/orders":     nil,
 	"internal/localaws":   nil, // it stands for AWS: sharing code, it would share mistakes
 	"internal/style":      nil,
-	"internal/lease":      {"internal/stream"},
+	"internal/pulse":      nil,
+	"internal/lease":      {"internal/stream", "internal/pulse"},
 	"internal/deadletter": {"internal/stream"},
 	"internal/warehouse":  {"internal/stream", "internal/event"},
 	"internal/verify":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter"},
 	"internal/redrive":    {"internal/stream", "internal/deadletter"},
 	"internal/worker": {
-		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/metrics",
+		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/metrics", "internal/pulse",
 	},
-	"internal/aws":        {"internal/stream", "internal/lease", "internal/warehouse"}, // whose small interfaces it implements
+	"internal/aws":        {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
 	"internal/storm":      {"internal/warehouse", "internal/metrics"},
 	"internal/admin":      {"internal/worker", "internal/metrics"},
 	"internal/simulation": {"internal"},
@@ -42,6 +43,7 @@ var onlyIn = []struct {
 	{"github.com/duckdb/", []string{"internal/localaws"}, "it needs cgo, and the worker is one static binary"},
 	{"github.com/jackc/", []string{"internal/localaws"}, "the worker reaches its warehouse through DB alone"},
 	{"database/sql", []string{"internal/localaws"}, "the worker reaches its warehouse through DB alone"},
+	{"github.com/coreos/", []string{"cmd"}, "what starts the worker is the program's affair"},
 	{"github.com/spf13/", []string{"cmd"}, "flags and settings end in cmd; packages take plain structs"},
 	{"github.com/johannesboyne/", []string{"internal/localaws"}, "a stand-in for S3 is no part of the worker"},
 	{"testing", nil, "only tests and their harnesses link it"},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -26,11 +27,13 @@ func takeRecords(pageBytes int64) int {
 }
 
 // Run claims and loads until ctx ends. It is the only goroutine that writes to
-// the warehouse: one load at a time keeps positions contiguous.
+// the warehouse: one load at a time keeps positions contiguous. It beats the pulse in
+// ctx while it gets on, be it with waiting and trying again.
 func (w *Worker) Run(ctx context.Context) error {
 	defer close(w.done)
 	progress := newProgress(w.log, w.cfg.Metrics)
 	for ctx.Err() == nil {
+		pulse.Beat(ctx)
 		select { // claims first: a backlog must not keep a shard from starting
 		case c := <-w.claims:
 			w.answerClaims(ctx, c)
@@ -53,7 +56,7 @@ func (w *Worker) Run(ctx context.Context) error {
 		if due == 0 || retry == 0 {
 			continue
 		}
-		timer, fired := after(soonest(due, retry))
+		timer, fired := after(soonest(soonest(due, retry), idleBeat))
 		select {
 		case c := <-w.claims:
 			w.answerClaims(ctx, c)
@@ -65,6 +68,9 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	return nil
 }
+
+// idleBeat is how often a loader that has nothing to do shows that it would.
+const idleBeat = 5 * time.Second
 
 // soonest is the shorter of two waits; negative = never.
 func soonest(a, b time.Duration) time.Duration {
@@ -300,6 +306,7 @@ func (w *Worker) step(ctx context.Context) {
 // the position has moved past a rejected record, nobody reads it again.
 func (w *Worker) attempt(ctx context.Context, l *load) error {
 	for s, letters := range l.letters {
+		pulse.Beat(ctx)
 		from, _ := w.queue.position(s)
 		w.letters.began(time.Now())
 		err := w.cfg.Letters.Put(ctx, from, letters)
@@ -452,6 +459,7 @@ func (w *Worker) countLatency(sp span, now time.Time) {
 
 // pause waits for d, or until ctx ends.
 func (w *Worker) pause(ctx context.Context, d time.Duration) {
+	pulse.Beat(ctx)
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {

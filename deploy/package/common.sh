@@ -20,6 +20,13 @@ warn() { echo "$name: $*" >&2; }
 # A chroot or a container has no systemd to tell, and needs none.
 systemd_runs() { [ -d /run/systemd/system ] && command -v systemctl >/dev/null 2>&1; }
 
+# refuse_script is the counterpart of what deploy-ec2.sh says where a package is.
+refuse_script() {
+	[ -f "/etc/systemd/system/$unit" ] && [ ! -L "/etc/systemd/system/$unit" ] || return 0
+	warn "deploy-ec2.sh, or somebody by hand, has installed /etc/systemd/system/$unit, which would go before the package's. Upgrade by deploy-ec2.sh, or remove that first (deploy-ec2.sh --uninstall keeps the settings). Nothing was installed"
+	return 1
+}
+
 create_user() {
 	getent group "$name" >/dev/null || groupadd --system "$name" || {
 		warn "cannot create the group $name: is /etc writable? Nothing was installed"
@@ -56,6 +63,7 @@ place_version() {
 	else
 		mv -T "$new" "$to"
 	fi
+	sync -f "$to/$name" # before anything names it
 
 	before=$(readlink "$home/current" || :)
 	if [ "$before" != "versions/$version" ]; then
@@ -85,9 +93,6 @@ create_state() { [ -d "$state" ] || install -d -m 0750 -o "$name" -g "$name" "$s
 
 # start_again restarts a worker that runs, and says what to do for one that does not.
 start_again() {
-	if [ -e "/etc/systemd/system/$unit" ] && [ ! -L "/etc/systemd/system/$unit" ]; then
-		say "/etc/systemd/system/$unit goes before the packaged unit; remove it if the packaged one is meant"
-	fi
 	if systemd_runs; then
 		systemctl daemon-reload || warn "systemctl daemon-reload failed: the unit may still be the one before"
 		if ! systemctl is-enabled --quiet "$unit" 2>/dev/null && ! systemctl is-active --quiet "$unit" 2>/dev/null; then

@@ -2,6 +2,7 @@
 # The deb and the rpm on a machine with systemd: install, upgrade, go back, remove and
 # purge, with a worker that runs against the local AWS; then where there is no systemd,
 # where /etc cannot be written, and where somebody has the user's name.
+set -euo pipefail
 # shellcheck source=deploy/test/lib.sh
 . "$(dirname "$0")/lib.sh"
 echo "check-packages: the deb and the rpm are installed, upgraded and removed"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Two clones of what is committed, in two folders and in unlike surroundings, release
 # the same bytes; and a release is what it says.
+set -euo pipefail
 # shellcheck source=deploy/test/lib.sh
 . "$(dirname "$0")/lib.sh"
 echo "check-release: two clones release the same bytes"

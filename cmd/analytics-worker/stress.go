@@ -129,13 +129,18 @@ func (o *stressOptions) check() error {
 // stormPrefix begins the names of a storm's queries in the Data API.
 const stormPrefix = "query-storm-"
 
+// stormName is the name of this storm alone: at its end it cancels whatever has it.
+func stormName(seed uint64) string {
+	return fmt.Sprintf("%s%d-%06x", stormPrefix, seed, drawSeed()&0xffffff)
+}
+
 func (a *app) stress(ctx context.Context, o stressOptions) error {
 	c, err := loadConfig(a.lookup)
 	if err != nil {
 		return err
 	}
 	if o.dryRun {
-		return a.stressPlan(o)
+		return a.printStressPlan(o)
 	}
 	if p := strings.ToLower(c.Environment); (p == "prod" || p == "production") && !o.production {
 		return usagef("ENVIRONMENT is %s: a storm would compete with everybody who uses that warehouse; if that is what you want, say --yes-in-production", c.Environment)
@@ -160,7 +165,7 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 	display := newStormDisplay(ctx, a.stderr, o)
 	display.say("asking the warehouse until when there are orders")
 	report, err := storm.Run(ctx, storm.Config{
-		Warehouse: stormHouse{db}, Name: stormPrefix + strconv.FormatUint(o.seed, 10),
+		Warehouse: stormHouse{db}, Name: stormName(o.seed),
 		Sequence: storm.NewSequence(o.seed, a.newestOrder(ctx, db), o.maxRows),
 		Duration: o.duration, Target: o.target / 100, Concurrency: o.concurrency, Leave: o.leave, Seed: o.seed,
 		Freshness: freshnessOf(db, account.Stream(c.Stream).Name()),
@@ -189,7 +194,17 @@ type stormHouse struct{ *aws.Redshift }
 // Look tells how a query stands.
 func (h stormHouse) Look(ctx context.Context, id string) (storm.Statement, error) {
 	q, err := h.Query(ctx, id)
-	return storm.Statement{Ended: q.Ended, Err: q.Err, HasResult: q.HasRows, Waited: q.Waited, Ran: q.Ran}, err
+	return storm.Statement{Ended: q.Ended, Err: q.Err, HasResult: q.HasRows, Rows: q.Rows, Waited: q.Waited, Ran: q.Ran}, err
+}
+
+// Unended lists the ids of queries of that name that have not ended.
+func (h stormHouse) Unended(ctx context.Context, prefix string) ([]string, error) {
+	var ids []string
+	left, err := h.Redshift.Unended(ctx, prefix)
+	for _, q := range left {
+		ids = append(ids, q.ID)
+	}
+	return ids, err
 }
 
 // lowerPriority makes every thread of the process nicer, and with them those that
@@ -289,33 +304,48 @@ func (a *app) publishStorm(ctx context.Context, c config, account *aws.Account, 
 	return func() { cancel(); <-done }, nil
 }
 
-// stressPlan prints what a storm would send.
-func (a *app) stressPlan(o stressOptions) error {
+// stressPlan is what a storm would send.
+type stressPlan struct {
+	Seconds     float64       `json:"seconds"`
+	CPU         float64       `json:"cpu"`
+	Seed        uint64        `json:"seed"`
+	Concurrency int           `json:"concurrency"`
+	Number      int           `json:"number"`  // of queries, about
+	Queries     []storm.Query `json:"queries"` // of the first round
+	Usage       []string      `json:"usage"`
+}
+
+// printStressPlan prints what a storm would send.
+func (a *app) printStressPlan(o stressOptions) error {
 	q := storm.NewSequence(o.seed, time.Now(), o.maxRows)
-	plan := struct {
-		Seconds     float64       `json:"seconds"`
-		CPU         float64       `json:"cpu"`
-		Seed        uint64        `json:"seed"`
-		Concurrency int           `json:"concurrency"`
-		Queries     []storm.Query `json:"queries"`
-		Usage       []string      `json:"usage"`
-	}{o.duration.Seconds(), o.target, o.seed, o.concurrency, nil, storm.Usage(o.duration, o.concurrency)}
+	plan := stressPlan{o.duration.Seconds(), o.target, o.seed, o.concurrency, q.Number(o.duration), nil, q.Usage(o.duration, o.concurrency)}
 	for n := range storm.Round() {
 		plan.Queries = append(plan.Queries, q.Query(n))
 	}
 	if o.format == "json" {
-		e := json.NewEncoder(a.stdout)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(plan)
+		return a.printJSON(plan)
 	}
-	fmt.Fprintf(a.stdout, "Query Storm for %v at %.0f %% CPU, seed %d: nothing is sent (--dry-run).\n\nThe first of every %d queries:\n", o.duration, o.target, o.seed, storm.Round())
+	fmt.Fprintf(a.stdout, `Query Storm for %v at %.0f %% CPU, seed %d: nothing is sent (--dry-run).
+
+About %d queries, in rounds of %d. The days are those of a storm over orders until today; the first of each kind:
+`, o.duration, o.target, o.seed, plan.Number, storm.Round())
+	shown := make(map[string]bool)
 	for _, query := range plan.Queries {
-		fmt.Fprintf(a.stdout, "\n-- %d %s\n%s\n", query.Number, query.Kind, query.SQL)
+		if !shown[query.Kind] {
+			shown[query.Kind] = true
+			fmt.Fprintf(a.stdout, "\n-- %d %s, %d times in a round\n%s\n", query.Number, query.Kind, q.Of(query.Kind), query.SQL)
+		}
 	}
 	fmt.Fprintln(a.stdout, "\nWhat it would use:")
 	for _, line := range plan.Usage {
 		fmt.Fprintln(a.stdout, " ", line)
 	}
 	return nil
+}
+
+func (a *app) printJSON(v any) error {
+	e := json.NewEncoder(a.stdout)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
 }

@@ -79,6 +79,8 @@ func stormState(s storm.Snapshot) string {
 		return "the warehouse takes no queries: made-up results alone"
 	case s.Held:
 		return "queries are held back: the CPU is above the target"
+	case s.Full:
+		return fmt.Sprintf("%d pages wait to be read, which is enough", s.Unread)
 	case s.InFlight >= s.Allowed && s.Counts.Refused > 0:
 		return "at the account's limits"
 	}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
@@ -15,10 +14,7 @@ import (
 
 func (a *app) writeStormReport(format string, r *storm.Report) error {
 	if format == "json" {
-		e := json.NewEncoder(a.stdout)
-		e.SetEscapeHTML(false)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
+		return a.printJSON(r)
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
 	writeStormReached(w, r)
@@ -51,6 +47,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	}
 	row("storm", "%s of %s, seed %d: %s", seconds(r.Seconds), seconds(r.Asked.Seconds), r.Asked.Seed, end)
 	row("CPU", "mean %.1f %%, asked %.0f %%, at most %.1f off over 10 s, after the first 15 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Worst, r.CPU.Of)
+	row("", "%.1f %% by the storm itself, %.1f %% by all others on the machine", r.CPU.Own, r.CPU.Mean-r.CPU.Own)
 	q := r.Queries
 	row("queries", "%d started, %d finished, %d failed, %d calls refused; %d at once, asked %d", q.Started, q.Finished, q.Failed, q.Refused, r.AtOnce, r.Asked.Concurrency)
 	if r.QuotaFound > 0 {
@@ -61,11 +58,10 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		q.Rows, q.Bytes, r.Work.RealPages, r.Work.RealShare, r.Work.MadePages)
 	f := r.Figures
 	row("revenue", "%d amounts, sum %.2f, mean %.2f, deviation %.2f, largest %.2f", f.Amounts, f.Sum, f.Mean, f.Spread, f.Largest)
-	if r.Checksum == "" {
-		row("checksum", "none: not all of the first %d queries finished", storm.Round())
-	} else {
-		row("checksum", "%s over the first %d queries; %d rounds are complete", r.Checksum, storm.Round(), len(r.Rounds))
+	if r.Unread > 0 {
+		row("", "%d pages were asked for and not read when the time was over", r.Unread)
 	}
+	writeChecksums(row, r)
 	p := r.Freshness
 	row("pipeline", "behind by %s before, %s at p50 and %s at p99 during, %s after", age(p.Before), age(p.P50), age(p.P99), age(p.After))
 	for _, alarm := range r.Alarms {
@@ -78,6 +74,24 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 			said = fmt.Sprintf("would have fired after %d s", alarm.FiredAt)
 		}
 		row("alarm", "%s (%s above %.0f %s, %d times %d s): %s", alarm.Name, alarm.Of, alarm.Above, unit, alarm.Periods, alarm.PeriodSec, said)
+	}
+}
+
+// writeChecksums says by what this storm can be compared with another of its seed.
+func writeChecksums(row func(name, format string, values ...any), r *storm.Report) {
+	if r.Checksum.Queries == 0 {
+		row("checksum", "none: the first query did not finish")
+	} else {
+		row("checksum", "%s over the first %d queries of the seed", r.Checksum.Checksum, r.Checksum.Queries)
+	}
+	// Of storms that differ by more than a few doublings, the JSON has the others.
+	for _, c := range r.Checksums[max(0, len(r.Checksums)-4):] {
+		if c.Queries < r.Checksum.Queries {
+			row("", "%s over the first %d", c.Checksum, c.Queries)
+		}
+	}
+	if len(r.Lost) > 0 {
+		row("", "given up after failures: queries %v; what comes after the first of them is in no checksum", r.Lost)
 	}
 }
 

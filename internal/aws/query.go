@@ -19,6 +19,7 @@ type Query struct {
 	Ended    bool
 	Err      error         // a *warehouse.StatementError, of one that ended without success
 	HasRows  bool          // there is a result to fetch
+	Rows     int64         // of the result; below 0 = not known
 	Waited   time.Duration // from its submission until it ran, as far as the Data API tells
 	Ran      time.Duration
 	Created  time.Time
@@ -58,7 +59,7 @@ func (r *Redshift) Query(ctx context.Context, id string) (Query, error) {
 	case err != nil:
 		return Query{}, r.failed(ctx, "describe the statement", err)
 	}
-	q := Query{ID: id, Ran: time.Duration(out.Duration), HasRows: sdk.ToBool(out.HasResultSet), Created: sdk.ToTime(out.CreatedAt)}
+	q := Query{ID: id, Ran: time.Duration(out.Duration), HasRows: sdk.ToBool(out.HasResultSet), Rows: out.ResultRows, Created: sdk.ToTime(out.CreatedAt)}
 	switch out.Status {
 	case types.StatusStringFinished:
 		q.Ended = true

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
@@ -19,7 +20,20 @@ type Meter struct {
 	read  func() (busy, whole float64, err error) // seconds so far
 	about string
 
-	busy, whole float64 // as last read
+	last reading
+}
+
+// reading is seconds of CPU since some time in the past.
+type reading struct {
+	busy  float64 // of everybody
+	own   float64 // of this process
+	whole float64 // that there were
+}
+
+// Load is the shares of the CPUs that were busy over a time, 0 to 1.
+type Load struct {
+	Busy float64 // by everybody
+	Own  float64 // by this process
 }
 
 // NewMeter returns a meter of the machine, or of the container where that has a
@@ -27,7 +41,7 @@ type Meter struct {
 func NewMeter() (*Meter, error) {
 	if read, cores, ok := quotaReader("/sys/fs/cgroup", "/proc/self/cgroup"); ok {
 		m := &Meter{read: read, about: fmt.Sprintf("the container's quota of %.2g CPUs", cores)}
-		_, err := m.Busy()
+		_, err := m.Load()
 		return m, err
 	}
 	fs, err := procfs.NewDefaultFS()
@@ -35,25 +49,32 @@ func NewMeter() (*Meter, error) {
 		return nil, fmt.Errorf("measure the CPU: %w", err)
 	}
 	m := &Meter{read: func() (float64, float64, error) { return machine(fs) }, about: fmt.Sprintf("the machine's %d CPUs", runtime.NumCPU())}
-	_, err = m.Busy()
+	_, err = m.Load()
 	return m, err
 }
 
 // About names what is measured.
 func (m *Meter) About() string { return m.about }
 
-// Busy is the share of the CPUs that was busy since the last call, 0 to 1.
-func (m *Meter) Busy() (float64, error) {
-	busy, whole, err := m.read()
-	if err != nil {
-		return 0, fmt.Errorf("measure the CPU: %w", err)
+// Load is how busy the CPUs were since the last call.
+func (m *Meter) Load() (Load, error) {
+	var now reading
+	var err error
+	if now.busy, now.whole, err = m.read(); err != nil {
+		return Load{}, fmt.Errorf("measure the CPU: %w", err)
 	}
-	share := 0.0
-	if whole > m.whole {
-		share = min(1, max(0, (busy-m.busy)/(whole-m.whole)))
+	var own syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &own); err != nil {
+		return Load{}, fmt.Errorf("measure the CPU of this process: %w", err)
 	}
-	m.busy, m.whole = busy, whole
-	return share, nil
+	now.own = time.Duration(own.Utime.Nano() + own.Stime.Nano()).Seconds()
+	last := m.last
+	m.last = now
+	if now.whole <= last.whole {
+		return Load{}, nil
+	}
+	share := func(from, to float64) float64 { return min(1, max(0, (to-from)/(now.whole-last.whole))) }
+	return Load{share(last.busy, now.busy), share(last.own, now.own)}, nil
 }
 
 // machine reads /proc/stat. Steal counts as busy: somebody wanted to run then.

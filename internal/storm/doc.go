@@ -3,9 +3,10 @@
 // machine's CPU at a target, so that a team sees its alarms, its scaling and its
 // dashboards react before the real day comes.
 //
-// Three parts, each of which can be looked at by itself:
+// Four parts, each of which can be looked at by itself:
 //
-//	launcher   queries in flight: how many (limit.go), when one may start, paging
+//	launcher   queries in flight: how many (limit.go), when one may start
+//	shelf      results that wait to be read: the oldest query first (reader.go)
 //	pool       one processor per core, which turns pages into reports (process.go)
 //	governor   the closed loop: measured CPU in, the pool's duty and the launcher's gate out
 //

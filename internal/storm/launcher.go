@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -28,6 +30,8 @@ type Warehouse interface {
 	Page(ctx context.Context, id, token string) (rows warehouse.Result, bytes int, next string, err error)
 	// Cancel asks for a query's end. One that has ended is no error.
 	Cancel(ctx context.Context, id string) error
+	// Unended lists the ids of queries that have not ended and whose names begin so.
+	Unended(ctx context.Context, prefix string) ([]string, error)
 }
 
 // Statement is how a query stands.
@@ -35,6 +39,7 @@ type Statement struct {
 	Ended     bool
 	Err       error         // of one that ended without success
 	HasResult bool          // there are pages to fetch
+	Rows      int64         // of the result; below 0 = not known
 	Waited    time.Duration // from its submission until it ran
 	Ran       time.Duration
 }
@@ -58,25 +63,27 @@ const (
 	callTime  = 30 * time.Second
 	// tries of a query that fails before it counts as lost.
 	mostTries = 5
+	listTries = 3 // of the list of what has not ended
 )
 
-// launcher keeps queries in flight.
+// launcher keeps queries in flight in the warehouse, and reads their results.
 type launcher struct {
 	house  Warehouse
 	name   string // that queries carry, and a number behind it
 	queue  *backlog
+	shelf  *shelf
 	limit  *limit
 	gate   *gate
 	pool   *pool
 	stats  *stats
 	log    *slog.Logger
-	submit *rate.Limiter
+	submit *rate.Limiter // its limit is the loop's pace
 	look   *rate.Limiter
 	page   *rate.Limiter
 	cancel *rate.Limiter
 
 	mu     sync.Mutex // guards flying
-	flying map[string]time.Time
+	flying map[string]bool
 }
 
 func newLauncher(c Config, p *pool, s *stats) *launcher {
@@ -84,10 +91,18 @@ func newLauncher(c Config, p *pool, s *stats) *launcher {
 		return rate.NewLimiter(rate.Limit(perSecond), max(1, int(perSecond/5)))
 	}
 	return &launcher{
-		house: c.Warehouse, name: c.Name, queue: &backlog{next: c.Sequence.Query}, limit: newLimit(c.Concurrency, c.Leave), gate: newGate(),
-		pool: p, stats: s, log: c.Log, flying: make(map[string]time.Time),
-		submit: limiter(submitRate), look: limiter(lookRate), page: limiter(pageRate), cancel: limiter(cancelRate),
+		house: c.Warehouse, name: c.Name, queue: &backlog{next: c.Sequence.Query}, shelf: newShelf(c.Duration),
+		limit: newLimit(c.Concurrency, c.Leave), gate: newGate(),
+		pool: p, stats: s, log: c.Log, flying: make(map[string]bool),
+		submit: rate.NewLimiter(firstPace, 1), look: limiter(lookRate), page: limiter(pageRate), cancel: limiter(cancelRate),
 	}
+}
+
+// obey does what the loop wants.
+func (l *launcher) obey(o orders) {
+	l.submit.SetLimit(rate.Limit(o.pace))
+	l.limit.cap(o.flight)
+	l.gate.set(o.open)
 }
 
 // backlog hands queries out: first those that come back, then the sequence.
@@ -124,87 +139,92 @@ func (b *backlog) back(a attempt) {
 	b.again = append(b.again, a)
 }
 
-// gate lets as many queries start as the loop has granted for the time until its
-// next measurement.
+// gate lets queries start while the loop says so.
 type gate struct {
-	mu      sync.Mutex // guards what follows
-	left    int
-	changed chan struct{}
+	mu     sync.Mutex    // guards opened
+	opened chan struct{} // closed while queries may start
+	open   bool
 }
 
-func newGate() *gate { return &gate{changed: make(chan struct{})} }
+func newGate() *gate { return &gate{opened: make(chan struct{})} }
 
-// set grants starts, in place of those that were not used.
-func (g *gate) set(starts int) {
+func (g *gate) set(open bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.left = starts
-	close(g.changed)
-	g.changed = make(chan struct{})
+	switch {
+	case open == g.open:
+	case open:
+		close(g.opened)
+	default:
+		g.opened = make(chan struct{})
+	}
+	g.open = open
 }
 
-// pass waits until a query may start, and uses one of the starts.
+// pass waits until a query may start.
 func (g *gate) pass(ctx context.Context) error {
-	for {
-		g.mu.Lock()
-		left, changed := g.left, g.changed
-		if left > 0 {
-			g.left--
-		}
-		g.mu.Unlock()
-		if left > 0 {
-			return nil
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	g.mu.Lock()
+	opened := g.opened
+	g.mu.Unlock()
+	select {
+	case <-opened:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
-// run starts queries until ctx ends, and returns once none of its goroutines
-// touches one any more. What is in flight then is left to cancelAll.
+// run starts queries and reads their results until ctx ends, and returns once none
+// of its goroutines touches one any more. What is in flight then is left to cancelAll.
 func (l *launcher) run(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
+	for range readers {
+		all.Go(func() { l.read(ctx) })
+	}
 	rest := time.Duration(0) // after failures in a row
 	for ctx.Err() == nil {
-		if err := l.ready(ctx); err != nil {
+		f := &flight{attempt: l.queue.take()}
+		f.due = f.Pages
+		if err := l.ready(ctx, f); err != nil {
 			return
 		}
-		a := l.queue.take()
-		id, err := l.start(ctx, a)
-		switch {
-		case err == nil:
+		err := l.start(ctx, f)
+		if err == nil {
 			rest = 0
-			all.Go(func() {
-				defer l.limit.give()
-				l.finish(ctx, a, id)
-			})
+			all.Go(func() { l.follow(ctx, f) })
 			continue
-		case ctx.Err() != nil:
-			l.limit.give()
-			return
-		case errors.Is(err, warehouse.ErrTooMany):
-			l.stats.refused()
-			l.limit.full()
-			l.queue.back(a)
-		case errors.Is(err, warehouse.ErrThrottled):
-			l.stats.refused()
-			l.limit.throttled(time.Now())
-			l.queue.back(a)
-		default:
-			l.failed(a, err)
 		}
+		l.refused(ctx, f, err)
+		l.shelf.release(f.due)
 		l.limit.give()
 		rest = min(mostRest, max(firstRest, 2*rest))
 		pause(ctx, rest/2+rand.N(rest/2))
 	}
 }
 
+// refused notes that a query could not be started, and lets it be tried again.
+func (l *launcher) refused(ctx context.Context, f *flight, err error) {
+	switch {
+	case ctx.Err() != nil:
+	case errors.Is(err, warehouse.ErrTooMany):
+		l.stats.refused()
+		l.limit.full()
+		l.queue.back(f.attempt)
+	case errors.Is(err, warehouse.ErrThrottled):
+		l.stats.refused()
+		l.limit.throttled(time.Now())
+		l.queue.back(f.attempt)
+	default:
+		l.failed(f.attempt, err)
+	}
+}
+
 // ready waits until a query may start, and takes its place.
-func (l *launcher) ready(ctx context.Context) error {
+func (l *launcher) ready(ctx context.Context, f *flight) error {
+	if err := l.shelf.reserve(ctx, f.due); err != nil {
+		return err
+	}
 	for {
 		ok, freed := l.limit.take()
 		if ok {
@@ -216,32 +236,29 @@ func (l *launcher) ready(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
-	err := turn(ctx, l.submit)
-	if err == nil {
-		err = l.gate.pass(ctx)
+	if err := turn(ctx, l.submit); err != nil {
+		return err
 	}
-	if err != nil {
-		l.limit.give()
-	}
-	return err
+	return l.gate.pass(ctx)
 }
 
 // start submits a query and notes it as in flight.
-func (l *launcher) start(ctx context.Context, a attempt) (string, error) {
+func (l *launcher) start(ctx context.Context, f *flight) error {
 	// A submission whose reply is lost would run unknown: the call is seen to its
 	// end even when the storm ends meanwhile.
 	cctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), callTime)
 	defer cancel()
-	id, err := l.house.Submit(cctx, fmt.Sprintf("%s-%d-%s", l.name, a.Number, a.Kind), a.SQL)
+	id, err := l.house.Submit(cctx, fmt.Sprintf("%s-%d-%s", l.name, f.Number, f.Kind), f.SQL)
 	if err != nil {
-		return "", err
+		return err
 	}
+	f.id = id
 	l.mu.Lock()
-	l.flying[id] = time.Now()
+	l.flying[id] = true
 	l.mu.Unlock()
 	l.limit.accepted()
 	l.stats.started()
-	return id, nil
+	return nil
 }
 
 func (l *launcher) landed(id string) {
@@ -250,31 +267,37 @@ func (l *launcher) landed(id string) {
 	delete(l.flying, id)
 }
 
-// finish follows a query to its end and has its result processed.
-func (l *launcher) finish(ctx context.Context, a attempt, id string) {
-	s, err := l.follow(ctx, id)
+// follow follows a query to its end in the warehouse and puts its result on the
+// shelf.
+func (l *launcher) follow(ctx context.Context, f *flight) {
+	s, err := l.await(ctx, f.id)
+	l.limit.give()
 	if err != nil {
 		return // the storm ends: the query stays in flight for cancelAll
 	}
-	l.landed(id)
-	if s.Err != nil {
-		l.failed(a, s.Err)
-		return
-	}
-	l.stats.ran(a.Query, s)
-	sum, err := l.consume(ctx, a, id, s.HasResult)
+	l.landed(f.id)
 	switch {
-	case ctx.Err() != nil:
-	case err != nil:
-		l.failed(a, err)
+	case s.Err != nil:
+		l.shelf.release(f.due)
+		l.failed(f.attempt, s.Err)
+	case !s.HasResult:
+		l.shelf.release(f.due)
+		l.stats.ran(f.Query, s)
+		l.stats.finished(f.Query, Checksum{})
 	default:
-		l.stats.finished(a.Query, sum)
+		l.stats.ran(f.Query, s)
+		if s.Rows >= 0 { // what was a guess is known now
+			pages := int(max(1, (s.Rows+pageRows-1)/pageRows))
+			l.shelf.release(f.due - pages)
+			f.due = pages
+		}
+		l.shelf.put(f)
 	}
 }
 
-// follow looks at a query until it has ended. A look that fails says nothing of
-// the query.
-func (l *launcher) follow(ctx context.Context, id string) (Statement, error) {
+// await looks at a query until it has ended. A look that fails says nothing of the
+// query.
+func (l *launcher) await(ctx context.Context, id string) (Statement, error) {
 	for wait := firstLook; ; wait = min(wait*3/2, mostLook) {
 		pause(ctx, wait*4/5+rand.N(wait*2/5))
 		if err := turn(ctx, l.look); err != nil {
@@ -292,117 +315,70 @@ func (l *launcher) follow(ctx context.Context, id string) (Statement, error) {
 	}
 }
 
-// consume fetches the result page by page and hands each to the processors. It
-// fetches no page before there is room for it, so that memory is bounded whatever
-// the result is, and returns when all of them are processed.
-func (l *launcher) consume(ctx context.Context, a attempt, id string, has bool) (Checksum, error) {
-	var (
-		sum     Checksum
-		failed  error
-		mu      sync.Mutex // guards sum and failed
-		pending sync.WaitGroup
-		token   string
-	)
-	defer pending.Wait()
-	for has {
-		if err := turn(ctx, l.page); err != nil {
-			return sum, err
-		}
-		rows, bytes, next, err := l.fetch(ctx, id, token)
-		if err != nil {
-			return sum, fmt.Errorf("fetch the result of query %d (%s): %w", a.Number, a.Kind, err)
-		}
-		pending.Add(1)
-		p := page{query: a.Number, columns: rows.Columns, rows: rows.Rows, bytes: bytes, done: func(out processed, err error) {
-			defer pending.Done()
-			if err == nil {
-				l.stats.processed(out)
-			}
-			mu.Lock()
-			defer mu.Unlock()
-			sum.add(out.sum)
-			failed = errors.Join(failed, err)
-		}}
-		select {
-		case l.pool.pages <- p:
-		case <-ctx.Done():
-			pending.Done()
-			return sum, context.Cause(ctx)
-		}
-		if token = next; token == "" {
-			break
-		}
-	}
-	pending.Wait()
-	return sum, failed
-}
-
-// fetch gets one page, again while the service throttles.
-func (l *launcher) fetch(ctx context.Context, id, token string) (rows warehouse.Result, bytes int, next string, err error) {
-	for rest := firstRest; ; rest = min(mostRest, 2*rest) {
-		rows, bytes, next, err = l.house.Page(ctx, id, token)
-		if err == nil || !errors.Is(err, warehouse.ErrThrottled) || ctx.Err() != nil {
-			return rows, bytes, next, err
-		}
-		l.stats.refused()
-		pause(ctx, rest/2+rand.N(rest/2))
-	}
-}
-
 // failed counts a failure and lets the query be tried again.
 func (l *launcher) failed(a attempt, err error) {
-	l.stats.failed(a.Query, err)
 	l.log.Debug("a query failed", "query", a.Number, "kind", a.Kind, "error", err)
-	if a.failed++; a.failed < mostTries {
+	a.failed++
+	l.stats.failed(a.Query, err, a.failed >= mostTries)
+	if a.failed < mostTries {
 		l.queue.back(a)
 	}
 }
 
-// cancelAll ends what is in flight, and reports how much of it did not. told is
-// called with what is left, again and again.
+// cancelAll ends what is in flight, also what was started by a call whose reply was
+// lost, and reports how much of it did not end. told is called with what is left,
+// again and again.
 func (l *launcher) cancelAll(ctx context.Context, told func(left int)) (left int) {
-	l.mu.Lock()
-	ids := make([]string, 0, len(l.flying))
-	for id := range l.flying {
-		ids = append(ids, id)
-	}
-	l.mu.Unlock()
-	left = len(ids)
-	for _, id := range ids {
-		if l.cancelOne(ctx, id) {
-			left--
+	asked := make(map[string]bool)
+	wait := firstLook
+	for tries := 1; ; tries++ {
+		listed, err := l.house.Unended(ctx, l.name)
+		if err != nil {
+			l.log.Debug("cannot list the queries that have not ended", "error", err)
+		}
+		l.mu.Lock()
+		for _, id := range listed {
+			l.flying[id] = true
+		}
+		ids := slices.Sorted(maps.Keys(l.flying))
+		l.mu.Unlock()
+		left = len(ids)
+		for _, id := range ids {
+			told(left)
+			if l.cancelOne(ctx, id, asked) {
+				left--
+			}
 		}
 		told(left)
+		// Where nothing is known to be in flight, a list that cannot be had is not
+		// waited for: the warehouse may be down.
+		if left == 0 && (err == nil || tries >= listTries) || ctx.Err() != nil {
+			return left
+		}
+		pause(ctx, wait)
+		wait = min(2*wait, mostLook)
 	}
-	return left
 }
 
-// cancelOne ends one query and sees that it has ended.
-func (l *launcher) cancelOne(ctx context.Context, id string) bool {
-	asked := false
-	for wait := firstLook; ; wait = min(2*wait, mostLook) {
-		if turn(ctx, l.look) != nil {
-			return false
-		}
-		if s, err := l.house.Look(ctx, id); err == nil && s.Ended {
-			l.landed(id)
-			return true
-		}
-		if !asked {
-			if turn(ctx, l.cancel) != nil {
-				return false
-			}
-			err := l.house.Cancel(ctx, id)
-			asked = err == nil
-			if err != nil {
-				l.log.Debug("cannot cancel a query yet", "id", id, "error", err)
-			}
-			continue
-		}
-		if pause(ctx, wait); ctx.Err() != nil {
-			return false
-		}
+// cancelOne asks for a query's end, once, and reports whether it has ended.
+func (l *launcher) cancelOne(ctx context.Context, id string, asked map[string]bool) (ended bool) {
+	if turn(ctx, l.look) != nil {
+		return false
 	}
+	s, err := l.house.Look(ctx, id)
+	switch {
+	case err == nil && s.Ended:
+		l.landed(id)
+		return true
+	case asked[id] || turn(ctx, l.cancel) != nil:
+		return false
+	}
+	if err := l.house.Cancel(ctx, id); err != nil {
+		l.log.Debug("cannot cancel a query yet", "id", id, "error", err)
+		return false
+	}
+	asked[id] = true
+	return false
 }
 
 // turn waits until the rate allows a call, or until ctx ends. The limiter's own

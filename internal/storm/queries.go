@@ -2,6 +2,7 @@ package storm
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -9,87 +10,96 @@ import (
 
 // Query is one query of a storm.
 type Query struct {
-	Number int    // in the storm's sequence, from 0
-	Kind   string // what it asks
-	SQL    string
+	Number int    `json:"number"` // in the storm's sequence, from 0
+	Kind   string `json:"kind"`   // what it asks
+	Pages  int    `json:"pages"`  // of its result, about
+	SQL    string `json:"sql"`
 }
 
 // span is a stretch of whole days.
 type span struct{ from, to time.Time }
 
+// pageRows is how many rows a page of the Data API has, about.
+const pageRows = 1000
+
 // kinds are what Finance asks at the end of a quarter. They run on Redshift,
 // PostgreSQL and DuckDB alike: sums are of decimals and whole numbers, so that no
 // order of adding changes them, and what is cut off by LIMIT is ordered to the
-// last row, so that the same data give the same result.
+// last row, so that the same data give the same result. Most of what is asked has a
+// page or a few: the account reads 20 pages a second, and a quarter of a million rows
+// takes all of that for 13 s.
 var kinds = []struct {
 	name  string
+	times int // in a round
+	pages int // of a result, about; 0 = as many as the most rows fill
 	write func(rng *rand.Rand, s span, rows int) string
 }{
-	{"store-days", func(rng *rand.Rand, s span, _ int) string {
+	{"store-days", 3, 8, func(rng *rand.Rand, s span, _ int) string {
 		return `SELECT store_id, DATE_TRUNC('day', event_timestamp) AS sales_day, COUNT(*) AS orders, SUM(item_count) AS items, SUM(total_amount) AS revenue
 FROM fact_orders WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"top-customers", func(rng *rand.Rand, s span, _ int) string {
+	{"top-customers", 4, 3, func(rng *rand.Rand, s span, _ int) string {
 		return `SELECT customer_id, COUNT(*) AS orders, SUM(total_amount) AS revenue, MIN(event_timestamp) AS first_seen, MAX(event_timestamp) AS last_seen
 FROM fact_orders WHERE ` + s.where("event_timestamp") + `
 GROUP BY customer_id ORDER BY revenue DESC, customer_id LIMIT ` + number(rng, 1000, 5000)
 	}},
-	{"cohorts", func(_ *rand.Rand, s span, _ int) string {
+	{"cohorts", 6, 1, func(_ *rand.Rand, s span, _ int) string {
 		return `SELECT f.cohort, DATE_TRUNC('month', o.event_timestamp) AS sales_month, COUNT(DISTINCT o.customer_id) AS customers, SUM(o.total_amount) AS revenue
 FROM fact_orders o JOIN (SELECT customer_id, DATE_TRUNC('month', MIN(event_timestamp)) AS cohort FROM fact_orders
  WHERE ` + s.where("event_timestamp") + ` GROUP BY customer_id) f ON f.customer_id = o.customer_id
 WHERE ` + s.where("o.event_timestamp") + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"hour-of-week", func(rng *rand.Rand, s span, _ int) string {
+	{"hour-of-week", 6, 1, func(rng *rand.Rand, s span, _ int) string {
 		return `SELECT EXTRACT(dow FROM event_timestamp) AS day_of_week, EXTRACT(hour FROM event_timestamp) AS hour_of_day, event_type,
  COUNT(*) AS orders, SUM(total_amount) AS revenue
 FROM fact_orders WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`
 	}},
-	{"shared-customers", func(rng *rand.Rand, s span, _ int) string {
+	{"shared-customers", 3, 1, func(rng *rand.Rand, s span, _ int) string {
 		visits := `(SELECT customer_id, store_id, COUNT(*) AS visits FROM fact_orders WHERE ` + s.where("event_timestamp") + `
  GROUP BY customer_id, store_id)`
 		return `SELECT a.store_id, b.store_id AS other_store, COUNT(*) AS customers, SUM(a.visits + b.visits) AS visits
 FROM ` + visits + ` a JOIN ` + visits + ` b ON a.customer_id = b.customer_id AND a.store_id < b.store_id
 GROUP BY 1, 2 ORDER BY customers DESC, 1, 2 LIMIT ` + number(rng, 500, 1000)
 	}},
-	{"export", func(rng *rand.Rand, s span, rows int) string {
+	{"export", 1, 0, func(rng *rand.Rand, s span, rows int) string {
 		return `SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
 FROM fact_orders WHERE ` + s.where("event_timestamp") + ` AND item_count >= ` + number(rng, 0, 1) + `
 ORDER BY order_id LIMIT ` + fmt.Sprint(rows)
 	}},
-	{"repeat-customers", func(_ *rand.Rand, s span, _ int) string {
+	{"repeat-customers", 6, 1, func(_ *rand.Rand, s span, _ int) string {
 		return `SELECT orders, COUNT(*) AS customers, SUM(revenue) AS revenue
 FROM (SELECT customer_id, COUNT(*) AS orders, SUM(total_amount) AS revenue FROM fact_orders
  WHERE ` + s.where("event_timestamp") + ` GROUP BY customer_id) c
 GROUP BY orders ORDER BY orders`
 	}},
-	{"baskets", func(rng *rand.Rand, s span, _ int) string {
+	{"baskets", 6, 1, func(rng *rand.Rand, s span, _ int) string {
 		return `SELECT item_count, event_type, COUNT(*) AS orders, SUM(total_amount) AS revenue, MAX(total_amount) AS largest
 FROM fact_orders WHERE ` + s.where("event_timestamp") + ` AND total_amount >= ` + number(rng, 0, 20) + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"best-stores-of-days", func(rng *rand.Rand, s span, _ int) string {
+	{"best-stores-of-days", 4, 2, func(rng *rand.Rand, s span, _ int) string {
 		return `SELECT sales_day, store_id, revenue, place
 FROM (SELECT sales_day, store_id, revenue, ROW_NUMBER() OVER (PARTITION BY sales_day ORDER BY revenue DESC, store_id) AS place
  FROM (SELECT DATE_TRUNC('day', event_timestamp) AS sales_day, store_id, SUM(total_amount) AS revenue FROM fact_orders
   WHERE ` + s.where("event_timestamp") + ` GROUP BY 1, 2) d) r
 WHERE place <= ` + number(rng, 5, 25) + ` ORDER BY sales_day, place`
 	}},
-	{"running-revenue", func(rng *rand.Rand, s span, _ int) string {
+	{"running-revenue", 2, 8, func(rng *rand.Rand, s span, _ int) string {
 		return `SELECT store_id, sales_day, revenue, SUM(revenue) OVER (PARTITION BY store_id ORDER BY sales_day ROWS UNBOUNDED PRECEDING) AS so_far
 FROM (SELECT store_id, DATE_TRUNC('day', event_timestamp) AS sales_day, SUM(total_amount) AS revenue FROM fact_orders
  WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + ` GROUP BY 1, 2) d
 ORDER BY store_id, sales_day`
 	}},
-	{"minutes", func(rng *rand.Rand, s span, rows int) string {
+	{"minutes", 2, 10, func(rng *rand.Rand, s span, rows int) string {
+		s.to = s.from.AddDate(0, 0, 7)
 		return `SELECT minute, SUM(order_count) AS orders, SUM(item_count) AS items, SUM(revenue) AS revenue
 FROM agg_orders_minute WHERE ` + s.where("minute") + someStores(rng, "store_id") + `
 GROUP BY minute ORDER BY minute LIMIT ` + fmt.Sprint(rows)
 	}},
-	{"growth", func(_ *rand.Rand, s span, _ int) string {
+	{"growth", 5, 1, func(_ *rand.Rand, s span, _ int) string {
 		middle := s.from.Add(s.to.Sub(s.from) / 2).Truncate(24 * time.Hour)
 		half := func(op string) string {
 			return "CASE WHEN event_timestamp " + op + " " + day(middle) + " THEN total_amount ELSE 0 END"
@@ -100,8 +110,20 @@ GROUP BY store_id ORDER BY store_id`
 	}},
 }
 
-// Round is how many queries there are of each kind once: a round.
-func Round() int { return len(kinds) }
+// round is the kinds of a round, not yet shuffled.
+var round = func() []int {
+	var out []int
+	for i, k := range kinds {
+		for range k.times {
+			out = append(out, i)
+		}
+	}
+	return out
+}()
+
+// Round is how many queries there are in a round, which has each kind as often as
+// it is asked.
+func Round() int { return len(round) }
 
 // Sequence is the queries of one storm: query n is the same in every storm of
 // the same seed over data that end on the same day.
@@ -120,16 +142,53 @@ func NewSequence(seed uint64, newest time.Time, rows int) Sequence {
 	return Sequence{seed: seed, last: newest.UTC().Truncate(24 * time.Hour), rows: rows}
 }
 
-// Query returns query n, from 0. Each round has one of each kind, in an order of
-// its own and with parameters of its own, so that no cache of results answers.
+// Query returns query n, from 0. Each round has the same kinds, in an order of its
+// own and with parameters of its own, so that no cache of results answers.
 func (q Sequence) Query(n int) Query {
-	round := rand.New(rand.NewPCG(q.seed, uint64(n/len(kinds))))
-	kind := kinds[round.Perm(len(kinds))[n%len(kinds)]]
+	kind := kinds[q.kind(n)]
 	rng := rand.New(rand.NewPCG(q.seed+1, uint64(n)))
 	length := 30 + rng.IntN(days-30+1)
 	to := q.last.AddDate(0, 0, -rng.IntN(days-length+1))
 	s := span{to.AddDate(0, 0, -length), to}
-	return Query{Number: n, Kind: kind.name, SQL: kind.write(rng, s, q.rows)}
+	out := Query{Number: n, Kind: kind.name, Pages: kind.pages, SQL: kind.write(rng, s, q.rows)}
+	if most := (q.rows + pageRows - 1) / pageRows; out.Pages == 0 {
+		out.Pages = most
+	}
+	return out
+}
+
+// kind draws the kind of query n. The export is in the second half of its round:
+// its pages take seconds to fetch, and a short storm too is to get somewhere.
+func (q Sequence) kind(n int) int {
+	order := rand.New(rand.NewPCG(q.seed, uint64(n/Round()))).Perm(Round())
+	half := Round() / 2
+	for i, o := range order[:half] {
+		if kinds[round[o]].pages == 0 {
+			order[i], order[i+half] = order[i+half], order[i]
+		}
+	}
+	return round[order[n%Round()]]
+}
+
+// Of returns how often each kind comes in a round, by its name.
+func (q Sequence) Of(kind string) int {
+	for _, k := range kinds {
+		if k.name == kind {
+			return k.times
+		}
+	}
+	return 0
+}
+
+// Number is how many queries a storm of that length starts at the most: what
+// ExecuteStatement takes, or what can be read of their results, whichever is less.
+func (q Sequence) Number(d time.Duration) int {
+	pages := 0
+	for n := range Round() {
+		pages += q.Query(n).Pages
+	}
+	each := max(float64(pages)/float64(Round())/pageRate, 1.0/submitRate)
+	return int(math.Ceil(d.Seconds() / each))
 }
 
 func day(t time.Time) string { return "'" + t.Format("2006-01-02") + " 00:00:00'" }
@@ -152,14 +211,18 @@ func someStores(rng *rand.Rand, column string) string {
 	return fmt.Sprintf(" AND MOD(%s, %d) IN (%s)", column, of, strings.Join(out, ", "))
 }
 
-// Usage says what a storm would take of the account's quotas, at the most.
-func Usage(d time.Duration, concurrency int) []string {
+// Usage says what a storm would take of the account's quotas, at the most, and
+// what that costs.
+func (q Sequence) Usage(d time.Duration, concurrency int) []string {
 	n := d.Seconds()
 	return []string{
+		fmt.Sprintf("about %d queries, as fast as their results can be read", q.Number(d)),
 		fmt.Sprintf("up to %d active statements of the account's 200 to 500", concurrency),
-		fmt.Sprintf("up to %d ExecuteStatement calls a second (of 30), %.0f in all", submitRate, submitRate*n),
-		fmt.Sprintf("up to %d DescribeStatement calls a second (of 100)", lookRate),
-		fmt.Sprintf("up to %d GetStatementResult calls a second (of 20)", pageRate),
-		fmt.Sprintf("%.2f hours of the warehouse under load: on Serverless that many times its RPUs are billed as RPU-hours", n/3600),
+		fmt.Sprintf("up to %d ExecuteStatement calls a second (of 30)", submitRate),
+		fmt.Sprintf("up to %d DescribeStatement calls a second (of 100), %.0f in all", lookRate, lookRate*n),
+		fmt.Sprintf("up to %d GetStatementResult calls a second (of 20), %.0f in all", pageRate, pageRate*n),
+		fmt.Sprintf("up to %d CancelStatement calls a second (of 3), at the end", cancelRate),
+		fmt.Sprintf("the Data API costs nothing; a provisioned cluster nothing more; a Serverless workgroup bills %.2f hours of the RPUs that it runs at:", n/3600),
+		fmt.Sprintf("  with 128 RPUs (the default base) %.1f RPU-hours, about %.2f USD at 0.375 USD (us-east-1)", 128*n/3600, 128*n/3600*0.375),
 	}
 }

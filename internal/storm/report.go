@@ -13,24 +13,30 @@ type Report struct {
 	Asked     Asked   `json:"asked"`
 	Seconds   float64 `json:"seconds"`
 
-	CPU        CPUReport       `json:"cpu"`
-	Queries    Counts          `json:"queries"`
-	AtOnce     int             `json:"queries_at_once"` // the most in flight
-	QuotaFound int             `json:"quota_found"`     // active statements at which the service took no more; 0 = it never refused
-	NotEnded   int             `json:"not_ended"`       // queries that could not be cancelled
-	QueueP50   float64         `json:"queue_p50"`
-	QueueP95   float64         `json:"queue_p95"`
-	RunP50     float64         `json:"run_p50"`
-	RunP95     float64         `json:"run_p95"`
-	Slowest    []Ran           `json:"slowest"`
-	Errors     map[string]int  `json:"errors,omitempty"`
-	Work       WorkReport      `json:"work"`
-	Figures    FigureReport    `json:"figures"`
-	Checksum   string          `json:"checksum"`  // of the first round of queries; empty while it is not whole
-	Rounds     []string        `json:"checksums"` // of each round, from the first on
-	Freshness  FreshnessReport `json:"freshness"`
-	Alarms     []Alarm         `json:"alarms"`
-	PerSecond  []Second        `json:"per_second"`
+	CPU        CPUReport      `json:"cpu"`
+	Queries    Counts         `json:"queries"`
+	AtOnce     int            `json:"queries_at_once"` // the most in flight
+	QuotaFound int            `json:"quota_found"`     // active statements at which the service took no more; 0 = it never refused
+	NotEnded   int            `json:"not_ended"`       // queries that could not be cancelled
+	QueueP50   float64        `json:"queue_p50"`
+	QueueP95   float64        `json:"queue_p95"`
+	RunP50     float64        `json:"run_p50"`
+	RunP95     float64        `json:"run_p95"`
+	Slowest    []Ran          `json:"slowest"`
+	Errors     map[string]int `json:"errors,omitempty"`
+	Work       WorkReport     `json:"work"`
+	Figures    FigureReport   `json:"figures"`
+	// Checksum is over the results of the first queries that have all finished.
+	// Another storm of the seed may have got further or less far: Checksums are
+	// those over the first 1, 2, 4, 8 and so on, and two storms agree where they
+	// agree in the last one that both have.
+	Checksum  Prefix          `json:"checksum"`
+	Checksums []Prefix        `json:"checksums"`
+	Lost      []int           `json:"lost,omitempty"` // queries that were given up after some tries; what is behind them is in no checksum
+	Unread    int             `json:"unread_pages"`   // of results, at the end
+	Freshness FreshnessReport `json:"freshness"`
+	Alarms    []Alarm         `json:"alarms"`
+	PerSecond []Second        `json:"per_second"`
 }
 
 // Asked is what the storm was asked for.
@@ -45,6 +51,7 @@ type Asked struct {
 type CPUReport struct {
 	Of    string  `json:"of"`
 	Mean  float64 `json:"mean"`    // after the first 15 s
+	Own   float64 `json:"own"`     // of it this process's; the rest is the warehouse's, where it is on this machine, and everybody else's
 	Worst float64 `json:"off_10s"` // the largest deviation of a mean over 10 s from the target, after the first 15 s
 }
 
@@ -86,7 +93,7 @@ const (
 func (s *storm) report(took time.Duration, whole bool, left int) *Report {
 	m, l := s.c.Metrics, s.launcher.limit.state()
 	after := s.freshAge()
-	rounds := s.stats.rounds()
+	unread, _ := s.launcher.shelf.state()
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
 	s.mu.Lock()
@@ -104,12 +111,9 @@ func (s *storm) report(took time.Duration, whole bool, left int) *Report {
 			RealPages: s.pool.real.pages.Load(), MadePages: s.pool.made.pages.Load(), RealShare: 100 * (1 - s.madeShare()),
 			SHA256: s.stats.lastSHA, MD5: s.stats.lastMD5,
 		},
-		Figures: figureReport(f), Rounds: rounds,
+		Figures: figureReport(f), Checksum: s.stats.whole, Checksums: append([]Prefix{}, s.stats.marks...), Lost: s.stats.lost, Unread: unread,
 		Freshness: freshnessReport(s.before, after, s.seconds),
 		Alarms:    judge(Alarms(), s.seconds), PerSecond: s.seconds,
-	}
-	if len(rounds) > 0 {
-		r.Checksum = rounds[0]
 	}
 	return r
 }
@@ -135,6 +139,7 @@ func cpuReport(about string, target float64, seconds []Second) CPUReport {
 	sum := 0.0
 	for i, s := range settled {
 		out.Mean += s.CPU / float64(len(settled))
+		out.Own += s.Own / float64(len(settled))
 		sum += s.CPU
 		if i >= window {
 			sum -= settled[i-window].CPU

@@ -15,7 +15,10 @@ type stats struct {
 
 	mu       sync.Mutex // guards what follows
 	counts   Counts
-	sums     map[int]Checksum // of finished queries of the rounds that may still be complete
+	sums     map[int]Checksum // of finished queries behind the first that is not
+	whole    Prefix           // of the queries up to there
+	marks    []Prefix         // the same when their number was a power of two
+	lost     []int            // queries that were given up
 	slowest  []Ran
 	errors   map[string]int // by text, the first few
 	figures  figures
@@ -67,12 +70,16 @@ func (s *stats) refused() {
 	s.counts.Refused++
 }
 
-func (s *stats) failed(_ Query, err error) {
+// failed counts a failure, after which the query is given up or tried again.
+func (s *stats) failed(q Query, err error, lost bool) {
 	s.m.Failed.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Failed++
 	s.lastFail = time.Now()
+	if lost && len(s.lost) < keptErrors {
+		s.lost = append(s.lost, q.Number)
+	}
 	text := err.Error()
 	if _, known := s.errors[text]; known || len(s.errors) < keptErrors {
 		s.errors[text]++
@@ -105,29 +112,33 @@ func (s *stats) processed(p processed) {
 	s.lastSHA, s.lastMD5 = p.sha, p.md5
 }
 
+// Prefix is the checksum over the first queries of a storm, which have all
+// finished. Storms of one seed over the same data have the same one for the same
+// number of queries, whatever else each got through.
+type Prefix struct {
+	Queries  int    `json:"queries"`
+	Checksum string `json:"checksum"`
+	sum      Checksum
+}
+
 func (s *stats) finished(q Query, sum Checksum) {
 	s.m.Finished.Add(1)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Finished++
 	s.sums[q.Number] = sum
-}
-
-// rounds are the checksums of the rounds that are complete from the first on:
-// what two storms of one seed have in common, however far each got.
-func (s *stats) rounds() []string {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var out []string
-	for r := 0; ; r++ {
-		var sum Checksum
-		for n := r * Round(); n < (r+1)*Round(); n++ {
-			one, done := s.sums[n]
-			if !done {
-				return out
-			}
-			sum.add(one)
+	for {
+		w := &s.whole
+		one, done := s.sums[w.Queries]
+		if !done {
+			return
 		}
-		out = append(out, sum.String())
+		delete(s.sums, w.Queries)
+		w.sum.add(one)
+		w.Queries++
+		w.Checksum = w.sum.String()
+		if w.Queries&(w.Queries-1) == 0 {
+			s.marks = append(s.marks, *w)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,6 +33,7 @@ type Config struct {
 // Second is what was measured over one second of a storm.
 type Second struct {
 	CPU       float64 `json:"cpu"`       // percent
+	Own       float64 `json:"own"`       // of it this process's
 	Freshness float64 `json:"freshness"` // seconds; -1 = not known
 }
 
@@ -42,7 +44,9 @@ type Snapshot struct {
 	History       []Second
 	Counts        Counts
 	InFlight      int
-	Allowed       int // queries that may be in flight now
+	Allowed       int  // queries that may be in flight now
+	Unread        int  // pages of results that were asked for and not yet fetched
+	Full          bool // no query starts, as there are enough of them
 	WaitP50       time.Duration
 	RunP50        time.Duration
 	RunP95        time.Duration
@@ -69,7 +73,7 @@ type storm struct {
 
 	mu        sync.Mutex // guards what follows
 	seconds   []Second
-	cpu       float64 // of the last tick
+	cpu       float64 // of the last tick, 0 to 1
 	held      bool
 	freshness time.Duration
 	fresh     bool // freshness is known
@@ -125,43 +129,66 @@ var errTimeIsOver = errors.New("the storm's time is over")
 
 // govern measures and steers until ctx ends.
 func (s *storm) govern(ctx context.Context) {
-	loop := control{target: s.c.Target}
+	loop := newControl(s.c.Target)
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	last := time.Now()
-	var sum float64 // of the second under way
-	var ticks int
-	for {
+	var second mean
+	for last := time.Now(); ; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
 			return
 		}
-		busy, err := s.meter.Busy()
+		load, err := s.meter.Load()
 		if err != nil {
 			s.c.Log.Error("the CPU cannot be measured; the load stays as it is", "error", err)
 			continue
 		}
 		now := time.Now()
-		o := loop.step(busy, now.Sub(last), s.launcher.limit.state().flying)
+		over := now.Sub(last)
 		last = now
+		o := loop.step(load.Busy, load.Own, over, s.launcher.limit.state().flying)
 		s.pool.setDuty(o.duty)
-		s.launcher.limit.cap(o.flight)
-		s.launcher.gate.set(o.starts)
-		sum, ticks = sum+busy, ticks+1
-		s.mu.Lock()
-		s.cpu, s.held = busy, !o.open()
-		for int(now.Sub(s.began)/time.Second) > len(s.seconds) && ticks > 0 {
-			second := Second{CPU: 100 * sum / float64(ticks), Freshness: -1}
-			if s.fresh {
-				second.Freshness = s.freshness.Seconds()
-			}
-			s.seconds = append(s.seconds, second)
-		}
-		if len(s.seconds) == int(now.Sub(s.began)/time.Second) && ticks >= int(time.Second/tick) {
-			sum, ticks = 0, 0
-		}
-		s.mu.Unlock()
+		s.launcher.obey(o)
+		second.add(load, over)
+		s.note(load, !o.open, &second, now)
+	}
+}
+
+// mean is the mean load over some ticks.
+type mean struct {
+	sum  Load // times seconds
+	over time.Duration
+}
+
+func (m *mean) add(l Load, over time.Duration) {
+	m.sum.Busy += l.Busy * over.Seconds()
+	m.sum.Own += l.Own * over.Seconds()
+	m.over += over
+}
+
+func (m *mean) load() Load {
+	return Load{m.sum.Busy / m.over.Seconds(), m.sum.Own / m.over.Seconds()}
+}
+
+// note keeps what was measured, and the mean once a second is over. A process that
+// was not scheduled for seconds has the same for each of them.
+func (s *storm) note(l Load, held bool, second *mean, now time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.cpu, s.held = l.Busy, held
+	due := int(now.Sub(s.began) / time.Second)
+	if len(s.seconds) >= due {
+		return
+	}
+	m := second.load()
+	*second = mean{}
+	entry := Second{CPU: 100 * m.Busy, Own: 100 * m.Own, Freshness: -1}
+	if s.fresh {
+		entry.Freshness = s.freshness.Seconds()
+	}
+	for len(s.seconds) < due {
+		s.seconds = append(s.seconds, entry)
 	}
 }
 
@@ -216,6 +243,9 @@ func (s *storm) show(ctx context.Context) {
 	}
 }
 
+// historySeconds is how much of the past a Snapshot has.
+const historySeconds = 600
+
 // downAfter is for how long nothing but failures counts as the warehouse's being
 // down.
 const downAfter = 10 * time.Second
@@ -225,12 +255,14 @@ func (s *storm) snapshot(now time.Time) Snapshot {
 	s.stats.mu.Lock()
 	counts, failed := s.stats.counts, s.stats.lastFail
 	s.stats.mu.Unlock()
+	unread, most := s.launcher.shelf.state()
 	m := s.c.Metrics
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := Snapshot{
+		Unread: unread, Full: unread > most*9/10,
 		Elapsed: now.Sub(s.began), Left: max(0, s.c.Duration-now.Sub(s.began)), Target: 100 * s.c.Target, CPU: 100 * s.cpu,
-		History: s.seconds[max(0, len(s.seconds)-600):], Counts: counts, InFlight: l.flying, Allowed: l.most,
+		History: slices.Clone(s.seconds[max(0, len(s.seconds)-historySeconds):]), Counts: counts, InFlight: l.flying, Allowed: l.most,
 		WaitP50: m.QueueTime.Quantile(0.5), RunP50: m.ExecutionTime.Quantile(0.5), RunP95: m.ExecutionTime.Quantile(0.95),
 		Made: s.madeShare(), Freshness: s.freshness, FreshKnown: s.fresh, Held: s.held,
 		Down: counts.Failed > 0 && l.flying == 0 && now.Sub(failed) < downAfter && counts.Finished == 0,

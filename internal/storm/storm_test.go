@@ -2,12 +2,12 @@ package storm
 
 import (
 	"errors"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -16,32 +16,54 @@ import (
 )
 
 // machineModel is a machine in numbers: what others use, what the processors use
-// for their duty, and queries that use CPU for a while once they have started.
+// for their duty, and a warehouse on the machine, if it costs anything, which takes
+// all that the others leave while it has queries.
 type machineModel struct {
-	others  float64 // share of the CPU
-	power   float64 // share that the processors take at a duty of 1
-	query   float64 // share that one query takes while it runs
-	lasts   int     // ticks of a query
-	running []int   // ticks left
-	noise   *rand.Rand
+	others float64 // share of the CPU
+	power  float64 // share that the processors take at a duty of 1
+	query  float64 // seconds of the whole machine that a query takes; the odd one six times that, which at a target of 10 % is as much as can be
+	most   float64 // share that a query takes at most while it runs
+	slots  int
+	lag    int // ticks until a query's end is noticed
+
+	work   []float64 // left of each query
+	ended  []int     // ticks until the end of these is noticed
+	credit float64
+	n      int
+	noise  *rand.Rand
 }
 
-func (m *machineModel) tick(o orders) float64 {
-	busy := m.others + m.power*o.duty
-	var left []int
-	for _, n := range m.running {
-		busy += m.query
-		if n > 1 {
-			left = append(left, n-1)
-		}
+func (m *machineModel) flying() int { return len(m.work) + len(m.ended) }
+
+func (m *machineModel) tick(o orders) Load {
+	own := m.power * o.duty
+	room := max(0, 1-m.others)
+	house := 0.0
+	running := min(len(m.work), m.slots)
+	for i := range running {
+		takes := min(m.work[i], min(m.most, room/float64(running))*tick.Seconds())
+		m.work[i] -= takes
+		house += takes / tick.Seconds()
 	}
-	m.running = left
-	for range o.starts {
-		if m.query > 0 && len(m.running) < min(100, o.flight) {
-			m.running = append(m.running, m.lasts)
+	m.work = slices.DeleteFunc(m.work, func(left float64) bool {
+		if left <= 1e-9 {
+			m.ended = append(m.ended, m.lag)
 		}
+		return left <= 1e-9
+	})
+	for i := range m.ended {
+		m.ended[i]--
 	}
-	return math.Max(0, math.Min(1, busy+m.noise.NormFloat64()*0.03))
+	m.ended = slices.DeleteFunc(m.ended, func(n int) bool { return n <= 0 })
+	own = min(own, room-house) // the processors have a low priority
+	m.credit = min(1, m.credit+o.pace*tick.Seconds())
+	if o.open && m.credit >= 1 && m.flying() < o.flight {
+		m.credit--
+		m.n++
+		m.work = append(m.work, m.query*[]float64{1, 1, 1, 1, 1, 6}[m.n%6])
+	}
+	own = max(0, own+m.noise.NormFloat64()*0.02)
+	return Load{Busy: min(1, m.others+house+own), Own: own}
 }
 
 // TestTheLoopHoldsTheTarget: whatever else uses the CPU, the mean over any ten
@@ -52,50 +74,71 @@ func TestTheLoopHoldsTheTarget(t *testing.T) {
 		"an idle machine":           {power: 1},
 		"a busy one":                {power: 1, others: 0.08},
 		"processors that wait much": {power: 0.7},
-		"quick queries":             {power: 1, query: 0.3, lasts: 1},
-		"queries that take it all":  {power: 1, query: 0.9, lasts: 1},
-		"slow queries":              {power: 1, query: 0.06, lasts: 15},
-		"a warehouse elsewhere":     {power: 1, query: 0.001, lasts: 50},
+		"quick queries":             {power: 1, query: 0.01, most: 1, slots: 5, lag: 3},
+		"queries on all cores":      {power: 1, query: 0.04, most: 1, slots: 5, lag: 3},
+		"queries on one core":       {power: 1, query: 0.04, most: 0.5, slots: 5, lag: 3},
+		"slow queries":              {power: 1, query: 0.2, most: 0.05, slots: 40, lag: 8},
+		"a warehouse elsewhere":     {power: 1, query: 0.001, most: 0.001, slots: 500, lag: 10},
 	} {
 		for _, target := range []float64{0.1, 0.3, 0.6, 0.9} {
 			if m.power+m.others < target {
 				continue
 			}
 			m := m
-			m.running, m.noise = nil, rand.New(rand.NewPCG(1, 2))
-			c := control{target: target}
+			m.noise = rand.New(rand.NewPCG(1, 2))
+			if m.query == 0 {
+				m.slots, m.query, m.most = 1, 1e-6, 1e-6
+			}
+			c := newControl(target)
 			var o orders
 			var seconds []Second
-			sum := 0.0
-			for n := range 300 * 5 {
-				busy := m.tick(o)
-				o = c.step(busy, tick, len(m.running))
-				if sum += busy; n%5 == 4 {
-					seconds = append(seconds, Second{CPU: 100 * sum / 5})
-					sum = 0
+			var second mean
+			for n := range 300 * 10 {
+				l := m.tick(o)
+				o = c.step(l.Busy, l.Own, tick, m.flying())
+				if second.add(l, tick); n%10 == 9 {
+					seconds = append(seconds, Second{CPU: 100 * second.load().Busy})
+					second = mean{}
 				}
 			}
 			if got := cpuReport("", 100*target, seconds); got.Worst > 3 {
 				t.Errorf("%s, target %.0f %%: %.1f points off over 10 s, mean %.1f", name, 100*target, got.Worst, got.Mean)
 			}
+			if m.n < 5 {
+				t.Errorf("%s, target %.0f %%: %d queries started", name, 100*target, m.n)
+			}
+			t.Logf("%s at %.0f: %d queries, pace %.1f, flight %d", name, 100*target, m.n, o.pace, o.flight)
 		}
+	}
+}
+
+// TestAWarehouseElsewhereIsUsed: queries that cost this machine nothing are not
+// held back for long.
+func TestAWarehouseElsewhereIsUsed(t *testing.T) {
+	c := newControl(0.5)
+	var o orders
+	for range 15 * int(time.Second/tick) {
+		o = c.step(0.5, 0.49, tick, o.flight)
+	}
+	if o.pace < submitRate || o.flight < mostFlight {
+		t.Errorf("after 15 s: %+v", o)
 	}
 }
 
 // TestTheGateHoldsQueriesBack: where queries alone would pass the target, they
 // wait.
 func TestTheGateHoldsQueriesBack(t *testing.T) {
-	c := control{target: 0.3}
-	for range 20 {
-		c.step(0.9, tick, 10)
+	c := newControl(0.3)
+	for range 40 {
+		c.step(0.9, 0, tick, 10)
 	}
-	if o := c.step(0.9, tick, 10); o.open() || o.duty > 0 || o.flight > 6 {
+	if o := c.step(0.9, 0, tick, 10); o.open || o.duty > 0 || o.flight > 6 || o.pace > 1 {
 		t.Errorf("at 90 %% of a target of 30 %%: %+v", o)
 	}
-	for range 60 {
-		c.step(0.1, tick, 1)
+	for range 120 {
+		c.step(0.1, 0.05, tick, 1)
 	}
-	if o := c.step(0.1, tick, 1); !o.open() || o.duty == 0 {
+	if o := c.step(0.1, 0.05, tick, 1); !o.open || o.duty == 0 || o.pace < 2 {
 		t.Errorf("at 10 %% of a target of 30 %%: %+v", o)
 	}
 }
@@ -161,11 +204,11 @@ func TestTheSequenceIsTheSeeds(t *testing.T) {
 		seen[q.Kind]++
 	}
 	for _, k := range kinds {
-		if seen[k.name] != 20 {
-			t.Errorf("%s came %d times in 20 rounds", k.name, seen[k.name])
+		if seen[k.name] != 20*k.times {
+			t.Errorf("%s came %d times in 20 rounds, want %d in each", k.name, seen[k.name], k.times)
 		}
 	}
-	if differ < 19*Round() {
+	if differ < 15*Round() {
 		t.Errorf("only %d of %d queries differ from those of another seed", differ, 20*Round())
 	}
 }
@@ -280,8 +323,8 @@ func TestTheQuotaOfAContainer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if share, err := m.Busy(); err != nil || share < 0 || share > 1 {
-			t.Errorf("%v, %v", share, err)
+		if l, err := m.Load(); err != nil || l.Busy < 0 || l.Busy > 1 || l.Own > 1 {
+			t.Errorf("%+v, %v", l, err)
 		}
 	}
 }

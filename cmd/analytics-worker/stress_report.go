@@ -70,6 +70,9 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 			unit = "s"
 		}
 		said := "would not have fired"
+		if least := alarm.Periods * alarm.PeriodSec; r.Seconds < float64(least) {
+			said = fmt.Sprintf("cannot fire within %s: it takes %d s", seconds(r.Seconds), least)
+		}
 		if alarm.Fired {
 			said = fmt.Sprintf("would have fired after %d s", alarm.FiredAt)
 		}

@@ -59,12 +59,7 @@ func (d *demo) storm(ctx, alive context.Context) error {
 		return err
 	}
 	fmt.Println("\nAge of the completeness watermark, looked at every", sampleTime)
-	for _, part := range []struct {
-		name string
-		ages []time.Duration
-	}{{"before", before}, {"during", during}, {"after", after}} {
-		fmt.Printf("  %-7s p50 %v  p99 %v  most %v\n", part.name, quantile(part.ages, 0.5), quantile(part.ages, 0.99), quantile(part.ages, 1))
-	}
+	judge(before, during, after).write(os.Stdout)
 	fmt.Println()
 	return d.verify(alive)
 }
@@ -120,13 +115,25 @@ type freshness struct {
 	cancel context.CancelFunc
 	ended  chan struct{}
 
-	mu   sync.Mutex // guards ages
-	ages []time.Duration
+	mu   sync.Mutex // guards part
+	part part
+}
+
+// part is what was sampled over a part of the time.
+type part struct {
+	from    time.Time
+	samples []sample
+	unknown int // times that it could not be told
+}
+
+type sample struct {
+	at  time.Time
+	age time.Duration
 }
 
 func (d *demo) watchFreshness(ctx context.Context) *freshness {
 	ctx, cancel := context.WithCancel(ctx)
-	f := &freshness{cancel: cancel, ended: make(chan struct{})}
+	f := &freshness{cancel: cancel, ended: make(chan struct{}), part: part{from: time.Now()}}
 	go func() {
 		defer close(f.ended)
 		tick := time.NewTicker(sampleTime)
@@ -137,11 +144,15 @@ func (d *demo) watchFreshness(ctx context.Context) *freshness {
 			case <-ctx.Done():
 				return
 			}
-			if until, ok := d.completeUntil(ctx); ok {
-				f.mu.Lock()
-				f.ages = append(f.ages, time.Since(until))
-				f.mu.Unlock()
+			until, known := d.completeUntil(ctx)
+			now := time.Now()
+			f.mu.Lock()
+			if known {
+				f.part.samples = append(f.part.samples, sample{now, now.Sub(until)})
+			} else {
+				f.part.unknown++
 			}
+			f.mu.Unlock()
 		}
 	}()
 	return f
@@ -165,12 +176,12 @@ func (d *demo) completeUntil(ctx context.Context) (time.Time, bool) {
 	return oldest, true
 }
 
-// cut returns the samples since the last cut.
-func (f *freshness) cut() []time.Duration {
+// cut returns what was sampled since the last cut.
+func (f *freshness) cut() part {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	out := f.ages
-	f.ages = nil
+	out := f.part
+	f.part = part{from: time.Now()}
 	return out
 }
 
@@ -179,11 +190,73 @@ func (f *freshness) stop() {
 	<-f.ended
 }
 
-func quantile(ages []time.Duration, q float64) time.Duration {
-	if len(ages) == 0 {
-		return 0
+// quantile is -1 where there are no samples.
+func (p part) quantile(q float64) time.Duration {
+	if len(p.samples) == 0 {
+		return -1
 	}
-	sorted := slices.Clone(ages)
-	slices.Sort(sorted)
-	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))].Round(time.Millisecond)
+	ages := make([]time.Duration, len(p.samples))
+	for i, s := range p.samples {
+		ages[i] = s.age
+	}
+	slices.Sort(ages)
+	return ages[min(len(ages)-1, int(q*float64(len(ages))))].Round(time.Millisecond)
+}
+
+// Bounds of how the pipeline rides a storm out.
+const (
+	mostRatio   = 3   // of the p99 during the storm to that before
+	normalRatio = 1.5 // an age up to this much of the p99 before is normal
+)
+
+// verdict is how the pipeline rode the storm out.
+type verdict struct {
+	before, during, after part
+	ratio                 float64       // of the p99 during to the p99 before; 0 = not known
+	back                  time.Duration // from the end of the storm until the age was normal for good; below 0 = it was not
+}
+
+func judge(before, during, after part) verdict {
+	v := verdict{before: before, during: during, after: after, back: -1}
+	usual := before.quantile(0.99)
+	if usual <= 0 || len(during.samples) == 0 || len(after.samples) == 0 {
+		return v
+	}
+	v.ratio = float64(during.quantile(0.99)) / float64(usual)
+	v.back = 0
+	for i, s := range after.samples {
+		if float64(s.age) <= normalRatio*float64(usual) {
+			continue
+		}
+		if i == len(after.samples)-1 {
+			v.back = -1
+		} else {
+			v.back = s.at.Sub(after.from).Round(100 * time.Millisecond)
+		}
+	}
+	return v
+}
+
+func (v verdict) write(w io.Writer) {
+	for _, p := range []struct {
+		name string
+		part
+	}{{"before", v.before}, {"during", v.during}, {"after", v.after}} {
+		fmt.Fprintf(w, "  %-7s p50 %v  p99 %v  most %v  (%d samples, %d times not known)\n",
+			p.name, p.quantile(0.5), p.quantile(0.99), p.quantile(1), len(p.samples), p.unknown)
+	}
+	switch {
+	case v.ratio == 0:
+		fmt.Fprintln(w, "FRESHNESS NOT KNOWN: too few samples to compare")
+		return
+	case v.ratio > mostRatio:
+		fmt.Fprintf(w, "THE PIPELINE LAGGED: the p99 during the storm is %.2f times that before; at most %d times is wanted\n", v.ratio, mostRatio)
+	default:
+		fmt.Fprintf(w, "the p99 during the storm is %.2f times that before (at most %d times is wanted)\n", v.ratio, mostRatio)
+	}
+	if v.back < 0 {
+		fmt.Fprintf(w, "NOT BACK TO NORMAL within %v of the storm's end: the age is above %v times the p99 before\n", afterTime, normalRatio)
+		return
+	}
+	fmt.Fprintf(w, "back to normal %v after the storm's end (within %v is wanted)\n", v.back, afterTime)
 }

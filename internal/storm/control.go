@@ -22,6 +22,9 @@ const (
 	firstPace  = 2.0  // queries a second
 	leastPace  = 0.5
 	mostFlight = 500.0
+	// mostHeld is after what time one query starts all the same, where none is in
+	// flight: others may use all of the CPU for good.
+	mostHeld = 5 * time.Second
 )
 
 // control is the closed loop as a value: what was measured goes in, what to do
@@ -41,6 +44,7 @@ type control struct {
 	usual  float64 // the same over about a second
 	pace   float64
 	flight float64
+	held   time.Duration // for which no query could start
 }
 
 // orders are what the loop wants done until the next measurement.
@@ -66,11 +70,13 @@ func (c *control) step(busy, own float64, over time.Duration, flying int) orders
 	c.others += newest * (others - c.others)
 	c.usual += newestOf * (others - c.usual)
 	c.steer(flying)
-	return orders{
-		duty: min(1, max(0, c.target-c.others-payBack*c.debt)),
-		open: c.debt <= gateDebt && c.others <= (1-gateRoom)*c.target,
-		pace: c.pace, flight: int(c.flight),
+	open := c.debt <= gateDebt && c.others <= (1-gateRoom)*c.target
+	if open || flying > 0 || c.held > mostHeld {
+		c.held = 0
+		open = open || flying == 0
 	}
+	c.held += over
+	return orders{duty: min(1, max(0, c.target-c.others-payBack*c.debt)), open: open, pace: c.pace, flight: int(c.flight)}
 }
 
 // steer changes pace and number of queries by what others leave of their share.

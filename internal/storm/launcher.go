@@ -82,8 +82,9 @@ type launcher struct {
 	page   *rate.Limiter
 	cancel *rate.Limiter
 
-	mu     sync.Mutex // guards flying
-	flying map[string]bool
+	mu      sync.Mutex      // guards what follows
+	flying  map[string]bool // ids of the queries in the warehouse
+	highest int             // in the warehouse at once
 }
 
 func newLauncher(c Config, p *pool, s *stats) *launcher {
@@ -225,21 +226,19 @@ func (l *launcher) ready(ctx context.Context, f *flight) error {
 	if err := l.shelf.reserve(ctx, f.due); err != nil {
 		return err
 	}
-	for {
-		ok, freed := l.limit.take()
-		if ok {
-			break
-		}
-		select {
-		case <-freed:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	if err := turn(ctx, l.submit); err != nil {
+	if err := l.limit.place(ctx); err != nil {
+		l.shelf.release(f.due)
 		return err
 	}
-	return l.gate.pass(ctx)
+	err := turn(ctx, l.submit)
+	if err == nil {
+		err = l.gate.pass(ctx)
+	}
+	if err != nil {
+		l.shelf.release(f.due)
+		l.limit.give()
+	}
+	return err
 }
 
 // start submits a query and notes it as in flight.
@@ -255,10 +254,18 @@ func (l *launcher) start(ctx context.Context, f *flight) error {
 	f.id = id
 	l.mu.Lock()
 	l.flying[id] = true
+	l.highest = max(l.highest, len(l.flying))
 	l.mu.Unlock()
 	l.limit.accepted()
 	l.stats.started()
 	return nil
+}
+
+// state tells how many queries are in the warehouse, and how many were at once.
+func (l *launcher) state() (flying, highest int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.flying), l.highest
 }
 
 func (l *launcher) landed(id string) {

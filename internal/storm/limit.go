@@ -1,6 +1,7 @@
 package storm
 
 import (
+	"context"
 	"sync"
 	"time"
 )
@@ -17,8 +18,7 @@ type limit struct {
 	most    int
 	allowed float64
 	cpu     int // that the CPU allows
-	flying  int
-	highest int // in flight at once
+	flying  int // and the one that is about to start
 	found   int // statements at which the service refused more; 0 = it did not
 	halved  time.Time
 	freed   chan struct{} // closed and replaced whenever something changes
@@ -47,8 +47,22 @@ func (l *limit) take() (ok bool, wait <-chan struct{}) {
 		return false, l.freed
 	}
 	l.flying++
-	l.highest = max(l.highest, l.flying)
 	return true, nil
+}
+
+// place waits for a place.
+func (l *limit) place(ctx context.Context) error {
+	for {
+		ok, freed := l.take()
+		if ok {
+			return nil
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
 }
 
 // give returns a place.
@@ -99,10 +113,10 @@ func (l *limit) full() {
 }
 
 // limits are what became of the limit.
-type limits struct{ flying, highest, most, found int }
+type limits struct{ most, found int }
 
 func (l *limit) state() limits {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return limits{l.flying, l.highest, min(l.most, int(l.allowed), l.cpu), l.found}
+	return limits{min(l.most, int(l.allowed), l.cpu), l.found}
 }

@@ -44,7 +44,7 @@ func (l *launcher) read(ctx context.Context) {
 		}
 		if err != nil {
 			l.shelf.release(f.due)
-			l.failed(f.attempt, fmt.Errorf("fetch the result of query %d (%s): %w", f.Number, f.Kind, err))
+			l.failed(f.attempt, fmt.Errorf("fetch the result of a query (%s): %w", f.Kind, err))
 			continue
 		}
 		f.token = next

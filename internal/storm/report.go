@@ -94,6 +94,7 @@ func (s *storm) report(took time.Duration, whole bool, left int) *Report {
 	m, l := s.c.Metrics, s.launcher.limit.state()
 	after := s.freshAge()
 	unread, _ := s.launcher.shelf.state()
+	_, highest := s.launcher.state()
 	s.stats.mu.Lock()
 	defer s.stats.mu.Unlock()
 	s.mu.Lock()
@@ -103,7 +104,7 @@ func (s *storm) report(took time.Duration, whole bool, left int) *Report {
 		Completed: whole, Seconds: took.Seconds(),
 		Asked:   Asked{s.c.Duration.Seconds(), 100 * s.c.Target, s.c.Concurrency, s.c.Seed},
 		CPU:     cpuReport(s.meter.About(), 100*s.c.Target, s.seconds),
-		Queries: s.stats.counts, AtOnce: l.highest, QuotaFound: l.found, NotEnded: left,
+		Queries: s.stats.counts, AtOnce: highest, QuotaFound: l.found, NotEnded: left,
 		QueueP50: m.QueueTime.Quantile(0.5).Seconds(), QueueP95: m.QueueTime.Quantile(0.95).Seconds(),
 		RunP50: m.ExecutionTime.Quantile(0.5).Seconds(), RunP95: m.ExecutionTime.Quantile(0.95).Seconds(),
 		Slowest: s.stats.slowest, Errors: s.stats.errors,

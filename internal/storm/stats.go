@@ -2,6 +2,7 @@ package storm
 
 import (
 	"cmp"
+	"regexp"
 	"slices"
 	"sync"
 	"time"
@@ -52,6 +53,10 @@ const (
 	keptErrors  = 20
 )
 
+// ids are the ids of statements and of calls in errors: without them, errors that
+// are the same read the same.
+var ids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
+
 func newStats(m *metrics.Storm) *stats {
 	return &stats{m: m, sums: make(map[int]Checksum), errors: make(map[string]int)}
 }
@@ -80,7 +85,7 @@ func (s *stats) failed(q Query, err error, lost bool) {
 	if lost && len(s.lost) < keptErrors {
 		s.lost = append(s.lost, q.Number)
 	}
-	text := err.Error()
+	text := ids.ReplaceAllString(err.Error(), "(id)")
 	if _, known := s.errors[text]; known || len(s.errors) < keptErrors {
 		s.errors[text]++
 	} else {

@@ -147,7 +147,8 @@ func (s *storm) govern(ctx context.Context) {
 		now := time.Now()
 		over := now.Sub(last)
 		last = now
-		o := loop.step(load.Busy, load.Own, over, s.launcher.limit.state().flying)
+		flying, _ := s.launcher.state()
+		o := loop.step(load.Busy, load.Own, over, flying)
 		s.pool.setDuty(o.duty)
 		s.launcher.obey(o)
 		second.add(load, over)
@@ -255,6 +256,7 @@ func (s *storm) snapshot(now time.Time) Snapshot {
 	s.stats.mu.Lock()
 	counts, failed := s.stats.counts, s.stats.lastFail
 	s.stats.mu.Unlock()
+	flying, _ := s.launcher.state()
 	unread, most := s.launcher.shelf.state()
 	m := s.c.Metrics
 	s.mu.Lock()
@@ -262,10 +264,10 @@ func (s *storm) snapshot(now time.Time) Snapshot {
 	out := Snapshot{
 		Unread: unread, Full: unread > most*9/10,
 		Elapsed: now.Sub(s.began), Left: max(0, s.c.Duration-now.Sub(s.began)), Target: 100 * s.c.Target, CPU: 100 * s.cpu,
-		History: slices.Clone(s.seconds[max(0, len(s.seconds)-historySeconds):]), Counts: counts, InFlight: l.flying, Allowed: l.most,
+		History: slices.Clone(s.seconds[max(0, len(s.seconds)-historySeconds):]), Counts: counts, InFlight: flying, Allowed: l.most,
 		WaitP50: m.QueueTime.Quantile(0.5), RunP50: m.ExecutionTime.Quantile(0.5), RunP95: m.ExecutionTime.Quantile(0.95),
 		Made: s.madeShare(), Freshness: s.freshness, FreshKnown: s.fresh, Held: s.held,
-		Down: counts.Failed > 0 && l.flying == 0 && now.Sub(failed) < downAfter && counts.Finished == 0,
+		Down: counts.Failed > 0 && flying == 0 && now.Sub(failed) < downAfter && counts.Finished == 0,
 	}
 	if n := len(s.seconds); n > 0 {
 		out.CPU = s.seconds[n-1].CPU

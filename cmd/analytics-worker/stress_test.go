@@ -1,0 +1,217 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/cloudcafe/analytics-worker/internal/storm"
+)
+
+// statement is one of the Data API's, as ListStatements shows it.
+type statement struct {
+	ID           string `json:"Id"`
+	Name         string `json:"StatementName"`
+	Status       string
+	QueryString  string
+	QueryStrings []string
+	CreatedAt    float64 // seconds
+	UpdatedAt    float64
+}
+
+// sqls is the texts of a statement, or of each of a batch.
+func (s statement) sqls() []string {
+	if len(s.QueryStrings) > 0 {
+		return s.QueryStrings
+	}
+	return []string{s.QueryString}
+}
+
+// statements lists what the warehouse was asked for, the newest first.
+func (m *machine) statements(prefix, status string) []statement {
+	m.t.Helper()
+	var out []statement
+	for in := map[string]any{"StatementName": prefix, "Status": status, "MaxResults": 100}; ; {
+		body, err := json.Marshal(in)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		var page struct {
+			Statements []statement
+			NextToken  string
+		}
+		if err := json.Unmarshal(m.post("application/x-amz-json-1.1", "RedshiftData.ListStatements", string(body)), &page); err != nil {
+			m.t.Fatal(err)
+		}
+		out = append(out, page.Statements...)
+		if page.NextToken == "" {
+			return out
+		}
+		in["NextToken"] = page.NextToken
+	}
+}
+
+// unended lists a storm's queries that are in the warehouse.
+func (m *machine) unended() []statement {
+	m.t.Helper()
+	var out []statement
+	for _, status := range []string{"SUBMITTED", "PICKED", "STARTED"} {
+		out = append(out, m.statements(stormPrefix, status)...)
+	}
+	return out
+}
+
+// awaitUnended waits until that many queries of a storm's are in the warehouse.
+func (m *machine) awaitUnended(n int) {
+	m.t.Helper()
+	m.await(fmt.Sprintf("%d queries are in the warehouse", n), func() (bool, error) { return len(m.unended()) >= n, nil })
+}
+
+// call is an entry of the local AWS's log of calls.
+type call struct {
+	Service, Operation, Fault string
+}
+
+func (m *machine) calls() []call {
+	m.t.Helper()
+	var out []call
+	if err := json.Unmarshal(m.admin(http.MethodGet, "/_localaws/calls?service=redshift-data&limit=100000", ""), &out); err != nil {
+		m.t.Fatal(err)
+	}
+	return out
+}
+
+// TestAStormOnlyReads: every statement that the warehouse saw of a storm is a
+// SELECT, and it saw no others than it lists.
+func TestAStormOnlyReads(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	before := len(m.statements("", "ALL"))
+	m.admin(http.MethodDelete, "/_localaws/calls", "")
+	m.must("stress", "6", "100", "--seed", "1")
+	submitted := 0
+	for _, c := range m.calls() {
+		switch c.Operation {
+		case "ExecuteStatement", "BatchExecuteStatement":
+			submitted++
+		case "DescribeStatement", "GetStatementResult", "CancelStatement", "ListStatements":
+		default:
+			t.Errorf("the storm calls %s", c.Operation)
+		}
+	}
+	all := m.statements("", "ALL")
+	seen := all[:len(all)-before]
+	if len(seen) != submitted || submitted < 5 {
+		t.Errorf("%d statements are listed, %d were submitted", len(seen), submitted)
+	}
+	for _, s := range seen {
+		for _, sql := range s.sqls() {
+			if !strings.HasPrefix(sql, "SELECT ") || strings.Contains(sql, ";") {
+				t.Errorf("%s is no SELECT: %s", s.Name, sql)
+			}
+		}
+	}
+}
+
+// slowQueries makes every query of a storm over the facts or the minutes take so
+// long.
+func slowQueries(delay string) string {
+	return `[{"service":"redshift-data","fault":"statement-slow","match":"event_timestamp >=","delay":"` + delay + `"},
+		{"service":"redshift-data","fault":"statement-slow","match":"minute >=","delay":"` + delay + `"}]`
+}
+
+// TestAStormThatIsToldToStopLeavesNothing: SIGTERM cancels what is in the
+// warehouse, also the query of a submission that was never answered.
+func TestAStormThatIsToldToStopLeavesNothing(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	m.faults(strings.TrimSuffix(slowQueries("1h"), "]") + `,
+		{"service":"redshift-data","operation":"ExecuteStatement","fault":"reply-lost","count":20}]`)
+	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	m.awaitUnended(6)
+	p.signal(syscall.SIGTERM)
+	if status := p.exit(patience); status != 1 {
+		t.Errorf("exit status %d of a storm that was cut short, want 1", status)
+	}
+	if left := m.unended(); len(left) > 0 {
+		t.Errorf("%d queries are left, among them %s", len(left), left[0].Name)
+	}
+	lost := slices.ContainsFunc(m.calls(), func(c call) bool { return c.Fault == "reply-lost" })
+	if aborted := m.statements(stormPrefix, "ABORTED"); !lost || len(aborted) < 6 {
+		t.Errorf("replies were lost: %t; %d queries were cancelled", lost, len(aborted))
+	}
+}
+
+// TestAKilledStormLeavesWhatEnds: after kill -9 there is at most what was in the
+// warehouse, the next storm says so, and it ends by itself.
+func TestAKilledStormLeavesWhatEnds(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	m.faults(slowQueries("20s"))
+	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	m.awaitUnended(4)
+	p.kill()
+	left := m.unended()
+	if len(left) < 4 {
+		t.Fatalf("%d queries are left", len(left))
+	}
+	m.faults(`[]`)
+	next := start(t, m.env, "analytics-worker", "stress", "1", "10")
+	next.await("queries of another storm have not ended")
+	if status := next.exit(patience); status != 0 {
+		t.Errorf("exit status %d of the next storm", status)
+	}
+	m.await("what was left has ended by itself", func() (bool, error) { return len(m.unended()) == 0, nil })
+	for _, s := range m.statements(stormPrefix, "ABORTED") {
+		if slices.ContainsFunc(left, func(l statement) bool { return l.ID == s.ID }) {
+			t.Errorf("%s was cancelled: it may have been another's", s.Name)
+		}
+	}
+}
+
+// keysOf lists the members of a type's JSON, with those of what is inside.
+func keysOf(t reflect.Type, path string) []string {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
+		if t.Kind() == reflect.Slice {
+			path += "[]"
+		}
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return []string{path + " " + t.Kind().String()}
+	}
+	var out []string
+	for i := range t.NumField() {
+		f := t.Field(i)
+		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+		if name != "-" && f.IsExported() {
+			out = append(out, keysOf(f.Type, path+"."+name)...)
+		}
+	}
+	return out
+}
+
+// TestTheReportKeepsItsShape: scripts read the JSON of a report. A member may be
+// added to the list; what is there stays.
+func TestTheReportKeepsItsShape(t *testing.T) {
+	want, err := os.ReadFile("testdata/stress-report.members")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := strings.Join(keysOf(reflect.TypeFor[storm.Report](), ""), "\n") + "\n"
+	if got != string(want) {
+		t.Errorf("the members of the report are\n%s\nand testdata/stress-report.members says otherwise", got)
+	}
+}

@@ -82,14 +82,13 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 
 // writeChecksums says by what this storm can be compared with another of its seed.
 func writeChecksums(row func(name, format string, values ...any), r *storm.Report) {
-	if r.Checksum.Queries == 0 {
+	if r.ChecksumOf == 0 {
 		row("checksum", "none: the first query did not finish")
 	} else {
-		row("checksum", "%s over the first %d queries of the seed", r.Checksum.Checksum, r.Checksum.Queries)
+		row("checksum", "%s over the first %d queries of the seed", r.Checksum, r.ChecksumOf)
 	}
-	// Of storms that differ by more than a few doublings, the JSON has the others.
-	for _, c := range r.Checksums[max(0, len(r.Checksums)-4):] {
-		if c.Queries < r.Checksum.Queries {
+	for _, c := range r.Checksums {
+		if c.Queries > r.ChecksumOf {
 			row("", "%s over the first %d", c.Checksum, c.Queries)
 		}
 	}

@@ -26,17 +26,18 @@ type Report struct {
 	Errors     map[string]int `json:"errors,omitempty"`
 	Work       WorkReport     `json:"work"`
 	Figures    FigureReport   `json:"figures"`
-	// Checksum is over the results of the first queries that have all finished.
-	// Another storm of the seed may have got further or less far: Checksums are
-	// those over the first 1, 2, 4, 8 and so on, and two storms agree where they
-	// agree in the last one that both have.
-	Checksum  Prefix          `json:"checksum"`
-	Checksums []Prefix        `json:"checksums"`
-	Lost      []int           `json:"lost,omitempty"` // queries that were given up after some tries; what is behind them is in no checksum
-	Unread    int             `json:"unread_pages"`   // of results, at the end
-	Freshness FreshnessReport `json:"freshness"`
-	Alarms    []Alarm         `json:"alarms"`
-	PerSecond []Second        `json:"per_second"`
+	// Checksum is over the results of the first ChecksumOf queries, which is 16 as
+	// soon as those have finished: two storms of a seed over the same data have the
+	// same one. Checksums are those over the first 1, 2, 4, 8 and so on: storms that
+	// got further can be compared by more.
+	Checksum   string          `json:"checksum"`
+	ChecksumOf int             `json:"checksum_queries"`
+	Checksums  []Prefix        `json:"checksums"`
+	Lost       []int           `json:"lost,omitempty"` // queries that were given up after some tries; what is behind them is in no checksum
+	Unread     int             `json:"unread_pages"`   // of results, at the end
+	Freshness  FreshnessReport `json:"freshness"`
+	Alarms     []Alarm         `json:"alarms"`
+	PerSecond  []Second        `json:"per_second"`
 }
 
 // Asked is what the storm was asked for.
@@ -84,6 +85,10 @@ type FreshnessReport struct {
 	After  float64 `json:"after"`
 }
 
+// checksumOf is over how many queries the storm's checksum is: few enough for any
+// storm that lasts some seconds.
+const checksumOf = 16
+
 // settling is how long the loop has before it is judged, and window over what.
 const (
 	settling = 15
@@ -112,9 +117,14 @@ func (s *storm) report(took time.Duration, whole bool, left int) *Report {
 			RealPages: s.pool.real.pages.Load(), MadePages: s.pool.made.pages.Load(), RealShare: 100 * (1 - s.madeShare()),
 			SHA256: s.stats.lastSHA, MD5: s.stats.lastMD5,
 		},
-		Figures: figureReport(f), Checksum: s.stats.whole, Checksums: append([]Prefix{}, s.stats.marks...), Lost: s.stats.lost, Unread: unread,
+		Figures: figureReport(f), Checksums: append([]Prefix{}, s.stats.marks...), Lost: s.stats.lost, Unread: unread,
 		Freshness: freshnessReport(s.before, after, s.seconds),
 		Alarms:    judge(Alarms(), s.seconds), PerSecond: s.seconds,
+	}
+	for _, c := range r.Checksums {
+		if c.Queries <= checksumOf {
+			r.Checksum, r.ChecksumOf = c.Checksum, c.Queries
+		}
 	}
 	return r
 }

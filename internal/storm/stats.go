@@ -17,8 +17,9 @@ type stats struct {
 	mu       sync.Mutex // guards what follows
 	counts   Counts
 	sums     map[int]Checksum // of finished queries behind the first that is not
-	whole    Prefix           // of the queries up to there
-	marks    []Prefix         // the same when their number was a power of two
+	whole    Checksum         // of the queries up to there
+	wholeOf  int              // how many these are
+	marks    []Prefix         // the same whenever their number was a power of two
 	lost     []int            // queries that were given up
 	slowest  []Ran
 	errors   map[string]int // by text, the first few
@@ -123,7 +124,6 @@ func (s *stats) processed(p processed) {
 type Prefix struct {
 	Queries  int    `json:"queries"`
 	Checksum string `json:"checksum"`
-	sum      Checksum
 }
 
 func (s *stats) finished(q Query, sum Checksum) {
@@ -133,17 +133,14 @@ func (s *stats) finished(q Query, sum Checksum) {
 	s.counts.Finished++
 	s.sums[q.Number] = sum
 	for {
-		w := &s.whole
-		one, done := s.sums[w.Queries]
+		one, done := s.sums[s.wholeOf]
 		if !done {
 			return
 		}
-		delete(s.sums, w.Queries)
-		w.sum.add(one)
-		w.Queries++
-		w.Checksum = w.sum.String()
-		if w.Queries&(w.Queries-1) == 0 {
-			s.marks = append(s.marks, *w)
+		delete(s.sums, s.wholeOf)
+		s.whole.add(one)
+		if s.wholeOf++; s.wholeOf&(s.wholeOf-1) == 0 {
+			s.marks = append(s.marks, Prefix{s.wholeOf, s.whole.String()})
 		}
 	}
 }

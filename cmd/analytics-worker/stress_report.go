@@ -65,19 +65,27 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	p := r.Freshness
 	row("pipeline", "behind by %s before, %s at p50 and %s at p99 during, %s after", age(p.Before), age(p.P50), age(p.P99), age(p.After))
 	for _, alarm := range r.Alarms {
-		unit := "%"
-		if alarm.Of == storm.SignalFreshness {
-			unit = "s"
-		}
-		said := "would not have fired"
-		if least := alarm.Periods * alarm.PeriodSec; r.Seconds < float64(least) {
-			said = fmt.Sprintf("cannot fire within %s: it takes %d s", seconds(r.Seconds), least)
-		}
-		if alarm.Fired {
-			said = fmt.Sprintf("would have fired after %d s", alarm.FiredAt)
-		}
-		row("alarm", "%s (%s above %.0f %s, %d times %d s): %s", alarm.Name, alarm.Of, alarm.Above, unit, alarm.Periods, alarm.PeriodSec, said)
+		row("alarm", "%s (%s): %s", alarm.Name, alarmRule(alarm), alarmSaid(alarm, r.Seconds))
 	}
+}
+
+func alarmRule(a storm.Alarm) string {
+	unit := " %"
+	if a.Metric == "MillisBehindLatest" {
+		unit = " ms"
+	}
+	return fmt.Sprintf("%s of %s above %.0f%s, %d times %d s", a.Statistic, a.Metric, a.Threshold, unit, a.Periods, a.Seconds)
+}
+
+func alarmSaid(a storm.Alarm, lasted float64) string {
+	least := a.Periods * a.Seconds
+	switch {
+	case a.Fired:
+		return fmt.Sprintf("would have fired after %d s", a.FiredAt)
+	case lasted < float64(least):
+		return fmt.Sprintf("cannot fire within %s: it takes %d s", seconds(lasted), least)
+	}
+	return "would not have fired"
 }
 
 // writeChecksums says by what this storm can be compared with another of its seed.

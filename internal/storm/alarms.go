@@ -2,55 +2,62 @@ package storm
 
 import "time"
 
-// Alarm is a rule of the deployed alarms and scaling policies, as far as a storm
-// can hold it against what it measured itself.
+// Alarm is a rule of the deployed alarms and scaling policies: it fires when the
+// metric's statistic over Period has been above Threshold Periods times in a row.
 type Alarm struct {
-	Name      string        `json:"name"`
-	Of        Signal        `json:"of"`
-	Above     float64       `json:"above"`   // percent, or seconds
-	Period    time.Duration `json:"-"`       // over which values are averaged
-	Periods   int           `json:"periods"` // that must be above in a row
-	FiredAt   int           `json:"fired_at_second"`
-	Fired     bool          `json:"fired"`
-	PeriodSec int           `json:"period_seconds"`
+	Name      string        `json:"name"`   // in the template, behind the stack's name
+	Metric    string        `json:"metric"` // in CloudWatch
+	Statistic Statistic     `json:"statistic"`
+	Threshold float64       `json:"threshold"` // in the metric's unit: percent, or milliseconds
+	Period    time.Duration `json:"-"`
+	Seconds   int           `json:"period_seconds"` // the same as Period
+	Periods   int           `json:"periods"`
+
+	Fired   bool `json:"fired"`
+	FiredAt int  `json:"fired_at_second"` // of the storm; 0 = it did not
+
+	of func(Second) float64 // what the storm measured of it; below 0 = not known
 }
 
-// Signal is what an Alarm watches.
-type Signal string
+// Statistic is how an Alarm makes one value of those of a period.
+type Statistic string
 
-// The signals.
+// The statistics.
 const (
-	SignalCPU       Signal = "CPU"       // percent
-	SignalFreshness Signal = "freshness" // seconds since the completeness watermark
+	Average Statistic = "Average"
+	Maximum Statistic = "Maximum"
 )
 
-// Alarms are those of the deployment: scaling out when the CPU has been at 70 %
-// for three minutes, and when the pipeline lags for three minutes.
+// Alarms are those of deploy/cloudformation/analytics-worker.yaml that a storm can
+// hold against what it measured. CPU is of this machine, where the group's average
+// counts there; target tracking scales out when its target has been passed three
+// minutes. Lag is the age of the completeness watermark, which is never less than
+// what MillisBehindLatest says.
 func Alarms() []Alarm {
+	cpu := func(s Second) float64 { return s.CPU }
+	lag := func(s Second) float64 { return 1000 * s.Freshness }
 	return []Alarm{
-		{Name: "scale out on CPU", Of: SignalCPU, Above: 70, Period: time.Minute, Periods: 3},
-		{Name: "pipeline lags", Of: SignalFreshness, Above: 60, Period: time.Minute, Periods: 3},
-		{Name: "pipeline lags badly", Of: SignalFreshness, Above: 300, Period: time.Minute, Periods: 1},
+		{Name: "scale-out-on-cpu", Metric: "CPUUtilization", Statistic: Average, Threshold: 70, Period: time.Minute, Periods: 3, of: cpu},
+		{Name: "scale-out-on-lag", Metric: "MillisBehindLatest", Statistic: Maximum, Threshold: 60_000, Period: time.Minute, Periods: 3, of: lag},
+		{Name: "lag", Metric: "MillisBehindLatest", Statistic: Maximum, Threshold: 300_000, Period: time.Minute, Periods: 1, of: lag},
 	}
 }
 
-// judge tells which alarms would have fired, and at which second, from a value of
-// each second; freshness below 0 is not known.
+// judge tells which alarms would have fired, and at which second, from what was
+// measured in each second.
 func judge(alarms []Alarm, seconds []Second) []Alarm {
 	out := make([]Alarm, len(alarms))
 	for i, a := range alarms {
-		per := int(a.Period / time.Second)
-		a.PeriodSec = per
+		a.Seconds = int(a.Period / time.Second)
 		above := 0
-		for end := per; end <= len(seconds); end += per {
-			mean, known := a.mean(seconds[end-per : end])
-			if !known || mean <= a.Above {
+		for end := a.Seconds; end <= len(seconds) && !a.Fired; end += a.Seconds {
+			value, known := a.value(seconds[end-a.Seconds : end])
+			if !known || value <= a.Threshold {
 				above = 0
 				continue
 			}
 			if above++; above == a.Periods {
 				a.Fired, a.FiredAt = true, end
-				break
 			}
 		}
 		out[i] = a
@@ -58,17 +65,17 @@ func judge(alarms []Alarm, seconds []Second) []Alarm {
 	return out
 }
 
-func (a Alarm) mean(seconds []Second) (mean float64, known bool) {
-	sum, n := 0.0, 0
+// value is the statistic over the seconds of a period.
+func (a Alarm) value(seconds []Second) (value float64, known bool) {
+	sum, most, n := 0.0, 0.0, 0
 	for _, s := range seconds {
-		v := s.CPU
-		if a.Of == SignalFreshness {
-			v = s.Freshness
-		}
-		if v >= 0 {
-			sum += v
+		if v := a.of(s); v >= 0 {
+			sum, most = sum+v, max(most, v)
 			n++
 		}
+	}
+	if a.Statistic == Maximum {
+		return most, n > 0
 	}
 	return sum / float64(max(n, 1)), n > 0
 }

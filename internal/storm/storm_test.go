@@ -278,13 +278,23 @@ func TestAlarmsFire(t *testing.T) {
 		}
 		seconds = append(seconds, s)
 	}
+	seconds[400].Freshness = 61 // once in a minute is enough for a maximum
+	seconds[599].Freshness = 301
 	got := judge(Alarms(), seconds)
 	// The minute from 60 s has a mean of 56 %; the three after it are above 70 %.
 	if a := got[0]; !a.Fired || a.FiredAt != 300 {
 		t.Errorf("%+v, want fired at 300 s", a)
 	}
 	if a := got[1]; a.Fired {
-		t.Errorf("%+v: 30 s are no lag of 60 s", a)
+		t.Errorf("%+v: two minutes with a lag of 60 s are not three in a row", a)
+	}
+	if a := got[2]; !a.Fired || a.FiredAt != 600 {
+		t.Errorf("%+v, want fired at 600 s", a)
+	}
+	seconds[480].Freshness, seconds[539].Freshness = 61, 61
+	seconds[420].Freshness = 61
+	if a := judge(Alarms(), seconds)[1]; !a.Fired || a.FiredAt != 540 {
+		t.Errorf("%+v, want fired at 540 s: minutes 7, 8 and 9", a)
 	}
 }
 

@@ -111,18 +111,18 @@ func TestAlarmsOfTheStormAreThoseOfTheTemplate(t *testing.T) {
 	alarms := s.Alarms()
 	_, targets := s.Policies()
 	for _, want := range storm.Alarms() {
-		if want.Of == storm.SignalCPU {
+		if want.Metric == "CPUUtilization" {
 			// Auto Scaling itself makes the alarm of a target: three periods of a minute.
-			if len(targets) != 1 || targets[0].Target != want.Above || targets[0].Metric != "ASGAverageCPUUtilization" ||
+			if len(targets) != 1 || targets[0].Target != want.Threshold || targets[0].Metric != "ASGAverageCPUUtilization" ||
 				want.Period != time.Minute || want.Periods != 3 || !targets[0].ScaleIn {
-				t.Errorf("%s: above %v for %d × %v, and the template's policies are %+v", want.Name, want.Above, want.Periods, want.Period, targets)
+				t.Errorf("%s: above %v for %d × %v, and the template's policies are %+v", want.Name, want.Threshold, want.Periods, want.Period, targets)
 			}
 			continue
 		}
-		id := map[string]string{"pipeline lags": "LagScaleOutAlarm", "pipeline lags badly": "LagAlarm"}[want.Name]
+		id := map[string]string{"scale-out-on-lag": "LagScaleOutAlarm", "lag": "LagAlarm"}[want.Name]
 		a := alarms[id]
-		if a.Metric != "MillisBehindLatest" || a.Threshold != 1000*want.Above || a.Period != want.Period || a.Periods != want.Periods {
-			t.Errorf("%s: above %v s for %d × %v, and the template's %q is %+v", want.Name, want.Above, want.Periods, want.Period, id, a)
+		if a.Metric != want.Metric || a.Threshold != want.Threshold || a.Period != want.Period || a.Periods != want.Periods {
+			t.Errorf("%s: %s above %v for %d × %v, and the template's %q is %+v", want.Name, want.Metric, want.Threshold, want.Periods, want.Period, id, a)
 		}
 	}
 	if monitoring := object(object(s.Resources["LaunchTemplate"].Properties["LaunchTemplateData"])["Monitoring"]); str(monitoring["Enabled"]) != "true" {

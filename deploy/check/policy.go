@@ -27,9 +27,18 @@ func PolicyFile(file string) (Policy, error) {
 	if err != nil {
 		return Policy{}, err
 	}
+	p, err := ParsePolicy(text)
+	if err != nil {
+		return Policy{}, fmt.Errorf("%s: %w", file, err)
+	}
+	return p, nil
+}
+
+// ParsePolicy reads a policy from its JSON.
+func ParsePolicy(text []byte) (Policy, error) {
 	var v any
 	if err := json.Unmarshal(text, &v); err != nil {
-		return Policy{}, fmt.Errorf("%s: %w", file, err)
+		return Policy{}, err
 	}
 	return policy(v), nil
 }

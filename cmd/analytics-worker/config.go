@@ -39,6 +39,7 @@ type config struct {
 	MetricsInterval time.Duration
 	HTTPAddr        string
 	HTTPAddrSet     bool // not left at its default
+	LogFile         string
 }
 
 // setting is one environment variable: its name, what it is when unset, what it
@@ -71,6 +72,7 @@ func settings() []setting {
 		{"MEMORY_LIMIT", "256MiB", "memory of the process that it keeps to, 64MiB and up", parseMemory},
 		{"METRICS_INTERVAL", "60", "seconds between publications of metrics; 0 = none", duration(func(c *config) *time.Duration { return &c.MetricsInterval }, 0, time.Hour)},
 		{"HTTP_ADDR", "127.0.0.1:8080", "address of health checks, metrics and the dashboard; empty = off", parseHTTPAddr},
+		{"LOG_FILE", "", "file that the log goes to as well, as JSON, which the CloudWatch agent can follow; moved to .1, .2 and .3 at 32 MiB; empty = none", text(func(c *config) *string { return &c.LogFile })},
 	}
 }
 

@@ -13,8 +13,9 @@ import (
 
 // logger writes readable text to a terminal and JSON to everything else; under
 // systemd each line begins with its priority, which the journal takes off.
-// Warnings and errors that repeat are counted, not written again and again.
-func (a *app) logger() *slog.Logger {
+// Warnings and errors that repeat are counted, not written again and again. What is
+// logged goes to the others too, as JSON.
+func (a *app) logger(others ...io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if a.verbose {
 		level = slog.LevelDebug
@@ -29,6 +30,9 @@ func (a *app) logger() *slog.Logger {
 		h = &journal{p: p, next: slog.NewJSONHandler(p, options)}
 	default:
 		h = slog.NewJSONHandler(a.stderr, options)
+	}
+	for _, w := range others {
+		h = slog.NewMultiHandler(h, slog.NewJSONHandler(w, options))
 	}
 	return slog.New(&damper{state: &damperState{seen: make(map[string]*repeats)}, next: h})
 }

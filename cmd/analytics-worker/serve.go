@@ -38,8 +38,28 @@ func (a *app) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if c.LogFile == "" {
+		return a.work(ctx, c, a.logger())
+	}
+	file, err := openLogFile(c.LogFile, logFileBytes)
+	log := a.logger(file)
+	if err != nil {
+		log.Warn("the log is not written to LOG_FILE yet", "error", err, "hint", "let the folder be there, and the worker's user write to it")
+	}
+	err = a.work(ctx, c, log)
+	if err != nil { // it is printed, which is no line of the log
+		slog.New(slog.NewJSONHandler(file, nil)).Error("the worker ended", "error", err)
+	}
+	if e := file.Close(); e != nil {
+		log.Warn("the end of the log may be missing", "error", e)
+	}
+	return err
+}
+
+// work is serve with settings and a log.
+func (a *app) work(ctx context.Context, c config, log *slog.Logger) error {
 	recent := admin.NewRecent()
-	log := slog.New(recent.Wrap(a.logger().Handler()))
+	log = slog.New(recent.Wrap(log.Handler()))
 	// The collector works harder rather than let the heap pass the limit.
 	debug.SetMemoryLimit(c.heapBytes())
 	if os.Getenv("GOGC") == "" {

@@ -273,8 +273,8 @@ build() {
 	export HOME=${HOME:-/root}
 	[[ -d /usr/local/go/bin ]] && PATH=$PATH:/usr/local/go/bin
 	if command -v dnf >/dev/null; then need go golang; else need go golang-go; fi
-	# The checkout may be another user's, which git refuses to root by itself.
-	version=$(git -c safe.directory='*' -C "$tree" describe --tags --always --dirty 2>/dev/null || true)
+	version=$(as_owner "$tree" git -C "$tree" describe --tags --always --dirty 2>/dev/null || true)
+	trust "$tree"
 	mkdir -p "$work/new"
 	if [[ -n $dry_run ]]; then
 		echo "would build: $NAME ${version:-} from $tree"
@@ -286,6 +286,26 @@ build() {
 	cp -R "$tree/deploy" "$work/new/deploy"
 	rm -rf "$work/new/deploy/test"
 	[[ ! -f $tree/LICENSE ]] || cp "$tree/LICENSE" "$work/new/"
+}
+
+# as_owner FILE COMMAND...: as its owner does it. git refuses root what is another user's.
+as_owner() {
+	local owner
+	owner=$(stat -c %U "$1")
+	shift
+	if [[ $owner == root || $owner == UNKNOWN ]]; then "$@"; else runuser -u "$owner" -- "$@"; fi
+}
+
+# trust TREE: a checkout of another user's is one that root may "git pull" in, as the
+# documented command of Systems Manager does. Whoever owns it is root's equal as soon as
+# root runs this script from it.
+trust() {
+	local top
+	top=$(as_owner "$1" git -C "$1" rev-parse --show-toplevel 2>/dev/null) || return 0
+	[[ $(stat -c %u "$top") != 0 ]] || return 0
+	git config --system --get-all safe.directory 2>/dev/null | grep -qxF -e "$top" -e '*' && return
+	say "letting root use git in $top: it is another user's"
+	run git config --system --add safe.directory "$top"
 }
 
 # collect TREE: from an unpacked release, in whatever folders it keeps them.
@@ -676,6 +696,14 @@ rollback() {
 	exit 1
 }
 
+# empty DIR...: remove those that hold nothing any more.
+empty() {
+	local dir
+	for dir in "$@"; do
+		[[ ! -d $dir ]] || run rmdir --ignore-fail-on-non-empty "$dir"
+	done
+}
+
 uninstall() {
 	local what
 	if [[ -e $UNIT_FILE ]]; then
@@ -691,7 +719,7 @@ uninstall() {
 	for what in "$UNIT_FILE" "$DROP_IN" "$COMMAND" "$BASE"; do
 		[[ ! -e $what && ! -L $what ]] || run rm -rf "$what"
 	done
-	[[ ! -d $(dirname "$DROP_IN") ]] || run rmdir --ignore-fail-on-non-empty "$(dirname "$DROP_IN")"
+	empty "$(dirname "$DROP_IN")" "$(dirname "$BASE")"
 	[[ -z $changed ]] || run systemctl daemon-reload
 	if [[ -z $purge ]]; then
 		say "removed; $ENV_FILE, $STATE (with dead letters) and $LOGS are kept. --uninstall --purge removes them too"
@@ -700,6 +728,7 @@ uninstall() {
 	for what in "$ENV_FILE" "$STATE" "$LOGS"; do
 		[[ ! -e $what ]] || run rm -rf "$what"
 	done
+	empty "$(dirname "$ENV_FILE")"
 	if getent passwd "$NAME" >/dev/null; then run userdel "$NAME"; fi
 	say "removed, with settings, state, logs and user"
 }

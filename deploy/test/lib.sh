@@ -67,14 +67,15 @@ make_base() {
 	command -v debootstrap >/dev/null || "$repo/scripts/apt-install" debootstrap
 	echo "making $base, once" >&2
 	rm -rf "$base.new"
-	debootstrap --variant=minbase --include=systemd,dbus,curl,ca-certificates,git,rpm "$suite" "$base.new" >"$base.log" 2>&1 ||
+	debootstrap --variant=minbase --include=systemd,dbus,curl,ca-certificates,git,sudo "$suite" "$base.new" >"$base.log" 2>&1 ||
 		{ echo "debootstrap failed:" >&2; tail -n 20 "$base.log" >&2; exit 1; }
 	rm -rf "$base.new"/var/cache/apt/archives/*.deb
 	mv "$base.new" "$base"
 	flock -u 8
 }
 
-# start_machine boots one. Its network is this machine's, so that it reaches the local AWS.
+# start_machine DIR... boots one, which sees the folders too. Its network is this
+# machine's, so that it reaches the local AWS.
 start_machine() {
 	local _
 	make_base
@@ -105,9 +106,15 @@ done
 mkdir -p "$root/dev/pts" "$root/dev/shm"
 mount -t devpts devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
+shift
+for d in "$@"; do
+	[ -n "$d" ] || continue
+	mkdir -p "$root$d"
+	mount --bind "$d" "$root$d"
+done
 exec chroot "$root" /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=console --log-level=warning
 BOOT
-	unshare --mount --pid --uts --ipc --cgroup --fork --kill-child bash "$work/boot" "$root" >"$work/boot.log" 2>&1 &
+	unshare --mount --pid --uts --ipc --cgroup --fork --kill-child bash "$work/boot" "$root" "$@" >"$work/boot.log" 2>&1 &
 	supervisor=$!
 	for _ in {1..300}; do
 		init=$(pgrep -P "$supervisor" | head -n 1 || true)

@@ -7,7 +7,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 export PATH=$PATH:/usr/local/go/bin
 readonly suite=bookworm # its systemd is 252, as that of Amazon Linux 2023
-base=${XDG_CACHE_HOME:-$HOME/.cache}/analytics-worker/$suite-3
+readonly packages=systemd,dbus,curl,ca-certificates,git,rpm,sudo
+base=${XDG_CACHE_HOME:-$HOME/.cache}/analytics-worker/$suite-$(cksum <<<"$packages" | cut -d ' ' -f 1)
 
 # work is this check's alone; what is built once for all checks is in DEPLOY_TEST_BUILT.
 work=$(mktemp -d "${TMPDIR:-/tmp}/deploy-test.XXXXXX")
@@ -67,7 +68,7 @@ make_base() {
 	command -v debootstrap >/dev/null || "$repo/scripts/apt-install" debootstrap
 	echo "making $base, once" >&2
 	rm -rf "$base.new"
-	debootstrap --variant=minbase --include=systemd,dbus,curl,ca-certificates,git,sudo "$suite" "$base.new" >"$base.log" 2>&1 ||
+	debootstrap --variant=minbase --include="$packages" "$suite" "$base.new" >"$base.log" 2>&1 ||
 		{ echo "debootstrap failed:" >&2; tail -n 20 "$base.log" >&2; exit 1; }
 	rm -rf "$base.new"/var/cache/apt/archives/*.deb
 	mv "$base.new" "$base"

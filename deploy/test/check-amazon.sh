@@ -6,7 +6,7 @@
 echo "check-amazon: user data, ssh and Systems Manager, as on Amazon Linux"
 
 shared=("$(cd "$repo" && go env GOROOT)" "$(cd "$repo" && go env GOMODCACHE)" "$(cd "$repo" && go env GOCACHE)")
-start_machine "${shared[@]}"
+start_machine
 local_aws
 
 printf 'NAME="Amazon Linux"\nVERSION="2023"\nID="amzn"\nID_LIKE="fedora"\nVERSION_ID="2023"\n' >"$root/etc/os-release"

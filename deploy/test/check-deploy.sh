@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 echo "check-deploy: deploy-ec2.sh on Debian with systemd"
 
-start_machine ""
+start_machine
 local_aws
 release 1.0.0
 release 1.1.0

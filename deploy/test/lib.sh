@@ -75,8 +75,9 @@ make_base() {
 	flock -u 8
 }
 
-# start_machine DIR... boots one, which sees the folders too. Its network is this
+# start_machine boots one, which sees the folders of shared too. Its network is this
 # machine's, so that it reaches the local AWS.
+shared=()
 start_machine() {
 	local _
 	make_base
@@ -109,13 +110,12 @@ mount -t devpts devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 shift
 for d in "$@"; do
-	[ -n "$d" ] || continue
 	mkdir -p "$root$d"
 	mount --bind "$d" "$root$d"
 done
 exec chroot "$root" /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=console --log-level=warning
 BOOT
-	unshare --mount --pid --uts --ipc --cgroup --fork --kill-child bash "$work/boot" "$root" "$@" >"$work/boot.log" 2>&1 &
+	unshare --mount --pid --uts --ipc --cgroup --fork --kill-child bash "$work/boot" "$root" "${shared[@]}" >"$work/boot.log" 2>&1 &
 	supervisor=$!
 	for _ in {1..300}; do
 		init=$(pgrep -P "$supervisor" | head -n 1 || true)

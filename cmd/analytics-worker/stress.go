@@ -162,7 +162,7 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 	if err != nil {
 		return err
 	}
-	display := newStormDisplay(ctx, a.stderr, o)
+	display := newStormDisplay(a.stderr, o)
 	display.say("asking the warehouse until when there are orders")
 	report, err := storm.Run(ctx, storm.Config{
 		Warehouse: stormHouse{db}, Name: stormName(o.seed),

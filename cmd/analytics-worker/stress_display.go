@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -17,15 +16,16 @@ import (
 // every five seconds elsewhere.
 type stormDisplay struct {
 	w        io.Writer
+	screen   io.Writer // w, where escape sequences go through
 	terminal bool
 	every    time.Duration
 	drawn    int // lines on the screen
 	shown    time.Time
 }
 
-func newStormDisplay(_ context.Context, w io.Writer, o stressOptions) *stormDisplay {
-	d := &stormDisplay{w: w, every: 5 * time.Second}
-	if isTerminal(w) {
+func newStormDisplay(w io.Writer, o stressOptions) *stormDisplay {
+	d := &stormDisplay{w: w, screen: screenOf(w), every: 5 * time.Second}
+	if isTerminal(w) && os.Getenv("TERM") != "dumb" {
 		d.terminal, d.every = true, 500*time.Millisecond
 	}
 	fmt.Fprintf(w, "Query Storm: %v at %.0f %% CPU, seed %d\n", o.duration, o.target, o.seed)
@@ -43,7 +43,8 @@ func (d *stormDisplay) show(s storm.Snapshot) {
 		}
 		return
 	}
-	lines := stormLines(s, d.width())
+	width, height := d.size()
+	lines := stormLines(s, width, height)
 	var b strings.Builder
 	if d.drawn > 0 {
 		fmt.Fprintf(&b, "\x1b[%dA", d.drawn)
@@ -52,7 +53,7 @@ func (d *stormDisplay) show(s storm.Snapshot) {
 		b.WriteString("\r\x1b[K" + line + "\n")
 	}
 	d.drawn = len(lines)
-	_, _ = io.WriteString(d.w, b.String())
+	_, _ = io.WriteString(d.screen, b.String())
 }
 
 func (d *stormDisplay) end() {
@@ -61,13 +62,14 @@ func (d *stormDisplay) end() {
 	}
 }
 
-func (d *stormDisplay) width() int {
-	if f, ok := d.w.(*os.File); ok {
-		if w, _, err := term.GetSize(int(f.Fd())); err == nil && w > 0 {
-			return w
+// size is that of the terminal, or a usual one where it does not tell.
+func (d *stormDisplay) size() (width, height int) {
+	if f, ok := d.screen.(*os.File); ok {
+		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
+			return w, h
 		}
 	}
-	return 80
+	return 80, 24
 }
 
 // stormState is the storm's state in a few words.
@@ -85,6 +87,13 @@ func stormState(s storm.Snapshot) string {
 		return "at the account's limits"
 	}
 	return "queries and reports"
+}
+
+func stormBehind(s storm.Snapshot) string {
+	if !s.FreshKnown {
+		return "how far it is behind is not known"
+	}
+	return stormFreshness(s) + " behind"
 }
 
 func stormFreshness(s storm.Snapshot) string {
@@ -112,24 +121,35 @@ func thousands(n float64) string {
 	return fmt.Sprintf("%.0f", n)
 }
 
-// stormLines is a snapshot on a screen of that width.
-func stormLines(s storm.Snapshot, width int) []string {
-	width = max(40, min(width, 100))
+// mostWidth is how wide the display is at the most.
+const mostWidth = 100
+
+// stormLines is a snapshot on a screen of that size. No line is wider than it: one
+// that wraps would be two, and the next picture would be drawn below this one. On a
+// low screen there is no plot.
+func stormLines(s storm.Snapshot, width, height int) []string {
+	width = min(width, mostWidth)
+	left := fmt.Sprintf("] %v left", s.Left.Round(time.Second))
 	whole := (s.Elapsed + s.Left).Seconds()
-	full := int(float64(width-30) * min(1, s.Elapsed.Seconds()/max(1, whole)))
-	out := []string{
-		fmt.Sprintf("[%s%s] %v left", strings.Repeat("=", full), strings.Repeat(" ", width-30-full), s.Left.Round(time.Second)),
-		"",
-	}
-	out = append(out, cpuPlot(s, width-8)...)
+	room := max(0, width-len(left)-8)
+	full := int(float64(room) * min(1, s.Elapsed.Seconds()/max(1, whole)))
 	counts := s.Counts
-	return append(out,
+	out := []string{"[" + strings.Repeat("=", full) + strings.Repeat(" ", room-full) + left}
+	if height > plotRows+8 {
+		out = append(out, "")
+		out = append(out, cpuPlot(s, max(10, width-8))...)
+	}
+	out = append(out,
 		fmt.Sprintf("CPU        %3.0f %%, target %.0f %%: %s", s.CPU, s.Target, stormState(s)),
 		fmt.Sprintf("queries    %d in flight, %d allowed, %d finished, %d failed, %d refused", s.InFlight, s.Allowed, counts.Finished, counts.Failed, counts.Refused),
 		fmt.Sprintf("           queued p50 %v, ran p50 %v and p95 %v", s.WaitP50.Round(time.Millisecond), s.RunP50.Round(time.Millisecond), s.RunP95.Round(time.Millisecond)),
-		fmt.Sprintf("results    %s rows, %s rows/s, %.0f %% of the work made up", thousands(float64(counts.Rows)), thousands(s.RowsPerSecond), 100*s.Made),
-		"pipeline   "+stormFreshness(s)+" behind",
+		fmt.Sprintf("results    %s rows, %s rows/s, %d pages to read, %.0f %% of the work made up", thousands(float64(counts.Rows)), thousands(s.RowsPerSecond), s.Unread, 100*s.Made),
+		"pipeline   "+stormBehind(s),
 	)
+	for i, line := range out {
+		out[i] = line[:min(len(line), width)]
+	}
+	return out
 }
 
 // plotRows is the height of the plot of the CPU.

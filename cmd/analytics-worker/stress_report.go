@@ -46,7 +46,11 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		end = "was cut short"
 	}
 	row("storm", "%s of %s, seed %d: %s", seconds(r.Seconds), seconds(r.Asked.Seconds), r.Asked.Seed, end)
-	row("CPU", "mean %.1f %%, asked %.0f %%, at most %.1f off over 10 s, after the first 15 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Worst, r.CPU.Of)
+	if r.CPU.Judged {
+		row("CPU", "mean %.1f %%, asked %.0f %%, at most %.1f off over 10 s, after the first 15 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Worst, r.CPU.Of)
+	} else {
+		row("CPU", "mean %.1f %%, asked %.0f %%; too short to tell how it was held, which takes 25 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Of)
+	}
 	row("", "%.1f %% by the storm itself, %.1f %% by all others on the machine", r.CPU.Own, r.CPU.Mean-r.CPU.Own)
 	q := r.Queries
 	row("queries", "%d started, %d finished, %d failed, %d calls refused; %d at once, asked %d", q.Started, q.Finished, q.Failed, q.Refused, r.AtOnce, r.Asked.Concurrency)
@@ -54,16 +58,21 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		row("", "the service took no more at %d active statements", r.QuotaFound)
 	}
 	row("", "queued %s (p95 %s), ran %s (p95 %s)", seconds(r.QueueP50), seconds(r.QueueP95), seconds(r.RunP50), seconds(r.RunP95))
-	row("results", "%d rows, %d bytes, %d pages; %.0f %% of the work was on them, the rest on %d made-up pages",
-		q.Rows, q.Bytes, r.Work.RealPages, r.Work.RealShare, r.Work.MadePages)
+	row("results", "%d rows, %d bytes, %d pages", q.Rows, q.Bytes, r.Work.RealPages)
+	if r.Work.RealPages+r.Work.MadePages > 0 {
+		row("", "%.0f %% of the work was on them, the rest on %d made-up pages", r.Work.RealShare, r.Work.MadePages)
+	}
 	f := r.Figures
 	row("revenue", "%d amounts, sum %.2f, mean %.2f, deviation %.2f, largest %.2f", f.Amounts, f.Sum, f.Mean, f.Spread, f.Largest)
 	if r.Unread > 0 {
 		row("", "%d pages were asked for and not read when the time was over", r.Unread)
 	}
 	writeChecksums(row, r)
-	p := r.Freshness
-	row("pipeline", "behind by %s before, %s at p50 and %s at p99 during, %s after", age(p.Before), age(p.P50), age(p.P99), age(p.After))
+	if p := r.Freshness; p.Before < 0 && p.P50 < 0 && p.After < 0 {
+		row("pipeline", "how far it is behind is not known: the warehouse tells no checkpoints of the stream")
+	} else {
+		row("pipeline", "behind by %s before, %s at p50 and %s at p99 during, %s after", age(p.Before), age(p.P50), age(p.P99), age(p.After))
+	}
 	for _, alarm := range r.Alarms {
 		row("alarm", "%s (%s): %s", alarm.Name, alarmRule(alarm), alarmSaid(alarm, r.Seconds))
 	}

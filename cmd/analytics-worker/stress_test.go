@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
+	"unsafe"
 
 	"github.com/cloudcafe/analytics-worker/internal/storm"
 )
@@ -213,5 +215,82 @@ func TestTheReportKeepsItsShape(t *testing.T) {
 	got := strings.Join(keysOf(reflect.TypeFor[storm.Report](), ""), "\n") + "\n"
 	if got != string(want) {
 		t.Errorf("the members of the report are\n%s\nand testdata/stress-report.members says otherwise", got)
+	}
+}
+
+// TestTheDisplayFitsTheTerminal: a line that wraps, or a screen that scrolls, would
+// leave the picture before on it.
+func TestTheDisplayFitsTheTerminal(t *testing.T) {
+	s := storm.Snapshot{
+		Elapsed: 400 * time.Second, Left: 200*time.Second + 123*time.Millisecond, Target: 90, CPU: 89.6, InFlight: 123, Allowed: 456,
+		Unread: 1200, Full: true, RowsPerSecond: 12_345_678, Made: 0.33, Freshness: 1234 * time.Millisecond, FreshKnown: true,
+		Counts: storm.Counts{Finished: 10_000, Failed: 200, Refused: 3000, Rows: 1e9}, RunP95: time.Minute,
+	}
+	for range 600 {
+		s.History = append(s.History, storm.Second{CPU: 95})
+	}
+	for _, size := range [][2]int{{200, 50}, {100, 24}, {80, 24}, {40, 15}, {30, 14}, {20, 10}, {5, 8}} {
+		lines := stormLines(s, size[0], size[1])
+		if len(lines) >= size[1] {
+			t.Errorf("%d lines on a screen of %d", len(lines), size[1])
+		}
+		for _, line := range lines {
+			if len(line) > size[0] {
+				t.Errorf("a line of %d on a screen of %d: %s", len(line), size[0], line)
+			}
+		}
+	}
+	out := strings.Join(stormLines(s, 80, 24), "\n")
+	for _, want := range []string{"] 3m20s left", "CPU         90 %, target 90 %: 1200 pages wait to be read", "123 in flight, 456 allowed, 10000 finished, 200 failed, 3000 refused", "1.2s behind"} {
+		if !strings.Contains(out, want) {
+			t.Errorf("want %q in\n%s", want, out)
+		}
+	}
+}
+
+// openTerminal returns the two ends of a terminal: what a program writes to, and
+// what the screen shows.
+func openTerminal(t *testing.T) (program, screen *os.File) {
+	t.Helper()
+	screen, err := os.OpenFile("/dev/ptmx", os.O_RDWR, 0)
+	if err != nil {
+		t.Skip("no terminals here:", err)
+	}
+	t.Cleanup(func() { _ = screen.Close() })
+	var locked, number int32
+	for request, value := range map[uintptr]*int32{syscall.TIOCSPTLCK: &locked, syscall.TIOCGPTN: &number} {
+		if _, _, errno := syscall.Syscall(syscall.SYS_IOCTL, screen.Fd(), request, uintptr(unsafe.Pointer(value))); errno != 0 {
+			t.Fatal(errno)
+		}
+	}
+	program, err = os.OpenFile(fmt.Sprintf("/dev/pts/%d", number), os.O_RDWR|syscall.O_NOCTTY, 0)
+	if err != nil {
+		t.Skip("no terminals here:", err)
+	}
+	t.Cleanup(func() { _ = program.Close() })
+	return program, screen
+}
+
+// TestTheDisplayIsDrawnInPlace: on a terminal the second picture is drawn over the
+// first, and what a message says cannot steer it.
+func TestTheDisplayIsDrawnInPlace(t *testing.T) {
+	program, screen := openTerminal(t)
+	t.Setenv("TERM", "xterm")
+	d := newStormDisplay(onTerminal(program), stressOptions{duration: time.Minute, target: 90})
+	d.say("a message with \x1b[31m in it")
+	d.show(storm.Snapshot{Left: time.Minute})
+	d.show(storm.Snapshot{Left: time.Minute})
+	d.say("over")
+	var text strings.Builder
+	for b := make([]byte, 4096); !strings.Contains(text.String(), "over"); {
+		n, err := screen.Read(b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text.Write(b[:n])
+	}
+	up := fmt.Sprintf("\x1b[%dA", d.drawn)
+	if strings.Count(text.String(), up) != 1 || strings.Contains(text.String(), "\x1b[31m") {
+		t.Errorf("%q once and no color expected in %q", up, text.String())
 	}
 }

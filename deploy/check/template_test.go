@@ -121,7 +121,7 @@ func TestAlarmsOfTheStormAreThoseOfTheTemplate(t *testing.T) {
 		}
 		id := map[string]string{"scale-out-on-lag": "LagScaleOutAlarm", "lag": "LagAlarm"}[want.Name]
 		a := alarms[id]
-		if a.Metric != want.Metric || a.Threshold != want.Threshold || a.Period != want.Period || a.Periods != want.Periods {
+		if a.Metric != want.Metric || a.Statistic != string(want.Statistic) || a.Threshold != want.Threshold || a.Period != want.Period || a.Periods != want.Periods {
 			t.Errorf("%s: %s above %v for %d × %v, and the template's %q is %+v", want.Name, want.Metric, want.Threshold, want.Periods, want.Period, id, a)
 		}
 	}

@@ -48,12 +48,14 @@ type Asked struct {
 	Seed        uint64  `json:"seed"`
 }
 
-// CPUReport is how the CPU was held. Of is what was measured.
+// CPUReport is how the CPU was held, after the first 15 s. A storm that was not
+// longer is reported whole.
 type CPUReport struct {
-	Of    string  `json:"of"`
-	Mean  float64 `json:"mean"`    // after the first 15 s
-	Own   float64 `json:"own"`     // of it this process's; the rest is the warehouse's, where it is on this machine, and everybody else's
-	Worst float64 `json:"off_10s"` // the largest deviation of a mean over 10 s from the target, after the first 15 s
+	Of     string  `json:"of"` // what was measured
+	Mean   float64 `json:"mean"`
+	Own    float64 `json:"own"`     // of it this process's; the rest is the warehouse's, where it is on this machine, and everybody else's
+	Worst  float64 `json:"off_10s"` // the largest deviation of a mean over 10 s from the target
+	Judged bool    `json:"judged"`  // it was long enough for one such mean
 }
 
 // WorkReport is what the processors did.
@@ -143,10 +145,10 @@ func figureReport(f figures) FigureReport {
 
 func cpuReport(about string, target float64, seconds []Second) CPUReport {
 	out := CPUReport{Of: about}
-	if len(seconds) <= settling {
-		return out
+	settled := seconds
+	if len(seconds) > settling {
+		settled = seconds[settling:]
 	}
-	settled := seconds[settling:]
 	sum := 0.0
 	for i, s := range settled {
 		out.Mean += s.CPU / float64(len(settled))
@@ -155,7 +157,8 @@ func cpuReport(about string, target float64, seconds []Second) CPUReport {
 		if i >= window {
 			sum -= settled[i-window].CPU
 		}
-		if i >= window-1 {
+		if i >= window-1 && len(seconds) > settling {
+			out.Judged = true
 			out.Worst = max(out.Worst, math.Abs(sum/window-target))
 		}
 	}

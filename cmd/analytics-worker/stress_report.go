@@ -65,7 +65,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	f := r.Figures
 	row("revenue", "%d amounts, sum %.2f, mean %.2f, deviation %.2f, largest %.2f", f.Amounts, f.Sum, f.Mean, f.Spread, f.Largest)
 	if r.Unread > 0 {
-		row("", "%d pages were asked for and not read when the time was over", r.Unread)
+		row("", "%d pages of results were not read when the time was over", r.Unread)
 	}
 	writeChecksums(row, r)
 	if p := r.Freshness; p.Before < 0 && p.P50 < 0 && p.After < 0 {

@@ -89,6 +89,25 @@ func (m *machine) calls() []call {
 	return out
 }
 
+// published wants a metric of a storm's whose highest value is at least so much.
+func (m *machine) published(name string, least float64) {
+	m.t.Helper()
+	var out struct{ Datapoints []struct{ Maximum float64 } }
+	now := time.Now()
+	body := fmt.Sprintf(`{"Namespace":"CloudCafe/Analytics","MetricName":%q,"Dimensions":[{"Name":"Scenario","Value":"QueryStorm"}],"StartTime":%d,"EndTime":%d,"Period":60,"Statistics":["Maximum"]}`,
+		name, now.Add(-time.Hour).Unix(), now.Add(time.Hour).Unix())
+	if err := json.Unmarshal(m.post("application/x-amz-json-1.0", "GraniteServiceVersion20100801.GetMetricStatistics", body), &out); err != nil {
+		m.t.Fatal(err)
+	}
+	highest := -1.0
+	for _, d := range out.Datapoints {
+		highest = max(highest, d.Maximum)
+	}
+	if highest < least {
+		m.t.Errorf("%s was at most %v, want %v", name, highest, least)
+	}
+}
+
 // TestAStormOnlyReads: every statement that the warehouse saw of a storm is a
 // SELECT, and it saw no others than it lists.
 func TestAStormOnlyReads(t *testing.T) {
@@ -98,7 +117,11 @@ func TestAStormOnlyReads(t *testing.T) {
 	m.must("publish", "--create", "1", "--count", "1")
 	before := len(m.statements("", "ALL"))
 	m.admin(http.MethodDelete, "/_localaws/calls", "")
+	m.env = append(m.env, "METRICS_INTERVAL=1")
 	m.must("stress", "6", "100", "--seed", "1")
+	m.published("QueryStormCompleted", 1)
+	m.published("QueryStormCPU", 1)
+	m.published("QueryStormQueriesFinished", 1)
 	submitted := 0
 	for _, c := range m.calls() {
 		switch c.Operation {

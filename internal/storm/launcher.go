@@ -293,12 +293,11 @@ func (l *launcher) follow(ctx context.Context, f *flight) {
 		l.stats.finished(f.Query, Checksum{})
 	default:
 		l.stats.ran(f.Query, s)
+		pages := f.due
 		if s.Rows >= 0 { // what was a guess is known now
-			pages := int(max(1, (s.Rows+pageRows-1)/pageRows))
-			l.shelf.release(f.due - pages)
-			f.due = pages
+			pages = int(max(1, (s.Rows+pageRows-1)/pageRows))
 		}
-		l.shelf.put(f)
+		l.shelf.arrive(f, pages)
 	}
 }
 

@@ -19,7 +19,7 @@ const readers = 4
 type flight struct {
 	attempt
 	id    string
-	due   int    // pages for which there is room on the shelf and that are not fetched; used by who holds the flight
+	due   int    // pages that the shelf counts for it; used by who holds the flight
 	token string // of the next page; the same
 
 	mu      sync.Mutex // guards what follows
@@ -43,7 +43,7 @@ func (l *launcher) read(ctx context.Context) {
 			return
 		}
 		if err != nil {
-			l.shelf.release(f.due)
+			l.shelf.done(f)
 			l.failed(f.attempt, fmt.Errorf("fetch the result of a query (%s): %w", f.Kind, err))
 			continue
 		}
@@ -58,15 +58,11 @@ func (l *launcher) read(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		switch {
-		case next == "":
-			l.shelf.release(f.due)
-			continue
-		case f.due > 1: // the last is released with the last page, however many there are
-			f.due--
-			l.shelf.release(1)
+		if next == "" {
+			l.shelf.done(f)
+		} else {
+			l.shelf.put(f)
 		}
-		l.shelf.put(f)
 	}
 }
 

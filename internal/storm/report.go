@@ -34,7 +34,7 @@ type Report struct {
 	ChecksumOf int             `json:"checksum_queries"`
 	Checksums  []Prefix        `json:"checksums"`
 	Lost       []int           `json:"lost,omitempty"` // queries that were given up after some tries; what is behind them is in no checksum
-	Unread     int             `json:"unread_pages"`   // of results, at the end
+	Unread     int             `json:"unread_pages"`   // of results that waited to be read at the end
 	Freshness  FreshnessReport `json:"freshness"`
 	Alarms     []Alarm         `json:"alarms"`
 	PerSecond  []Second        `json:"per_second"`

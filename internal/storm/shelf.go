@@ -10,20 +10,24 @@ import (
 // shelf holds the queries whose results wait to be read, and counts the pages that
 // are to come. Pages are few: the account's rate for them holds for every caller. So
 // the oldest query is served first, that its result be whole soon, and no query
-// starts before there is room for its pages. It is safe for concurrent use.
+// starts while as many pages wait as may be unread, or while those that run will
+// have too many. It is safe for concurrent use.
 type shelf struct {
-	most int // pages that may be unread
+	most int // pages that may be unread when a query starts
 
 	mu      sync.Mutex // guards what follows
-	waiting byNumber
-	unread  int           // pages of results that wait, and about as many as those that run will have
+	results byNumber
+	running int           // pages that the queries in the warehouse will have, about
+	waiting int           // pages of results that wait to be read
 	changed chan struct{} // closed and replaced whenever there is more to do
 }
 
-// Bounds of what is unread, as time that reading it takes.
+// Bounds of what is unread, as time that reading it takes, and of what runs, in
+// pages: room for 500 queries, as a round has them.
 const (
 	leastUnread = 10 * time.Second
 	mostUnread  = 2 * time.Minute
+	mostRunning = 2400
 )
 
 // newShelf returns the shelf for a storm that lasts as long: a quarter of it may
@@ -38,41 +42,65 @@ func (s *shelf) broadcast() {
 	s.changed = make(chan struct{})
 }
 
-// reserve waits until there is room for a query's pages, and takes it. A result of
-// more than half of all the room needs no more than that half.
+// reserve waits until a query of that many pages may start, and counts them.
 func (s *shelf) reserve(ctx context.Context, pages int) error {
 	return s.await(ctx, func() bool {
-		if s.unread+min(pages, s.most/2) > s.most {
+		if s.waiting >= s.most || s.running > 0 && s.running+pages > mostRunning {
 			return false
 		}
-		s.unread += pages
+		s.running += pages
 		return true
 	})
 }
 
-// release gives room back.
+// release takes back what was counted for a query that does not run any more, and
+// has no result.
 func (s *shelf) release(pages int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.unread -= pages
+	s.running -= pages
 	s.broadcast()
 }
 
-// put adds a query whose next page may be fetched.
+// arrive adds a query that has ended, whose result has that many pages.
+func (s *shelf) arrive(f *flight, pages int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.running -= f.due
+	f.due = pages
+	s.waiting += pages
+	heap.Push(&s.results, f)
+	s.broadcast()
+}
+
+// put adds a query again after a page of it was read.
 func (s *shelf) put(f *flight) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	heap.Push(&s.waiting, f)
+	if f.due > 1 { // the last is counted until the end, however many there are
+		f.due--
+		s.waiting--
+	}
+	heap.Push(&s.results, f)
+	s.broadcast()
+}
+
+// done forgets a query whose result is read, or given up.
+func (s *shelf) done(f *flight) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.waiting -= f.due
+	f.due = 0
 	s.broadcast()
 }
 
 // take waits for the oldest query of those with a page to fetch.
 func (s *shelf) take(ctx context.Context) (f *flight, err error) {
 	err = s.await(ctx, func() bool {
-		if len(s.waiting) == 0 {
+		if len(s.results) == 0 {
 			return false
 		}
-		f = heap.Pop(&s.waiting).(*flight)
+		f = heap.Pop(&s.results).(*flight)
 		return true
 	})
 	return f, err
@@ -95,11 +123,11 @@ func (s *shelf) await(ctx context.Context, done func() bool) error {
 	}
 }
 
-// state tells how many pages are unread, of how many that may be.
-func (s *shelf) state() (unread, most int) {
+// state tells how many pages wait to be read, of how many that may.
+func (s *shelf) state() (waiting, most int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.unread, s.most
+	return s.waiting, s.most
 }
 
 // byNumber is a heap of queries, the oldest in front.

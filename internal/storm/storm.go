@@ -133,6 +133,7 @@ func (s *storm) govern(ctx context.Context) {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	var second mean
+	blind := false // the CPU could not be measured the last time
 	for last := time.Now(); ; {
 		select {
 		case <-ticker.C:
@@ -141,9 +142,13 @@ func (s *storm) govern(ctx context.Context) {
 		}
 		load, err := s.meter.Load()
 		if err != nil {
-			s.c.Log.Error("the CPU cannot be measured; the load stays as it is", "error", err)
+			if !blind {
+				s.c.Log.Error("the CPU cannot be measured; the load stays as it is", "error", err)
+			}
+			blind = true
 			continue
 		}
+		blind = false
 		now := time.Now()
 		over := now.Sub(last)
 		last = now
@@ -262,7 +267,7 @@ func (s *storm) snapshot(now time.Time) Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := Snapshot{
-		Unread: unread, Full: unread > most*9/10,
+		Unread: unread, Full: unread >= most,
 		Elapsed: now.Sub(s.began), Left: max(0, s.c.Duration-now.Sub(s.began)), Target: 100 * s.c.Target, CPU: 100 * s.cpu,
 		History: slices.Clone(s.seconds[max(0, len(s.seconds)-historySeconds):]), Counts: counts, InFlight: flying, Allowed: l.most,
 		WaitP50: m.QueueTime.Quantile(0.5), RunP50: m.ExecutionTime.Quantile(0.5), RunP95: m.ExecutionTime.Quantile(0.95),

@@ -58,7 +58,7 @@ test-browser: ## Look at the dashboard with headless Chromium (pictures in .scre
 SLOW := TestTheCPUIsHeld|TestAStormWithoutAWarehouse|TestTwoStormsOfOneSeedAgree|TestAMillionRowsTakeNoMoreMemory
 
 .PHONY: test-slow
-test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm; its memory, its checksum (4 minutes; nothing else may run)
+test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm; its memory, its checksum (about 5 minutes; nothing else may run)
 	@scripts/need-cc
 	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 15m -v ./cmd/analytics-worker -run '^($(SLOW))$$' \
 		| { grep --line-buffered -v -e '^=== ' || true; }

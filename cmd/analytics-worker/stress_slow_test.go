@@ -101,7 +101,7 @@ func TestTheCPUIsHeld(t *testing.T) {
 var phases = []struct {
 	name, faults string
 	until        time.Duration
-}{{"fast", `[]`, 26 * time.Second}, {"slow", slowly, 37 * time.Second}, {"down", down, 48 * time.Second}}
+}{{"fast", `[]`, 25 * time.Second}, {"slow", slowly, 35 * time.Second}, {"down", down, 45 * time.Second}}
 
 // holdCPU runs a storm through all phases and says how the CPU was held.
 func holdCPU(t *testing.T, m *machine, target float64) string {
@@ -110,7 +110,7 @@ func holdCPU(t *testing.T, m *machine, target float64) string {
 	done := make(chan storm.Report, 1)
 	go func() {
 		defer close(done)
-		out, status := m.run("stress", "48", fmt.Sprint(target), "--format", "json", "--seed", "5")
+		out, status := m.run("stress", "45", fmt.Sprint(target), "--format", "json", "--seed", "5")
 		var r storm.Report
 		if err := json.Unmarshal([]byte(out), &r); err == nil && status == 0 {
 			done <- r

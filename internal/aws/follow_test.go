@@ -16,13 +16,15 @@ func TestRunStopsFollowingWhereNothingIsLearnt(t *testing.T) {
 	denied := refuse("DescribeStatement", "AccessDeniedException")
 	for name, c := range map[string]struct {
 		answer answer
+		after  time.Duration // what an answer takes
 		within time.Duration // at least a half of it is waited
 	}{
-		"expired":          {answer{"DescribeStatement", 400, expired}, 0},
-		"a status of none": {status("UNKNOWN", ""), followBlind + 2*maxPollAgain},
-		"no status":        {answer{"DescribeStatement", 200, `{"Id":"id-1"}`}, followBlind + 2*maxPollAgain},
-		"denied":           {denied, followBlind + 2*maxPollAgain},
-		"running for ever": {status("STARTED", ""), followAll + 2*maxPollAgain},
+		"expired":          {answer{"DescribeStatement", 400, expired}, 0, 0},
+		"a status of none": {status("UNKNOWN", ""), 0, followBlind + 2*maxPollAgain},
+		"no status":        {answer{"DescribeStatement", 200, `{"Id":"id-1"}`}, 0, followBlind + 2*maxPollAgain},
+		"denied":           {denied, 0, followBlind + 2*maxPollAgain},
+		// Of slow answers a day has thousands and not tens of thousands.
+		"running for ever": {status("STARTED", ""), 20 * time.Second, followAll + 30*time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -30,6 +32,9 @@ func TestRunStopsFollowingWhereNothingIsLearnt(t *testing.T) {
 				a.cfg.HTTPClient = &http.Client{Transport: serve(func(r *http.Request) raw {
 					if strings.HasSuffix(r.Header.Get("X-Amz-Target"), "ExecuteStatement") {
 						return raw{content: contentJSON, body: `{"Id":"id-1"}`, length: -1}
+					}
+					if err := pause(r.Context(), c.after); err != nil {
+						t.Error(err)
 					}
 					return raw{content: contentJSON, status: c.answer.status, body: c.answer.body, length: -1}
 				})}

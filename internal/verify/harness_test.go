@@ -170,7 +170,7 @@ func (r *rig) text(sql string) string {
 func (r *rig) config() verify.Config {
 	return verify.Config{
 		Stream: simulation.StreamName, Shards: r.Stream.Shards, DB: r.DB, Letters: r.Letters().All(deadline(r.T)), Fates: r.Letters().Fates,
-		Open: func(s stream.Shard, at stream.Position) verify.Reader { return r.Stream.Reader(s, at) },
+		Open: r.Reader,
 		Dir:  r.TempDir(),
 	}
 }

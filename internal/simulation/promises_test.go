@@ -277,7 +277,7 @@ func TestG8_BadInputIsKeptWhole(t *testing.T) {
 func TestG9_APausedWarehouseStopsReadingAndNothingElse(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{Shards: 4})
-	const bound, published = 4 << 20, 24_000
+	const bound, published = 1 << 20, 6_000
 	r := start(t, w, Worker{PageBytes: bound})
 	put(t, w, made(23, 100, 0))
 	settle(t, w, 100)

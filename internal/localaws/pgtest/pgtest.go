@@ -9,7 +9,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"net/url"
 	"os"
 	"os/exec"
 	"os/user"
@@ -77,16 +77,20 @@ func Stop() error {
 	return s.stop()
 }
 
+// port is part of the socket's name, and of nothing else.
+const port = 5432
+
 type server struct {
-	dir  string
-	port int
+	dir  string // its socket is in there
 	cmd  *exec.Cmd
 	hold *os.File // the pipe that keeps the server alive; see supervise
 	log  string   // file
 }
 
+// url is of the server's socket. A port that was free a moment ago may be taken
+// when the server binds it: other tests open and close them by the thousand.
 func (s *server) url(database string) string {
-	return fmt.Sprintf("postgres://postgres@127.0.0.1:%d/%s?sslmode=disable", s.port, database)
+	return fmt.Sprintf("postgres://postgres@/%s?host=%s&port=%d&sslmode=disable", database, url.QueryEscape(s.dir), port)
 }
 
 func (s *server) exec(sql string) error {
@@ -170,9 +174,6 @@ func start() (s *server, err error) {
 		return nil, fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	s = &server{dir: dir, log: filepath.Join(dir, "log")}
-	if s.port, err = freePort(); err != nil {
-		return nil, err
-	}
 	if err := s.supervise(filepath.Join(programs, "postgres"), data, cred); err != nil {
 		return nil, err
 	}
@@ -194,7 +195,7 @@ func (s *server) supervise(program, data string, cred *syscall.Credential) error
 	}
 	defer log.Close()
 	s.cmd = exec.Command("/bin/sh", "-c", script, s.dir, program, "-D", data,
-		"-c", "listen_addresses=127.0.0.1", "-c", fmt.Sprintf("port=%d", s.port), "-c", "unix_socket_directories="+s.dir,
+		"-c", "listen_addresses=", "-c", fmt.Sprintf("port=%d", port), "-c", "unix_socket_directories="+s.dir,
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off", "-c", "autovacuum=off")
 	s.cmd.Dir, s.cmd.Stdin, s.cmd.Stdout, s.cmd.Stderr = s.dir, r, log, log
 	// A group of its own: Ctrl-C must not reach the server before the tests are done.
@@ -231,13 +232,4 @@ func (s *server) stop() error {
 		return fmt.Errorf("stop PostgreSQL: %w", err)
 	}
 	return os.RemoveAll(s.dir) // the shell may remove what is in it, not always the directory itself
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
 }

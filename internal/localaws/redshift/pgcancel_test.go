@@ -31,19 +31,22 @@ func TestACancelStrikesNoLaterStatement(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	const tries = 40
-	rng, cancelled := rand.New(rand.NewPCG(1, 1)), 0
-	for range tries {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Duration(rng.IntN(30_000))*time.Microsecond)
+	// Each try moves the cancel to the other side of the end, wherever a loaded
+	// machine has that.
+	const each = 20
+	rng, moment := rand.New(rand.NewPCG(1, 1)), 30*time.Millisecond
+	for cancelled, ended := 0, 0; cancelled < each || ended < each; {
+		ctx, cancel := context.WithTimeout(t.Context(), moment)
 		if _, err := c.run(ctx, "SELECT pg_sleep(0.03)", nil); err != nil {
 			cancelled++
+			moment += time.Duration(rng.Int64N(int64(moment)/4 + 1))
+		} else {
+			ended++
+			moment -= time.Duration(rng.Int64N(int64(moment)/4 + 1))
 		}
 		cancel()
 		if _, err := c.run(t.Context(), "SELECT 1", nil); err != nil {
 			t.Fatalf("after %d cancelled statements: %v", cancelled, err)
 		}
-	}
-	if cancelled == 0 || cancelled == tries {
-		t.Errorf("%d of %d statements were cancelled", cancelled, tries)
 	}
 }

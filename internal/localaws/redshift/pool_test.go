@@ -66,7 +66,7 @@ func TestAConnectionThatTheServerEndedIsReplaced(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer func() { _ = admin.Close(context.Background()) }()
-		tag, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
+		tag, err := admin.Exec(t.Context(), "SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()")
 		if err != nil || tag.RowsAffected() != 1 {
 			t.Fatalf("ended %d connections, want 1: %v", tag.RowsAffected(), err)
 		}

@@ -19,7 +19,7 @@ var (
 	oneSeed   = flag.Uint64("seed", 0, "run the simulation of this seed alone")
 	worlds    = flag.Uint64("worlds", 1, "how many seeds TestSimulation runs, from 1 on")
 	soaking   = flag.Duration("soak", 0, "for how long TestSoak draws new seeds")
-	crashStep = flag.Int("crashes", 64, "TestG2_CrashAtEveryCall crashes at every n-th call; 1 is all of them")
+	crashStep = flag.Int("crashes", 128, "TestG2_CrashAtEveryCall crashes at every n-th call; 1 is all of them")
 	oneCrash  = flag.Int("crash", 0, "TestG2_CrashAtEveryCall crashes at this call alone")
 )
 

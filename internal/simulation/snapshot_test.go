@@ -194,7 +194,10 @@ func TestTheOracleMissesTheSharedRow(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				const most = 5
+				most := uint64(5)
+				if bend == nil { // as every simulated schedule shows, too
+					most = 2
+				}
 				var found error
 				f := spoiledFleet(t, 2)
 				for seed := uint64(1); seed <= most && found == nil; seed++ {

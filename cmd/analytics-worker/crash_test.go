@@ -65,8 +65,8 @@ func TestG1_SIGTERMDrains(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "4", "--count", "2000", "--bad", "0.05", "--seed", "12")
-	addr := freeAddr(t)
-	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", "HTTP_ADDR="+addr)
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", anyAddr)
+	addr := w.address()
 	m.await("all is read", func() (bool, error) {
 		s, err := m.status(addr)
 		return err == nil && s.Read == 2000, nil // until it listens, asking fails
@@ -90,8 +90,8 @@ func TestG1_SecondSignalExitsAtOnce(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "2", "--count", "300", "--seed", "13")
-	addr := freeAddr(t)
-	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", "HTTP_ADDR="+addr)
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", anyAddr)
+	addr := w.address()
 	m.await("all is read", func() (bool, error) {
 		s, err := m.status(addr)
 		return err == nil && s.Read == 300, nil
@@ -120,8 +120,8 @@ func TestG1_ADrainEndsInTime(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "2", "--count", "300", "--seed", "16")
-	addr := freeAddr(t)
-	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", "HTTP_ADDR="+addr, "DRAIN_TIMEOUT=1s")
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", anyAddr, "DRAIN_TIMEOUT=1s")
+	addr := w.address()
 	m.await("all is read", func() (bool, error) {
 		s, err := m.status(addr)
 		return err == nil && s.Read == 300, nil
@@ -149,8 +149,8 @@ func TestG9_StartsWhileTheWarehouseIsPaused(t *testing.T) {
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "2", "--count", "300", "--seed", "14")
 	m.faults(paused)
-	addr := freeAddr(t)
-	w := m.worker("HTTP_ADDR=" + addr)
+	w := m.worker(anyAddr)
+	addr := w.address()
 	m.await("the worker lives", func() (bool, error) {
 		_, err := m.status(addr)
 		return err == nil, nil

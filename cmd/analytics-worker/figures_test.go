@@ -75,10 +75,9 @@ func BenchmarkObserving(b *testing.B) {
 		m.must("schema", "--apply")
 		m.must("publish", "--create", "4", "--count", strconv.Itoa(orders), "--bad", "0.001")
 		profile := filepath.Join(b.TempDir(), "cpu")
-		addr := freeAddr(b)
-		w := start(b, append(m.env, "CPU_PROFILE="+profile, "STAGING_URL=s3://staging/orders", "HTTP_ADDR="+addr, "METRICS_INTERVAL=60",
+		w := start(b, append(m.env, "CPU_PROFILE="+profile, "STAGING_URL=s3://staging/orders", anyAddr, "METRICS_INTERVAL=60",
 			"LOAD_INTERVAL=1", "POLL_INTERVAL=5", "BATCH_SIZE=5000"), "profiled-worker")
-		w.await("starting")
+		addr := w.address()
 		began := time.Now()
 		m.watch(addr, orders)
 		took := time.Since(began)

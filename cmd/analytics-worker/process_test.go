@@ -178,9 +178,8 @@ func (m *machine) settled(records int64) verify.Report {
 func (m *machine) progress(what string, look func() (n int64, done bool)) {
 	m.t.Helper()
 	last, since := int64(-1), time.Now()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for ; ; <-tick.C {
+	for {
+		began := time.Now()
 		n, done := look()
 		switch {
 		case done:
@@ -190,6 +189,8 @@ func (m *machine) progress(what string, look func() (n int64, done bool)) {
 		case time.Since(since) > patience:
 			m.t.Fatalf("waited in vain until %s; it stands at %d", what, n)
 		}
+		// Looking takes the machine from what is waited for.
+		<-time.After(max(20*time.Millisecond, time.Since(began)/2))
 	}
 }
 
@@ -210,6 +211,22 @@ func (m *machine) status(addr string) (s admin.Status, err error) {
 	}
 	defer response.Body.Close()
 	return s, json.NewDecoder(response.Body).Decode(&s)
+}
+
+// anyAddr lets the system choose where a worker serves its pages: a port that
+// was free a moment ago may be taken.
+const anyAddr = "HTTP_ADDR=127.0.0.1:0"
+
+// address is where a worker says that it serves its pages.
+func (p *process) address() string {
+	p.t.Helper()
+	var entry struct {
+		HTTP string `json:"http"`
+	}
+	if err := json.Unmarshal([]byte(p.await(`"msg":"starting"`)), &entry); err != nil {
+		p.t.Fatal(err)
+	}
+	return entry.HTTP
 }
 
 // freeAddr is an address that nothing listens on now.

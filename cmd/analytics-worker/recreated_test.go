@@ -14,7 +14,7 @@ import (
 
 // ready is what the worker's /readyz says; "" = it cannot be asked.
 func (m *member) ready() string {
-	response, err := m.fleet.http.Get("http://" + m.addr + "/readyz")
+	response, err := m.fleet.http.Get("http://" + m.address() + "/readyz")
 	if err != nil {
 		return ""
 	}
@@ -191,8 +191,7 @@ func TestTwoStreamsOnOneLeaseTable(t *testing.T) {
 	second.must("publish", "--create", "4", "--count", "40", "--seed", "61")
 	a := f.join()
 	f.held(0, a)
-	b := &member{second.worker("HTTP_ADDR=" + freeAddr(t)), f, ""}
-	b.addr = addressOf(b)
+	b := &member{second.worker(anyAddr), f}
 	f.must("publish", "--count", "200", "--seed", "62")
 	b.says(http.StatusServiceUnavailable, "the lease table belongs to another stream", "stream/order-events", "stream/payments")
 	b.await("shards and leases contradict each other", "stream/order-events", "stream/payments", "set LEASE_TABLE to another name", `"level":"ERROR"`)
@@ -204,17 +203,6 @@ func TestTwoStreamsOnOneLeaseTable(t *testing.T) {
 	a.leave()
 	b.signal(syscall.SIGTERM)
 	b.leave()
-}
-
-// addressOf is where a worker says that it serves its pages.
-func addressOf(m *member) string {
-	var entry struct {
-		HTTP string `json:"http"`
-	}
-	if err := json.Unmarshal([]byte(m.await(`"msg":"starting"`)), &entry); err != nil {
-		m.t.Fatal(err)
-	}
-	return entry.HTTP
 }
 
 // Somebody deletes the lease table under the workers: they make it again, and

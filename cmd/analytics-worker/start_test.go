@@ -104,8 +104,8 @@ func TestG1_LatestGoesByTheStreamsClock(t *testing.T) {
 			// Arrival times are kept in milliseconds, and the service names its time in
 			// seconds: what comes in the second before the start is loaded too.
 			m.await("a second has passed", passed(3*time.Second))
-			addr := freeAddr(t)
-			w := m.worker("INITIAL_POSITION=LATEST", "HTTP_ADDR="+addr)
+			w := m.worker("INITIAL_POSITION=LATEST", anyAddr)
+			addr := w.address()
 			w.await(`"msg":"reading shard"`, "shardId-000000000000", "AT_TIMESTAMP")
 			w.await(`"msg":"reading shard"`, "shardId-000000000001", "AT_TIMESTAMP")
 			m.must("publish", "--count", "300", "--seed", "32")

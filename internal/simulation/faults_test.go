@@ -50,19 +50,19 @@ func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
 		t.Run(fmt.Sprintf("%s-%s-%s-%d", f.Service, f.Operation, f.Kind, f.Count), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{Shards: 2})
-			c := Worker{}
+			c := Worker{BatchSize: 50}
 			if f.Service == "s3" {
 				c.Staging = stagingBucket(t, w)
 			}
-			put(t, w, made(1, 400, 0.05))
+			put(t, w, made(1, 200, 0.05))
 			setFaults(t, w, f)
 			r := start(t, w, c)
-			report := settle(t, w, 400)
+			report := settle(t, w, 200)
 			if err := r.Drain(); err != nil {
 				t.Error(err)
 			}
-			if n := r.Metrics.RecordsProcessed.Value(); n != 400 {
-				t.Errorf("RecordsProcessed counts %d of 400", n)
+			if n := r.Metrics.RecordsProcessed.Value(); n != 200 {
+				t.Errorf("RecordsProcessed counts %d of 200", n)
 			}
 			if n := r.Metrics.RecordsRejected.Value(); n != report.Rejected {
 				t.Errorf("RecordsRejected counts %d, the stream has %d", n, report.Rejected)

@@ -60,7 +60,8 @@ func (c leakChecked) Run() int {
 
 // serveLocal is the local AWS in a process of its own, without limits, on a port
 // that the system chooses. It says where on standard output. CLOCK_OFFSET is how
-// far its clock is ahead of this machine's.
+// far its clock is ahead of this machine's, and with TINY its warehouse saves its
+// thinking.
 func serveLocal() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -73,7 +74,7 @@ func serveLocal() {
 		if err != nil {
 			return err
 		}
-		server, err := localaws.New(ctx, localaws.Config{ClockOffset: offset, Log: slog.New(slog.DiscardHandler)})
+		server, err := localaws.New(ctx, localaws.Config{ClockOffset: offset, Tiny: os.Getenv("TINY") != "", Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}

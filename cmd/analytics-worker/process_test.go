@@ -36,6 +36,9 @@ type machine struct {
 // newMachine starts the local AWS with settings of serveLocal's.
 func newMachine(t testing.TB, settings ...string) *machine {
 	t.Helper()
+	if _, measured := t.(*testing.B); !measured {
+		settings = append(settings, "TINY=yes")
+	}
 	local := start(t, settings, "localaws")
 	m := &machine{t: t, http: &http.Client{Timeout: patience}}
 	m.url = local.await("http://")

@@ -53,7 +53,7 @@ type worldKey struct{}
 func setUpSession(env *testscript.Env) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	w, err := simulation.NewWorld(ctx, simulation.Options{Dir: filepath.Join(env.WorkDir, "dead-letters")})
+	w, err := simulation.NewWorld(ctx, simulation.Options{Tiny: true, Dir: filepath.Join(env.WorkDir, "dead-letters")})
 	if err != nil {
 		return err
 	}

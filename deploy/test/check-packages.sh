@@ -15,39 +15,41 @@ arch=$(go env GOARCH)
 
 command -v rpm >/dev/null || "$repo/scripts/apt-install" rpm
 make -s --no-print-directory -C "$repo" .tools/release/ready
-mkdir "$work/packages"
 # Three versions in order: a prerelease, a commit behind it, and the next one.
 versions=(1.0.0-rc.1 1.0.0-rc.1-3-gabcdef1 1.1.0-rc.1)
+packages=$built/packages
+mkdir -p "$packages"
 for n in 1 2 3; do
+	[[ -f $packages/$n.rpm ]] && continue
 	DIST=$work/dist-$n VERSION=v${versions[n - 1]} ARCHES=$arch TOOLS=$repo/.tools/release \
 		"$repo/scripts/release" >"$work/release.log" 2>&1 || { cat "$work/release.log"; exit 1; }
-	for kind in deb rpm; do mv "$work/dist-$n"/*."$kind" "$work/packages/$n.$kind"; done
+	for kind in deb rpm; do mv "$work/dist-$n"/*."$kind" "$packages/$n.$kind"; done
 	rm -rf "$work/dist-$n"
 done
 
 # ---- what is in them --------------------------------------------------------------
 
 listed() { # what both hold, whatever their makers add
-	diff <(dpkg-deb -c "$work/packages/1.deb" | awk '!/^d/ { print substr($6, 2) }' | sort) \
-		<(rpm -qlvp "$work/packages/1.rpm" | awk '!/^d/ { print $9 }' | sort)
+	diff <(dpkg-deb -c "$packages/1.deb" | awk '!/^d/ { print substr($6, 2) }' | sort) \
+		<(rpm -qlvp "$packages/1.rpm" | awk '!/^d/ { print $9 }' | sort)
 }
 expect "deb and rpm hold the same files" listed
-of_root() { ! dpkg-deb -c "$work/packages/1.deb" | grep -v ' root/root '; }
+of_root() { ! dpkg-deb -c "$packages/1.deb" | grep -v ' root/root '; }
 expect "all files of the deb are root's" of_root
-nobody_writes() { ! { dpkg-deb -c "$work/packages/1.deb"; rpm -qlvp "$work/packages/1.rpm"; } | grep -v ^l | awk '$1 ~ /^.....w|^........w|[sS]/ { print; bad = 1 } END { exit !bad }'; }
+nobody_writes() { ! { dpkg-deb -c "$packages/1.deb"; rpm -qlvp "$packages/1.rpm"; } | grep -v ^l | awk '$1 ~ /^.....w|^........w|[sS]/ { print; bad = 1 } END { exit !bad }'; }
 expect "no file is set-uid, or for others to write" nobody_writes
-is_config() { [[ $(rpm -qcp "$work/packages/1.rpm") == "$config" && $(dpkg-deb -I "$work/packages/1.deb" conffiles) == "$config" ]]; }
+is_config() { [[ $(rpm -qcp "$packages/1.rpm") == "$config" && $(dpkg-deb -I "$packages/1.deb" conffiles) == "$config" ]]; }
 expect "the settings are a configuration file" is_config
 in_order() {
 	local of=() n
-	for n in 1 2 3; do of+=("$(dpkg-deb -f "$work/packages/$n.deb" Version)"); done
+	for n in 1 2 3; do of+=("$(dpkg-deb -f "$packages/$n.deb" Version)"); done
 	dpkg --compare-versions "${of[0]}" lt "${of[1]}" && dpkg --compare-versions "${of[1]}" lt "${of[2]}"
 }
 expect "a later version is one for dpkg" in_order
 clean_scripts() {
 	local kind
 	for kind in preinst postinst prerm postrm; do
-		dpkg-deb -I "$work/packages/1.deb" "$kind" >"$work/$kind" && shellcheck -s sh "$work/$kind" || return
+		dpkg-deb -I "$packages/1.deb" "$kind" >"$work/$kind" && shellcheck -s sh "$work/$kind" || return
 	done
 }
 if command -v shellcheck >/dev/null; then expect "the scripts, put together, are clean for shellcheck" clean_scripts; fi
@@ -57,7 +59,7 @@ if command -v shellcheck >/dev/null; then expect "the scripts, put together, are
 start_machine
 local_aws
 mkdir "$root/root/packages"
-cp "$work"/packages/* "$root/root/packages/"
+cp "$packages"/* "$root/root/packages/"
 
 deb() { inside env DEBIAN_FRONTEND=noninteractive dpkg --force-confold "$@"; }
 # The host's package lists do not matter to rpm on a Debian.
@@ -66,10 +68,23 @@ active() { inside systemctl is-active --quiet "$name"; }
 enabled() { inside systemctl is-enabled --quiet "$name"; }
 not() { ! "$@"; }
 there() { [[ -e $root$1 || -L $root$1 ]]; }
-says() { grep -q -e "$1" "$work/expect"; }
+# told COMMAND...: what it says is kept, for says.
+told() {
+	local rc=0
+	"$@" >"$work/said" 2>&1 || rc=$?
+	cat "$work/said"
+	return "$rc"
+}
+says() { grep -e "$1" "$work/said"; }
 current_is() { [[ $(readlink "$root$home/current") == versions/${versions[$1 - 1]} && $(inside "$name" version) == "$name v${versions[$1 - 1]} "* ]]; }
 previous_is() { [[ $(readlink "$root$home/previous") == versions/${versions[$1 - 1]} && -x $root$home/previous/$name ]]; }
-running_is() { [[ $(inside readlink "/proc/$(inside systemctl show -P MainPID "$name")/exe") == "$home/versions/${versions[$1 - 1]}/$name" ]]; }
+# running_is N: version N runs. From outside of the unit's mounts, its path is longer.
+running_is() {
+	local pid exe
+	pid=$(inside systemctl show -p MainPID --value "$name")
+	exe=$(inside readlink "/proc/$pid/exe")
+	[[ $exe == *"$home/versions/${versions[$1 - 1]}/$name" ]] || { echo "process $pid runs $exe"; return 1; }
+}
 settings_are() { [[ $(inside stat -c '%a %U:%G' "$config") == "640 root:$name" ]] && { [[ ${1:-} == new ]] || grep -q '^# mine$' "$root$config"; }; }
 configure() {
 	printf '%s\n' '# mine' 'KINESIS_STREAM_NAME="order-events"' "${aws_settings[@]}" >>"$root$config"
@@ -80,10 +95,7 @@ next() { inside sh -c "$(grep -A 4 'What is next' "$work/said" | sed -n "s/^ *$1
 
 # installs KIND N: version N by the tools of KIND.
 installs() {
-	local rc=0
-	if [[ $1 == deb ]]; then deb -i "/root/packages/$2.deb"; else rpm_of -U --oldpackage "/root/packages/$2.rpm"; fi >"$work/said" 2>&1 || rc=$?
-	cat "$work/said"
-	return "$rc"
+	if [[ $1 == deb ]]; then told deb -i "/root/packages/$2.deb"; else told rpm_of -U --oldpackage "/root/packages/$2.rpm"; fi
 }
 removes() { if [[ $1 == deb ]]; then deb -r "$name"; else rpm_of -e "$name"; fi; }
 
@@ -127,7 +139,7 @@ life deb
 expect "deb: removed, the settings are kept" settings_are
 expect "deb: installed again" installs deb 3
 expect "deb: it has its settings" eval 'settings_are && not active'
-expect "deb: purge" deb -P "$name"
+expect "deb: purge" told deb -P "$name"
 expect "deb: purge names what it keeps" says 'stays, with 1 files'
 expect "deb: purge takes settings and logs" not eval "there /etc/cloudcafe || there /var/log/$name"
 expect "deb: purge keeps dead letters" there "$state/dead-letters/2026/letter.json"
@@ -144,7 +156,7 @@ fresh() {
 	bare=$work/bare
 	rm -rf "$bare"
 	cp -a "$base/." "$bare"
-	cp "$work"/packages/*.deb "$bare/root/"
+	cp "$packages"/*.deb "$bare/root/"
 }
 bare() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive chroot "$bare" "$@"; }
 
@@ -174,19 +186,19 @@ mount -o remount,ro,bind "$1/etc"
 exec chroot "$1" dpkg -i /root/1.deb
 END
 read_only() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin unshare --mount sh -e "$work/read-only" "$bare"; }
-expect "a read-only /etc is refused" not read_only
+expect "a read-only /etc is refused" not told read_only
 expect "and said" says 'is /etc writable'
 expect "and installs once it can be written" bare dpkg -i /root/1.deb
 
 fresh
 mkdir -p "$bare/etc/systemd/system"
 echo '[Service]' >"$bare/etc/systemd/system/$name.service"
-expect "beside an installation by deploy-ec2.sh it is refused" not bare dpkg -i /root/1.deb
+expect "beside an installation by deploy-ec2.sh it is refused" not told bare dpkg -i /root/1.deb
 expect "and said" says 'deploy-ec2.sh --uninstall'
 
 if command -v lintian >/dev/null; then
 	# Not for Debian's archive: a folder of our own in /opt, and a static program.
-	linted() { lintian --fail-on error --allow-root --suppress-tags dir-or-file-in-opt,statically-linked-binary,no-changelog,debian-changelog-file-missing "$work/packages/1.deb"; }
+	linted() { lintian --fail-on error --allow-root --suppress-tags dir-or-file-in-opt,statically-linked-binary,no-changelog,debian-changelog-file-missing "$packages/1.deb"; }
 	expect "lintian finds no error" linted
 fi
 finish

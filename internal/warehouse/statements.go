@@ -117,14 +117,13 @@ SELECT f.order_id, f.event_timestamp FROM fact_orders f JOIN load_newest n ON n.
 		// replace what is equally old: that came later in the stream.
 		{sql: `CREATE TEMP TABLE load_staged AS
 SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
- h.store_id AS held_store_id, h.total_amount AS held_amount, h.item_count AS held_items, h.event_type AS held_type, h.event_timestamp AS held_at
+ h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
 FROM load_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
  FROM fact_orders f JOIN load_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
-WHERE h.order_id IS NULL OR n.event_timestamp > h.event_timestamp
- OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id
- OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type))`},
+WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
+ OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type))`},
 		{sql: `DELETE FROM fact_orders USING load_staged
-WHERE load_staged.held_at IS NOT NULL AND fact_orders.order_id = load_staged.order_id AND fact_orders.event_timestamp = load_staged.held_at`},
+WHERE load_staged.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_staged.order_id AND fact_orders.event_timestamp = load_staged.held_event_timestamp`},
 		{name: insertStep, sql: `INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
 SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_staged`},
 	}
@@ -132,19 +131,15 @@ SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, ev
 	// is no group of a GROUP BY, and goes.
 	rollupSteps = transaction{
 		{sql: `CREATE TEMP TABLE load_totals AS
-SELECT d.minute, d.store_id, d.event_type, d.orders + COALESCE(a.order_count, 0) AS order_count,
- d.items + COALESCE(a.item_count, 0) AS item_count, CAST(d.amount + COALESCE(a.revenue, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS revenue
-FROM (SELECT minute, store_id, event_type, CAST(SUM(orders) AS BIGINT) AS orders,
-  CAST(SUM(items) AS BIGINT) AS items, CAST(SUM(amount) AS DECIMAL(20,2)) AS amount
- FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type,
-   1 AS orders, item_count AS items, total_amount AS amount FROM load_staged
+SELECT d.minute, d.store_id, d.event_type, CAST(d.order_count + COALESCE(a.order_count, CAST(0 AS BIGINT)) AS BIGINT) AS order_count, CAST(d.item_count + COALESCE(a.item_count, CAST(0 AS BIGINT)) AS BIGINT) AS item_count, CAST(d.revenue + COALESCE(a.revenue, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS revenue
+FROM (SELECT minute, store_id, event_type, CAST(SUM(order_count) AS BIGINT) AS order_count, CAST(SUM(item_count) AS BIGINT) AS item_count, CAST(SUM(revenue) AS DECIMAL(20,2)) AS revenue
+ FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type, 1 AS order_count, item_count AS item_count, total_amount AS revenue FROM load_staged
   UNION ALL
-  SELECT DATE_TRUNC('minute', held_at), held_store_id, held_type, -1, -held_items, -held_amount FROM load_staged WHERE held_at IS NOT NULL) changes
+  SELECT DATE_TRUNC('minute', held_event_timestamp), held_store_id, held_event_type, -1, -held_item_count, -held_total_amount FROM load_staged WHERE held_event_timestamp IS NOT NULL) changes
  GROUP BY minute, store_id, event_type) d
 LEFT JOIN agg_orders_minute a ON a.minute = d.minute AND a.store_id = d.store_id AND a.event_type = d.event_type`},
 		{sql: `DELETE FROM agg_orders_minute USING load_totals
-WHERE agg_orders_minute.minute = load_totals.minute AND agg_orders_minute.store_id = load_totals.store_id
- AND agg_orders_minute.event_type = load_totals.event_type`},
+WHERE agg_orders_minute.minute = load_totals.minute AND agg_orders_minute.store_id = load_totals.store_id AND agg_orders_minute.event_type = load_totals.event_type`},
 		{sql: `INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
 SELECT minute, store_id, event_type, order_count, item_count, revenue FROM load_totals WHERE order_count <> 0`},
 	}

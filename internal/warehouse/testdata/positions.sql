@@ -1,0 +1,18 @@
+LOCK TABLE worker_load_lock;
+
+CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100),
+ store_id INTEGER, total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP,
+ stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT, from_sequence VARCHAR(140), from_sub BIGINT,
+ to_sequence VARCHAR(140), to_sub BIGINT, arrived_until TIMESTAMP);
+
+INSERT INTO load_incoming (move, stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until) VALUES (0,'order-events','shardId-000000000000',3,'TRIM_HORIZON',0,'495903380000',1,'2026-11-20 08:15:30.000000'),(1,'*','*',0,'0',0,'0',0,NULL);
+
+SELECT p.move, c.term, c.sequence_number, c.sub_sequence_number
+FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id
+WHERE p.shard_id <> '' ORDER BY p.move;
+
+UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
+ arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'
+FROM load_incoming p
+WHERE worker_checkpoints.stream_name = p.stream_name AND worker_checkpoints.shard_id = p.shard_id AND worker_checkpoints.term = p.term
+ AND worker_checkpoints.sequence_number = p.from_sequence AND worker_checkpoints.sub_sequence_number = p.from_sub;

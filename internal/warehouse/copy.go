@@ -113,8 +113,7 @@ func (c *Copy) statement(manifestURL string) string {
 	if c.Region != "" {
 		region = " REGION " + Quote(c.Region)
 	}
-	return `COPY load_incoming (move, ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp,
- stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until)
+	return `COPY load_incoming (` + list("", incoming().Names()) + `)
 FROM ` + Quote(manifestURL) + ` IAM_ROLE ` + role + ` FORMAT AS CSV GZIP MANIFEST NULL AS '\000'
 TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF` + region
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
-	"slices"
 	"time"
 )
 
@@ -33,19 +32,7 @@ func (w *Warehouse) Probe(ctx context.Context, sample Row) error {
 	return nil
 }
 
-// probeTransaction is a load that undoes what it does. The rollups that it
-// touches are put back from a copy, as they were to the digit.
+// probeTransaction is a load that undoes what it does.
 func probeTransaction(fill []string, now time.Time, orderID string) transaction {
-	t := loadTransaction(true, fill, now)
-	totals := slices.IndexFunc(t, func(s step) bool { return s.sql == rollupSteps[0].sql })
-	t = slices.Insert(t, totals+1, step{sql: `CREATE TEMP TABLE load_kept AS
-SELECT a.minute, a.store_id, a.event_type, a.order_count, a.item_count, a.revenue FROM agg_orders_minute a
-JOIN load_totals t ON t.minute = a.minute AND t.store_id = a.store_id AND t.event_type = a.event_type`})
-	return append(
-		t,
-		step{sql: `DELETE FROM fact_orders WHERE order_id = ` + Quote(orderID)},
-		rollupSteps[1],
-		step{sql: `INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
-SELECT minute, store_id, event_type, order_count, item_count, revenue FROM load_kept`},
-	)
+	return orders.probe(loadTransaction(true, fill, now), orderID)
 }

@@ -1,12 +1,8 @@
 LOCK TABLE worker_load_lock;
 
-CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100),
- store_id INTEGER, total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP,
- stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT, from_sequence VARCHAR(140), from_sub BIGINT,
- to_sequence VARCHAR(140), to_sub BIGINT, arrived_until TIMESTAMP);
+CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100), store_id INTEGER, total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP, stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT, from_sequence VARCHAR(140), from_sub BIGINT, to_sequence VARCHAR(140), to_sub BIGINT, arrived_until TIMESTAMP);
 
-COPY load_incoming (move, ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp,
- stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until)
+COPY load_incoming (move, ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp, stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until)
 FROM 's3://bucket/manifest.json' IAM_ROLE 'arn:aws:iam::123456789012:role/copy' FORMAT AS CSV GZIP MANIFEST NULL AS '\000'
 TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF REGION 'eu-west-1';
 

@@ -1,9 +1,6 @@
 LOCK TABLE worker_load_lock;
 
-CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100),
- store_id INTEGER, total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP,
- stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT, from_sequence VARCHAR(140), from_sub BIGINT,
- to_sequence VARCHAR(140), to_sub BIGINT, arrived_until TIMESTAMP);
+CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, order_id VARCHAR(100), customer_id VARCHAR(100), store_id INTEGER, total_amount DECIMAL(10,2), item_count INTEGER, event_type VARCHAR(50), event_timestamp TIMESTAMP, stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT, from_sequence VARCHAR(140), from_sub BIGINT, to_sequence VARCHAR(140), to_sub BIGINT, arrived_until TIMESTAMP);
 
 INSERT INTO load_incoming (move, stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until) VALUES (0,'order-events','shardId-000000000000',3,'TRIM_HORIZON',0,'495903380000',1,'2026-11-20 08:15:30.000000'),(1,'*','*',0,'0',0,'0',0,NULL);
 

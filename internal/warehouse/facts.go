@@ -1,0 +1,121 @@
+package warehouse
+
+import (
+	"slices"
+	"strings"
+)
+
+// The statements that a load has for each table of facts. Their text is the same
+// for every load: a warehouse compiles it once.
+
+// newest are the newest events of each key, over all accepted shards: a key that
+// moved to another shard may be in two. At equal event times the later one in the
+// stream wins.
+//
+// A line of load_incoming is a row, without a shard, or a move, without a key:
+// COPY leaves the other's texts empty, INSERT leaves them NULL, and no key and no
+// shard has an empty name.
+func (f *Facts) newest() step {
+	return step{sql: `CREATE TEMP TABLE load_newest AS
+SELECT ordinal, ` + list("", f.Names()) + `
+FROM (SELECT i.ordinal, ` + list("i.", f.Names()) + `,
+  ROW_NUMBER() OVER (PARTITION BY ` + list("i.", f.Key) + ` ORDER BY i.` + f.Time + ` DESC, i.ordinal DESC) AS recency
+ FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON ` + accepts("c") + `
+ WHERE i.` + f.Key[0] + ` <> '' AND p.shard_id <> '') ranked
+WHERE recency = 1`}
+}
+
+// change are the statements that turn load_newest into changes of the facts.
+func (f *Facts) change() transaction {
+	return transaction{
+		// The only statement that looks keys up in the whole of the table. It asks for
+		// few columns, as warehouses store columns apart: what it costs grows with the
+		// table. The event times that it finds are there to narrow all later searches
+		// to the blocks that hold them.
+		{sql: `CREATE TEMP TABLE load_found AS
+SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + f.Name + ` f JOIN load_newest n ON ` + same(f.Key, "n", "f")},
+		{sql: f.stage()},
+		{sql: `DELETE FROM ` + f.Name + ` USING load_staged
+WHERE load_staged.held_` + f.Time + ` IS NOT NULL AND ` + same(f.Key, f.Name, "load_staged") +
+			` AND ` + f.Name + `.` + f.Time + ` = load_staged.held_` + f.Time},
+		{name: insertStep, sql: `INSERT INTO ` + f.Name + ` (` + list("", f.Names()) + `)
+SELECT ` + list("", f.Names()) + ` FROM load_staged`},
+	}
+}
+
+// stage makes load_staged, what changes the warehouse: new keys, and events that
+// are not older than what is held and say something else. Beside them what goes.
+// A row that comes again after its position has moved on (its ordinal is
+// negative) must not replace what is equally old: that came later in the stream.
+func (f *Facts) stage() string {
+	differs := each(f.rest(), " OR ", "n.@ <> h.@")
+	return `CREATE TEMP TABLE load_staged AS
+SELECT ` + list("n.", f.Names()) + `,
+ ` + each(f.held(), ", ", "h.@ AS held_@") + `
+FROM load_newest n LEFT JOIN (SELECT ` + list("f.", f.Names()) + `
+ FROM ` + f.Name + ` f JOIN load_found o ON ` + same(f.Key, "o", "f") + ` AND o.` + f.Time + ` = f.` + f.Time + `) h ON ` + same(f.Key, "h", "n") + `
+WHERE h.` + f.Time + ` IS NULL OR n.` + f.Time + ` > h.` + f.Time + `
+ OR (n.ordinal >= 0 AND n.` + f.Time + ` = h.` + f.Time + ` AND (` + differs + `))`
+}
+
+// same is true where two rows, by the names that a statement gives them, agree in
+// these columns.
+func same(columns []string, a, b string) string {
+	return each(columns, " AND ", a+".@ = "+b+".@")
+}
+
+// roll are the statements that change the rollup by what was staged. Groups are
+// replaced by what they come to. One that comes to no rows is no group of a GROUP
+// BY, and goes.
+func (f *Facts) roll() transaction {
+	if f.Rollup == nil {
+		return nil
+	}
+	r := f.Rollup
+	var comes, adds, come, gone []string
+	for _, s := range r.Sums {
+		kind := r.column(s.Column).Type
+		adds = append(adds, "CAST(SUM("+s.Column+") AS "+kind+") AS "+s.Column)
+		comes = append(comes, "CAST(d."+s.Column+" + COALESCE(a."+s.Column+", CAST(0 AS "+kind+")) AS "+kind+") AS "+s.Column)
+		if s.Of == "" {
+			come, gone = append(come, "1 AS "+s.Column), append(gone, "-1")
+		} else {
+			come, gone = append(come, s.Of+" AS "+s.Column), append(gone, "-held_"+s.Of)
+		}
+	}
+	return transaction{
+		{name: totalsStep, sql: `CREATE TEMP TABLE load_totals AS
+SELECT ` + list("d.", r.group()) + `, ` + strings.Join(comes, ", ") + `
+FROM (SELECT ` + list("", r.group()) + `, ` + strings.Join(adds, ", ") + `
+ FROM (SELECT DATE_TRUNC('minute', ` + f.Time + `) AS ` + minuteColumn + `, ` + list("", r.Group) + `, ` + strings.Join(come, ", ") + ` FROM load_staged
+  UNION ALL
+  SELECT DATE_TRUNC('minute', held_` + f.Time + `), ` + list("held_", r.Group) + `, ` + strings.Join(gone, ", ") + ` FROM load_staged WHERE held_` + f.Time + ` IS NOT NULL) changes
+ GROUP BY ` + list("", r.group()) + `) d
+LEFT JOIN ` + r.Name + ` a ON ` + same(r.group(), "a", "d")},
+		{sql: r.clear()},
+		{sql: `INSERT INTO ` + r.Name + ` (` + list("", r.Names()) + `)
+SELECT ` + list("", r.Names()) + ` FROM load_totals WHERE ` + r.Sums[0].Column + ` <> 0`},
+	}
+}
+
+// clear removes the groups that load_totals has.
+func (r *Rollup) clear() string {
+	return `DELETE FROM ` + r.Name + ` USING load_totals
+WHERE ` + same(r.group(), r.Name, "load_totals")
+}
+
+// probe turns the statements of a load into ones that undo what they do: the row
+// of that key goes again, and the groups that it touches are put back from a copy,
+// as they were to the digit.
+func (f *Facts) probe(t transaction, key string) transaction {
+	remove := step{sql: `DELETE FROM ` + f.Name + ` WHERE ` + f.Key[0] + ` = ` + Quote(key)}
+	if f.Rollup == nil {
+		return append(t, remove)
+	}
+	r := f.Rollup
+	t = slices.Insert(t, t.index(totalsStep)+1, step{sql: `CREATE TEMP TABLE load_kept AS
+SELECT ` + list("a.", r.Names()) + ` FROM ` + r.Name + ` a
+JOIN load_totals t ON ` + same(r.group(), "t", "a")})
+	return append(t, remove, step{sql: r.clear()}, step{sql: `INSERT INTO ` + r.Name + ` (` + list("", r.Names()) + `)
+SELECT ` + list("", r.Names()) + ` FROM load_kept`})
+}

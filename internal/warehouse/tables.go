@@ -1,0 +1,103 @@
+package warehouse
+
+// The tables of facts, one for each family of events. A row of fact_orders is an
+// event.Order; see its Fields.
+var factTables = []*Facts{orders}
+
+var orders = &Facts{
+	Table: Table{
+		Name:    "fact_orders",
+		Comment: "One row per order: its newest event by event time.",
+		Why: "DISTKEY: a load joins on order_id, so each slice finds\n" +
+			"its own orders without moving rows. SORTKEY: reports are found by time, and perhaps the rows that are replaced.\n" +
+			"Redshift has no indexes, and enforces no key: the load itself keeps order_id unique.",
+		Columns: []Column{
+			{"order_id", "VARCHAR(100)", false},
+			{"customer_id", "VARCHAR(100)", false},
+			{"store_id", "INTEGER", false},
+			{"total_amount", "DECIMAL(10,2)", false},
+			{"item_count", "INTEGER", false},
+			{"event_type", "VARCHAR(50)", false},
+			{"event_timestamp", "TIMESTAMP", false},
+		},
+		Key:     []string{"order_id"},
+		Layout:  "DISTKEY (order_id)\nSORTKEY (event_timestamp)",
+		Indexes: []string{"customer_id", "store_id", "event_type", "event_timestamp"},
+	},
+	Time: "event_timestamp",
+	Rollup: &Rollup{
+		Table: Table{
+			Name:    "agg_orders_minute",
+			Comment: "One row per minute, store and event type: always equal to a GROUP BY over fact_orders.",
+			Columns: []Column{
+				{minuteColumn, "TIMESTAMP", false},
+				{"store_id", "INTEGER", false},
+				{"event_type", "VARCHAR(50)", false},
+				{"order_count", "BIGINT", false},
+				{"item_count", "BIGINT", false},
+				{"revenue", "DECIMAL(20,2)", false},
+			},
+			Key:    []string{minuteColumn, "store_id", "event_type"},
+			Layout: "DISTSTYLE EVEN\nSORTKEY (minute)",
+		},
+		Group: []string{"store_id", "event_type"},
+		Sums:  []Sum{{"order_count", ""}, {"item_count", "item_count"}, {"revenue", "total_amount"}},
+	},
+}
+
+var checkpoints = &Table{
+	Name: "worker_checkpoints",
+	Comment: "How far each shard is loaded, and of which stream that is. A row moves in the transaction that loads its rows;\n" +
+		"the row of stream '*' is of no shard, and every load writes it.",
+	Columns: []Column{
+		{"stream_name", "VARCHAR(128)", false},
+		{"shard_id", "VARCHAR(128)", false},
+		{"term", "BIGINT", false},
+		{"sequence_number", "VARCHAR(140)", false},
+		{"sub_sequence_number", "BIGINT", false},
+		{"arrived_until", "TIMESTAMP", true},
+		{"updated_at", "TIMESTAMP", false},
+		{"stream_arn", "VARCHAR(512)", true},
+		{"stream_created", "TIMESTAMP", true},
+	},
+	Key:    []string{"stream_name", "shard_id"},
+	Layout: "DISTSTYLE ALL",
+}
+
+var loadLock = &Table{
+	Name:    "worker_load_lock",
+	Comment: "Holds nothing. Loads lock it, so that they come one after another and readers of the other tables never wait.",
+	Columns: []Column{{"nothing", "INTEGER", true}},
+}
+
+// tables are all that the worker writes.
+func tables() []*Table {
+	var out []*Table
+	for _, f := range factTables {
+		out = append(out, &f.Table)
+		if f.Rollup != nil {
+			out = append(out, &f.Rollup.Table)
+		}
+	}
+	return append(out, checkpoints, loadLock)
+}
+
+// Tables are the names of the tables that the worker writes.
+func Tables() []string {
+	var out []string
+	for _, t := range tables() {
+		out = append(out, t.Name)
+	}
+	return out
+}
+
+// Columns are the names of the columns that the worker expects of one of its
+// tables, in the order of its definition.
+func Columns(name string) []string {
+	for _, t := range tables() {
+		if t.Name == name {
+			return t.Names()
+		}
+	}
+	return nil
+}

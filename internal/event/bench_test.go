@@ -48,7 +48,7 @@ func BenchmarkDecode(b *testing.B) {
 			b.ReportAllocs()
 			var o Order
 			for b.Loop() {
-				if rejected := Decode(record, arrival, &o); rejected != nil {
+				if rejected := decodeOrder(record, arrival, &o); rejected != nil {
 					b.Fatal(rejected)
 				}
 			}

@@ -30,8 +30,8 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		before := base64.StdEncoding.EncodeToString(data)
 		var o, again Order
-		rejected := Decode(data, arrival, &o)
-		repeated := Decode(data, arrival, &again)
+		rejected := decodeOrder(data, arrival, &o)
+		repeated := decodeOrder(data, arrival, &again)
 		if base64.StdEncoding.EncodeToString(data) != before {
 			t.Fatal("the record was changed")
 		}

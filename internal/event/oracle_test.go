@@ -314,7 +314,7 @@ func TestAllocations(t *testing.T) {
 			limit = 1 // the one string that had to be made
 		}
 		var o Order
-		if n := testing.AllocsPerRun(100, func() { Decode(record, arrival, &o) }); n > limit {
+		if n := testing.AllocsPerRun(100, func() { decodeOrder(record, arrival, &o) }); n > limit {
 			t.Errorf("%s: %v allocations, want at most %v", name, n, limit)
 		}
 	}

@@ -8,26 +8,48 @@ import (
 const (
 	maxIDBytes        = 100 // order_id and customer_id VARCHAR(100)
 	maxEventTypeBytes = 50  // event_type VARCHAR(50)
-	statusPrefix      = "order_"
+	orderPrefix       = "order_"
 
 	centsLimit = 100_000_000_00 // DECIMAL(10,2) holds less
 )
+
+// Order is one row of fact_orders. Its strings may share memory with the bytes
+// it was decoded from, which must not change while it is in use.
+type Order struct {
+	OrderID     string
+	CustomerID  string
+	EventType   string
+	StoreID     int32
+	ItemCount   int32
+	AmountCents int64
+	EventTime   int64 // UTC microseconds since 1970
+}
+
+func (o *Order) fields(to Fields) {
+	to.Text(o.OrderID)
+	to.Text(o.CustomerID)
+	to.Int(int64(o.StoreID))
+	to.Cents(o.AmountCents)
+	to.Int(int64(o.ItemCount))
+	to.Text(o.EventType)
+	to.Time(o.EventTime)
+}
 
 // order judges the fields in the order of the table's columns and fills o.
 func (s *scanner) order(arrived time.Time, o *Order) *Rejection {
 	var row Order
 	var fault textFault
 	if row.OrderID, fault = s.keyColumn(s.fields[fieldOrderID], maxIDBytes); fault != textFine {
-		return s.reject(orderIDReason(fault), "order_id", s.fields[fieldOrderID])
+		return s.reject(orderIDReasons[fault], "order_id", s.fields[fieldOrderID])
 	}
 	if row.CustomerID, fault = s.column(s.fields[fieldCustomerID], maxIDBytes); fault != textFine {
-		return s.reject(customerIDReason(fault), "customer_id", s.fields[fieldCustomerID])
+		return s.reject(customerIDReasons[fault], "customer_id", s.fields[fieldCustomerID])
 	}
 	var rejected *Rejection
 	if row.StoreID, rejected = s.storeID(); rejected != nil {
 		return rejected
 	}
-	if row.AmountCents, rejected = s.amount(); rejected != nil {
+	if row.AmountCents, rejected = s.cents(s.fields[fieldTotalAmount], "total_amount", &totalReasons); rejected != nil {
 		return rejected
 	}
 	if row.ItemCount, rejected = s.itemCount(); rejected != nil {
@@ -36,28 +58,11 @@ func (s *scanner) order(arrived time.Time, o *Order) *Rejection {
 	if row.EventType, rejected = s.eventType(); rejected != nil {
 		return rejected
 	}
-	if row.EventTime, rejected = s.timestamp(arrived); rejected != nil {
+	if row.EventTime, rejected = s.timestamp(arrived, fieldCreatedAt); rejected != nil {
 		return rejected
 	}
 	*o = row
 	return nil
-}
-
-func orderIDReason(fault textFault) Reason {
-	return [...]Reason{
-		textMissing: OrderIDMissing, textNull: OrderIDNull, textNotString: OrderIDNotString,
-		textEmpty: OrderIDEmpty, textTooLong: OrderIDTooLong, textNotUTF8: OrderIDNotUTF8,
-		textNUL: OrderIDNUL, textLoneSurrogate: OrderIDLoneSurrogate, textNoncharacter: OrderIDNoncharacter,
-		textEndsInBlank: OrderIDEndsInBlank,
-	}[fault]
-}
-
-func customerIDReason(fault textFault) Reason {
-	return [...]Reason{
-		textMissing: CustomerIDMissing, textNull: CustomerIDNull, textNotString: CustomerIDNotString,
-		textEmpty: CustomerIDEmpty, textTooLong: CustomerIDTooLong, textNotUTF8: CustomerIDNotUTF8,
-		textNUL: CustomerIDNUL, textLoneSurrogate: CustomerIDLoneSurrogate, textNoncharacter: CustomerIDNoncharacter,
-	}[fault]
 }
 
 // numeral is the text of a number, or of the number that a string spells. The
@@ -91,44 +96,43 @@ func (s *scanner) storeID() (int32, *Rejection) {
 	t := s.fields[fieldStoreID]
 	switch t.kind {
 	case kindAbsent:
-		return 0, s.reject(StoreIDMissing, "store_id", t)
+		return 0, s.reject(storeIDReasons.missing, "store_id", t)
 	case kindNull:
-		return 0, s.reject(StoreIDNull, "store_id", t)
+		return 0, s.reject(storeIDReasons.null, "store_id", t)
 	}
 	n, ok := s.integer(t)
 	switch {
 	case !ok:
-		return 0, s.reject(StoreIDNotInteger, "store_id", t)
+		return 0, s.reject(storeIDReasons.notInteger, "store_id", t)
 	case n != int64(int32(n)):
-		return 0, s.reject(StoreIDOutOfRange, "store_id", t)
+		return 0, s.reject(storeIDReasons.outOfRange, "store_id", t)
 	}
 	return int32(n), nil
 }
 
-// amount reads total_amount as decimal text, never through a float, and rounds
-// it half away from zero to cents.
-func (s *scanner) amount() (cents int64, rejected *Rejection) {
-	t := s.fields[fieldTotalAmount]
+// cents reads an amount as decimal text, never through a float, and rounds it half
+// away from zero to cents.
+func (s *scanner) cents(t token, name string, why *amountFaults) (cents int64, rejected *Rejection) {
 	switch t.kind {
 	case kindAbsent:
-		return 0, s.reject(AmountMissing, "total_amount", t)
+		return 0, s.reject(why.missing, name, t)
 	case kindNull:
-		return 0, s.reject(AmountNull, "total_amount", t)
+		return 0, s.reject(why.null, name, t)
 	}
 	text, ok := s.numeral(t)
 	if !ok {
-		return 0, s.reject(AmountNotNumber, "total_amount", t)
+		return 0, s.reject(why.notNumber, name, t)
 	}
 	d := parseDecimal(text)
 	whole, _, half := d.scale(2)
 	if whole >= centsLimit {
-		return 0, s.reject(AmountTooLarge, "total_amount", t)
+		return 0, s.reject(why.tooLarge, name, t)
 	}
 	if half {
 		whole++
 	}
 	if whole >= centsLimit {
-		return 0, s.reject(AmountRoundsTooLarge, "total_amount", t)
+		return 0, s.reject(why.roundsTooLarge, name, t)
 	}
 	if d.neg {
 		return -int64(whole), nil
@@ -159,9 +163,9 @@ func (sum *itemSum) add(s *scanner, quantity token) {
 	}
 	switch {
 	case !ok:
-		sum.refuse(ItemCountNotInteger, "quantity", quantity)
+		sum.refuse(itemCountReasons.notInteger, "quantity", quantity)
 	case n != int64(int32(n)):
-		sum.refuse(ItemCountOutOfRange, "quantity", quantity)
+		sum.refuse(itemCountReasons.outOfRange, "quantity", quantity)
 	default:
 		sum.total += n
 	}
@@ -173,11 +177,11 @@ func (s *scanner) itemCount() (int32, *Rejection) {
 	if t.present() {
 		var ok bool
 		if n, ok = s.integer(t); !ok {
-			return 0, s.reject(ItemCountNotInteger, name, t)
+			return 0, s.reject(itemCountReasons.notInteger, name, t)
 		}
 	} else if t, name = s.fields[fieldItems], "items"; t.present() {
 		if t.kind != kindArray {
-			return 0, s.reject(ItemCountNotInteger, name, t)
+			return 0, s.reject(itemCountReasons.notInteger, name, t)
 		}
 		if s.items.reason != "" {
 			return 0, s.reject(s.items.reason, s.items.key, s.items.at)
@@ -186,9 +190,9 @@ func (s *scanner) itemCount() (int32, *Rejection) {
 	}
 	switch {
 	case n < 0:
-		return 0, s.reject(ItemCountNegative, name, t)
+		return 0, s.reject(itemCountReasons.negative, name, t)
 	case n > math.MaxInt32:
-		return 0, s.reject(ItemCountOutOfRange, name, t)
+		return 0, s.reject(itemCountReasons.outOfRange, name, t)
 	}
 	return int32(n), nil
 }
@@ -196,30 +200,32 @@ func (s *scanner) itemCount() (int32, *Rejection) {
 // eventType reads the type, or makes it from the status as the Order Service
 // sends it.
 func (s *scanner) eventType() (string, *Rejection) {
-	if t := s.fields[fieldEventType]; t.present() {
-		value, fault := s.column(t, maxEventTypeBytes)
-		if fault != textFine {
-			return "", s.reject(eventTypeReason(fault), "event_type", t)
-		}
-		return value, nil
+	value, rejected := s.typeOr("")
+	if value != "" || rejected != nil {
+		return value, rejected
 	}
 	t := s.fields[fieldStatus]
 	if !t.present() {
 		return "order_created", nil
 	}
-	status, fault := s.column(t, maxEventTypeBytes-len(statusPrefix))
+	status, fault := s.column(t, maxEventTypeBytes-len(orderPrefix))
 	if fault != textFine {
-		return "", s.reject(eventTypeReason(fault), "status", t)
+		return "", s.reject(eventTypeReasons[fault], "status", t)
 	}
 	return eventTypeOf(status), nil
 }
 
-func eventTypeReason(fault textFault) Reason {
-	return [...]Reason{
-		textNotString: EventTypeNotString, textEmpty: EventTypeEmpty, textTooLong: EventTypeTooLong,
-		textNotUTF8: EventTypeNotUTF8, textNUL: EventTypeNUL, textLoneSurrogate: EventTypeLoneSurrogate,
-		textNoncharacter: EventTypeNoncharacter,
-	}[fault]
+// typeOr reads the event's type, or takes another where it has none.
+func (s *scanner) typeOr(other string) (string, *Rejection) {
+	t := s.fields[fieldEventType]
+	if !t.present() {
+		return other, nil
+	}
+	value, fault := s.column(t, maxEventTypeBytes)
+	if fault != textFine {
+		return "", s.reject(eventTypeReasons[fault], "event_type", t)
+	}
+	return value, nil
 }
 
 // eventTypeOf names the event that brought an order to a status. The usual
@@ -241,5 +247,5 @@ func eventTypeOf(status string) string {
 	case "refunded":
 		return "order_refunded"
 	}
-	return statusPrefix + status
+	return orderPrefix + status
 }

@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"unicode/utf8"
 )
@@ -20,72 +21,107 @@ const (
 	UnknownFamily   Reason = "unknown family"
 )
 
-// The reasons that concern one column. Those of the event type also speak of
-// the status that it is made from, those of the timestamp of whichever of the
-// three keys was used; the detail names the key.
+// The reasons that concern one column are its name and what is wrong with it. Those
+// of the event type also speak of the status that it is made from, those of the
+// timestamp of whichever key was used; the detail names the key.
+
+// textFaults are the reasons of a column of text, by the fault.
+type textFaults [textFaultCount]Reason
+
+// textReasons are those of a column that loses its trailing blanks.
+func textReasons(column string, limit int) textFaults {
+	of := func(what string) Reason { return Reason(column + " " + what) }
+	return textFaults{
+		textMissing: of("missing"), textNull: of("null"), textNotString: of("not a string"), textEmpty: of("empty"),
+		textTooLong: of("longer than " + strconv.Itoa(limit) + " bytes"), textNotUTF8: of("is not valid UTF-8"),
+		textNUL: of("holds a NUL"), textLoneSurrogate: of("holds a lone surrogate"), textNoncharacter: of("holds a noncharacter"),
+	}
+}
+
+// keyReasons are those of a key column.
+func keyReasons(column string, limit int) textFaults {
+	out := textReasons(column, limit)
+	out[textEndsInBlank] = Reason(column + " ends in a blank")
+	return out
+}
+
+// optional leaves out what a column that need not be there cannot be.
+func (f textFaults) optional() textFaults {
+	f[textMissing], f[textNull] = "", ""
+	return f
+}
+
+func (f textFaults) list() []Reason { return f[1:] }
+
+// integerFaults are the reasons of a column of integers.
+type integerFaults struct{ missing, null, notInteger, negative, outOfRange Reason }
+
+func integerReasons(column string) integerFaults {
+	of := func(what string) Reason { return Reason(column + " " + what) }
+	return integerFaults{of("missing"), of("null"), of("not an integer"), of("negative"), of("out of 32 bits")}
+}
+
+// absent is the reason of a value that is not there, or is null.
+func (f integerFaults) absent(t token) Reason {
+	if t.kind == kindNull {
+		return f.null
+	}
+	return f.missing
+}
+
+// amountFaults are the reasons of an amount of money.
+type amountFaults struct{ missing, null, notNumber, tooLarge, roundsTooLarge Reason }
+
+func amountReasons(column string) amountFaults {
+	of := func(what string) Reason { return Reason(column + " " + what) }
+	return amountFaults{
+		of("missing"), of("null"), of("not a number"), of("does not fit DECIMAL(10,2)"), of("does not fit DECIMAL(10,2) after rounding"),
+	}
+}
+
+func (f amountFaults) list() []Reason {
+	return []Reason{f.missing, f.null, f.notNumber, f.tooLarge, f.roundsTooLarge}
+}
+
+// The reasons of the columns that several families have, and of the time.
+var (
+	orderIDReasons    = keyReasons("order_id", maxIDBytes)
+	customerIDReasons = textReasons("customer_id", maxIDBytes)
+	storeIDReasons    = integerReasons("store_id")
+	totalReasons      = amountReasons("total_amount")
+	itemCountReasons  = integerReasons("item_count")
+	eventTypeReasons  = textReasons("event_type", maxEventTypeBytes).optional()
+)
+
+// The reasons of the time.
 const (
-	OrderIDMissing       Reason = "order_id missing"
-	OrderIDNull          Reason = "order_id null"
-	OrderIDNotString     Reason = "order_id not a string"
-	OrderIDEmpty         Reason = "order_id empty"
-	OrderIDTooLong       Reason = "order_id longer than 100 bytes"
-	OrderIDNotUTF8       Reason = "order_id is not valid UTF-8"
-	OrderIDNUL           Reason = "order_id holds a NUL"
-	OrderIDLoneSurrogate Reason = "order_id holds a lone surrogate"
-	OrderIDNoncharacter  Reason = "order_id holds a noncharacter"
-	OrderIDEndsInBlank   Reason = "order_id ends in a blank"
-
-	CustomerIDMissing       Reason = "customer_id missing"
-	CustomerIDNull          Reason = "customer_id null"
-	CustomerIDNotString     Reason = "customer_id not a string"
-	CustomerIDEmpty         Reason = "customer_id empty"
-	CustomerIDTooLong       Reason = "customer_id longer than 100 bytes"
-	CustomerIDNotUTF8       Reason = "customer_id is not valid UTF-8"
-	CustomerIDNUL           Reason = "customer_id holds a NUL"
-	CustomerIDLoneSurrogate Reason = "customer_id holds a lone surrogate"
-	CustomerIDNoncharacter  Reason = "customer_id holds a noncharacter"
-
-	StoreIDMissing    Reason = "store_id missing"
-	StoreIDNull       Reason = "store_id null"
-	StoreIDNotInteger Reason = "store_id not an integer"
-	StoreIDOutOfRange Reason = "store_id out of 32 bits"
-
-	AmountMissing        Reason = "total_amount missing"
-	AmountNull           Reason = "total_amount null"
-	AmountNotNumber      Reason = "total_amount not a number"
-	AmountTooLarge       Reason = "total_amount does not fit DECIMAL(10,2)"
-	AmountRoundsTooLarge Reason = "total_amount does not fit DECIMAL(10,2) after rounding"
-
-	ItemCountNotInteger Reason = "item_count not an integer"
-	ItemCountNegative   Reason = "item_count negative"
-	ItemCountOutOfRange Reason = "item_count out of 32 bits"
-
-	EventTypeNotString     Reason = "event_type not a string"
-	EventTypeEmpty         Reason = "event_type empty"
-	EventTypeTooLong       Reason = "event_type longer than 50 bytes"
-	EventTypeNotUTF8       Reason = "event_type is not valid UTF-8"
-	EventTypeNUL           Reason = "event_type holds a NUL"
-	EventTypeLoneSurrogate Reason = "event_type holds a lone surrogate"
-	EventTypeNoncharacter  Reason = "event_type holds a noncharacter"
-
 	TimestampNotTime    Reason = "timestamp not a time"
 	TimestampOutOfRange Reason = "timestamp before 2000 or more than a day ahead of arrival"
 )
 
-// Reasons lists every reason there is, in the order in which they win.
+// Reasons lists every reason there is: those of the text, then those of each
+// family in the order in which they win, each once.
 func Reasons() []Reason {
-	return []Reason{
-		NotJSON, NotAnObject, TextAfterObject, NestedTooDeep, KeyTwice, UnknownFamily,
-		OrderIDMissing, OrderIDNull, OrderIDNotString, OrderIDEmpty, OrderIDTooLong, OrderIDNotUTF8,
-		OrderIDNUL, OrderIDLoneSurrogate, OrderIDNoncharacter, OrderIDEndsInBlank,
-		CustomerIDMissing, CustomerIDNull, CustomerIDNotString, CustomerIDEmpty, CustomerIDTooLong, CustomerIDNotUTF8,
-		CustomerIDNUL, CustomerIDLoneSurrogate, CustomerIDNoncharacter,
-		StoreIDMissing, StoreIDNull, StoreIDNotInteger, StoreIDOutOfRange,
-		AmountMissing, AmountNull, AmountNotNumber, AmountTooLarge, AmountRoundsTooLarge,
-		ItemCountNotInteger, ItemCountNegative, ItemCountOutOfRange,
-		EventTypeNotString, EventTypeEmpty, EventTypeTooLong, EventTypeNotUTF8, EventTypeNUL, EventTypeLoneSurrogate, EventTypeNoncharacter,
-		TimestampNotTime, TimestampOutOfRange,
+	out := []Reason{NotJSON, NotAnObject, TextAfterObject, NestedTooDeep, KeyTwice, UnknownFamily}
+	for _, more := range [][]Reason{
+		orderIDReasons.list(), customerIDReasons.list(),
+		{storeIDReasons.missing, storeIDReasons.null, storeIDReasons.notInteger, storeIDReasons.outOfRange},
+		totalReasons.list(),
+		{itemCountReasons.notInteger, itemCountReasons.negative, itemCountReasons.outOfRange},
+		skuReasons.list(),
+		{quantityReasons.missing, quantityReasons.null, quantityReasons.notInteger, quantityReasons.negative, quantityReasons.outOfRange},
+		paymentIDReasons.list(), transactionIDReasons.list(), paidReasons.list(), methodReasons.list(), statusReasons.list(),
+		{fraudScoreReasons.notInteger, fraudScoreReasons.outOfRange},
+		eventTypeReasons.list(),
+		{TimestampNotTime, TimestampOutOfRange},
+	} {
+		for _, r := range more {
+			if r != "" && !slices.Contains(out, r) {
+				out = append(out, r)
+			}
+		}
 	}
+	return out
 }
 
 // Rejection is why a record was not taken, as an error.

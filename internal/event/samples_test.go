@@ -43,7 +43,7 @@ func TestSampleOrders(t *testing.T) {
 		}
 		for i, record := range records {
 			var got Order
-			if rejected := Decode(record, arrival, &got); rejected != nil {
+			if rejected := decodeOrder(record, arrival, &got); rejected != nil {
 				t.Errorf("%s line %d: %v", name, i+1, rejected)
 			} else if got != want[i] {
 				t.Errorf("%s line %d:\n got %+v\nwant %+v", name, i+1, got, want[i])
@@ -52,10 +52,30 @@ func TestSampleOrders(t *testing.T) {
 	}
 }
 
-func TestSampleOtherFamilies(t *testing.T) {
-	for _, name := range []string{"inventory.ndjson", "payments.ndjson"} {
-		for i, record := range lines(t, name) {
-			wantRejected(t, record, UnknownFamily, "%s line %d", name, i+1)
+func TestSampleLevels(t *testing.T) {
+	want := []Level{
+		{"latte-beans", "inventory_updated", 1, 42, at(t, "2026-11-20T08:16:00Z")},
+		{"oat-milk", "inventory_restocked", 2, 120, at(t, "2026-11-20T08:17:00Z")},
+		{"latte-beans", "inventory_updated", 1, 41, at(t, "2026-11-20T08:18:30Z")},
+	}
+	for i, record := range lines(t, "inventory.ndjson") {
+		var e Event
+		if rejected := Decode(record, arrival, &e); rejected != nil || e.Family != Inventory || e.Inventory != want[i] {
+			t.Errorf("line %d: %v of %v\n got %+v\nwant %+v", i+1, rejected, e.Family, e.Inventory, want[i])
+		}
+	}
+}
+
+func TestSamplePayments(t *testing.T) {
+	want := []Payment{
+		{"pay-1", "ord-000001", "cust-17", "txn-pay-1", "credit_card", "completed", "payment_completed", 495, at(t, "2026-11-20T08:15:33.12Z"), 12, true},
+		{"pay-2", "ord-000002", "cust-18", "txn-pay-2", "gift_card", "flagged_for_review", "payment_flagged", 1250, at(t, "2026-11-20T08:15:34Z"), 91, true},
+		{"pay-1", "ord-000001", "cust-17", "", "credit_card", "refunded", "payment_refunded", 495, at(t, "2026-11-20T10:00:00Z"), 0, false},
+	}
+	for i, record := range lines(t, "payments.ndjson") {
+		var e Event
+		if rejected := Decode(record, arrival, &e); rejected != nil || e.Family != Payments || e.Payment != want[i] {
+			t.Errorf("line %d: %v of %v\n got %+v\nwant %+v", i+1, rejected, e.Family, e.Payment, want[i])
 		}
 	}
 }
@@ -101,7 +121,7 @@ func TestSampleInvalid(t *testing.T) {
 func wantRejected(t *testing.T, record []byte, want Reason, format string, args ...any) {
 	t.Helper()
 	o := Order{OrderID: "untouched"}
-	rejected := Decode(record, arrival, &o)
+	rejected := decodeOrder(record, arrival, &o)
 	switch {
 	case rejected == nil:
 		t.Errorf(format+": taken as %+v, want %q", append(args, o, want)...)
@@ -110,4 +130,15 @@ func wantRejected(t *testing.T, record []byte, want Reason, format string, args 
 	case o != Order{OrderID: "untouched"}:
 		t.Errorf(format+": rejected, but the row became %+v", append(args, o)...)
 	}
+}
+
+// decodeOrder is Decode of a record that can be no event but an order.
+func decodeOrder(data []byte, arrived time.Time, o *Order) *Rejection {
+	e := Event{Family: Families, Order: *o}
+	rejected := Decode(data, arrived, &e)
+	*o = e.Order
+	if rejected == nil && e.Family != Orders {
+		return &Rejection{UnknownFamily, "taken as " + e.Family.String()}
+	}
+	return rejected
 }

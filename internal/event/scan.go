@@ -44,7 +44,7 @@ type token struct {
 // as one that is not there.
 func (t token) present() bool { return t.kind > kindNull }
 
-// field is a key of an order that the decoder looks at.
+// field is a key of an event that the decoder looks at.
 type field uint8
 
 const (
@@ -61,6 +61,13 @@ const (
 	fieldCreatedAt
 	fieldPaymentID
 	fieldSKU
+	fieldQuantity
+	fieldUpdatedAt
+	fieldTransactionID
+	fieldAmount
+	fieldPaymentMethod
+	fieldFraudScore
+	fieldProcessedAt
 	fieldCount // also: a key that the decoder does not know
 )
 
@@ -92,6 +99,20 @@ func fieldOf(key string) field {
 		return fieldPaymentID
 	case "sku":
 		return fieldSKU
+	case "quantity":
+		return fieldQuantity
+	case "updated_at":
+		return fieldUpdatedAt
+	case "transaction_id":
+		return fieldTransactionID
+	case "amount":
+		return fieldAmount
+	case "payment_method":
+		return fieldPaymentMethod
+	case "fraud_score":
+		return fieldFraudScore
+	case "processed_at":
+		return fieldProcessedAt
 	}
 	return fieldCount
 }
@@ -301,7 +322,7 @@ func (s *scanner) array(i, depth int, as role) int {
 			return broken
 		}
 		if inner == item && t.kind != kindObject {
-			s.items.refuse(ItemCountNotInteger, "items", t)
+			s.items.refuse(itemCountReasons.notInteger, "items", t)
 		}
 		switch c, i = s.next(i); c {
 		case ',':

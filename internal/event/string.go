@@ -105,6 +105,7 @@ const (
 	textLoneSurrogate
 	textNoncharacter
 	textEndsInBlank
+	textFaultCount
 )
 
 // column reads a value as the text of a column that holds up to limit bytes. It

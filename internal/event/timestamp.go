@@ -19,14 +19,15 @@ const (
 )
 
 // timestamp reads the event time, UTC microseconds, from the first of the
-// three keys that is present, else from the arrival.
-func (s *scanner) timestamp(arrived time.Time) (int64, *Rejection) {
+// three keys that is present, else from the arrival. The last key is its family's
+// own.
+func (s *scanner) timestamp(arrived time.Time, own field) (int64, *Rejection) {
 	t, name := s.fields[fieldEventTimestamp], "event_timestamp"
 	if !t.present() {
 		t, name = s.fields[fieldTimestamp], "timestamp"
 	}
 	if !t.present() {
-		t, name = s.fields[fieldCreatedAt], "created_at"
+		t, name = s.fields[own], timeKeys[own]
 	}
 	if !t.present() {
 		return arrived.UnixMicro(), nil
@@ -50,6 +51,9 @@ func (s *scanner) timestamp(arrived time.Time) (int64, *Rejection) {
 	}
 	return micros, nil
 }
+
+// timeKeys are the keys of event times that one family alone has.
+var timeKeys = [fieldCount]string{fieldCreatedAt: "created_at", fieldUpdatedAt: "updated_at", fieldProcessedAt: "processed_at"}
 
 // epochMicros reads seconds, milliseconds, microseconds or nanoseconds since
 // 1970, cut to microseconds. A number beyond 64 bits becomes one that is out of

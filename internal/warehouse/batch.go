@@ -37,10 +37,19 @@ type Move struct {
 	ArrivedUntil time.Time // all records of the shard that arrived before it are at or before To; zero = not known
 }
 
-// Row is one order of a batch.
+// Row is one row of a batch.
 type Row struct {
-	Move  int // index in Batch.Moves
-	Order *event.Order
+	Move   int // index in Batch.Moves
+	Family event.Family
+	Line   []byte // by the Encoder of the Fill that the batch is for
+}
+
+// families are those of the rows.
+func (b Batch) families() (out families) {
+	for _, r := range b.Rows {
+		out[r.Family] = true
+	}
+	return out
 }
 
 // Verdict is what became of a move.
@@ -62,9 +71,13 @@ type Outcome struct {
 	Position stream.Position // of the shard in the warehouse now
 }
 
+// Written is how many rows of each family's table a load wrote; -1 where an
+// earlier try committed, or the warehouse does not say.
+type Written [event.Families]int64
+
 // Loaded is the warehouse's answer for a batch.
 type Loaded struct {
 	Outcomes []Outcome // one for each move
-	Changed  int64     // rows of fact_orders written; -1 where an earlier try committed, or the warehouse does not say
+	Written  Written   // rows of each family's table
 	guarded  bool      // the shared row was there and was written
 }

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // Blame says which rows of a batch a refusal is about: one of those from From up
@@ -112,13 +110,9 @@ func (b Batch) rowAt(line int) (int, bool) {
 		return 0, false
 	}
 	for i, r := range b.Rows {
-		if end += linesOf(r.Order); line <= end {
+		if end += 1 + bytes.Count(r.Line, []byte("\n")); line <= end {
 			return i, true
 		}
 	}
 	return 0, false
-}
-
-func linesOf(o *event.Order) int {
-	return 1 + strings.Count(o.OrderID, "\n") + strings.Count(o.CustomerID, "\n") + strings.Count(o.EventType, "\n")
 }

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // Staging keeps the files that COPY reads.
@@ -49,6 +51,11 @@ func (c *Copy) Close(ctx context.Context) {
 	c.open()
 	c.removal.close(ctx)
 }
+
+// Encoder writes lines of CSV.
+func (c *Copy) Encoder() Encoder { return newEncoder(csvNotation) }
+
+func (c *Copy) notation() notation { return csvNotation }
 
 // copyRows bounds a load. At about 35 bytes a row after compression this is a
 // file of 3 to 4 MB, well inside the 1 MB to 1 GB that Redshift recommends.
@@ -146,13 +153,12 @@ func writeCSV(out *bytes.Buffer, batch Batch) error {
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
-	var c clock
-	b := make([]byte, 0, csvChunk+1024)
+	b := make([]byte, 0, csvChunk+2048)
 	for _, p := range batch.proposals() {
 		b = appendMoveCSV(b, p)
 	}
 	for i, r := range batch.Rows {
-		b = appendRowCSV(b, &c, batch.ordinal(i), r)
+		b = appendRowCSV(b, batch.ordinal(i), r)
 		if len(b) >= csvChunk {
 			if _, err := zip.Write(b); err != nil {
 				return fmt.Errorf("compress: %w", err)
@@ -169,33 +175,43 @@ func writeCSV(out *bytes.Buffer, batch Batch) error {
 	return nil
 }
 
-func appendRowCSV(b []byte, c *clock, ordinal int, r Row) []byte {
-	o := r.Order
+// A line of the file has a field for each column of load_incoming. rowBegins and
+// rowEnds are what stands around a row's own fields, and moveBegins what stands
+// before a move's: the fields of others, which are empty.
+var (
+	rowBegins, rowEnds [event.Families]string
+	moveBegins         string
+)
+
+func init() {
+	columns := 0
+	for _, f := range factTables {
+		columns += len(f.Columns)
+	}
+	before := 0
+	for i, f := range factTables {
+		rowBegins[i] = f.Family.String() + strings.Repeat(",", 1+before)
+		before += len(f.Columns)
+		rowEnds[i] = strings.Repeat(",", columns-before+len(incomingMove)) + "\n"
+	}
+	moveBegins = strings.Repeat(",", len(incomingRow)+columns)
+}
+
+func appendRowCSV(b []byte, ordinal int, r Row) []byte {
 	b = strconv.AppendInt(b, int64(r.Move), 10)
 	b = append(b, ',')
 	b = strconv.AppendInt(b, int64(ordinal), 10)
 	b = append(b, ',')
-	b = appendCSV(b, o.OrderID)
-	b = append(b, ',')
-	b = appendCSV(b, o.CustomerID)
-	b = append(b, ',')
-	b = strconv.AppendInt(b, int64(o.StoreID), 10)
-	b = append(b, ',')
-	b = appendCents(b, o.AmountCents)
-	b = append(b, ',')
-	b = strconv.AppendInt(b, int64(o.ItemCount), 10)
-	b = append(b, ',')
-	b = appendCSV(b, o.EventType)
-	b = append(b, ',')
-	b = c.append(b, o.EventTime)
-	return append(b, ",,,,,,,,\n"...) // the eight fields of a move
+	b = append(b, rowBegins[r.Family]...)
+	b = append(b, r.Line...)
+	return append(b, rowEnds[r.Family]...)
 }
 
-// appendMoveCSV appends a move behind the nine fields of a row, which are empty
-// but for the first.
+// appendMoveCSV appends a move, of which the first field is the number that rows
+// name it by.
 func appendMoveCSV(b []byte, p proposal) []byte {
 	b = strconv.AppendInt(b, int64(p.index), 10)
-	b = append(b, ",,,,,,,,,"...)
+	b = append(b, moveBegins...)
 	b = appendCSV(b, p.stream)
 	b = append(b, ',')
 	b = appendCSV(b, p.Shard)

@@ -11,51 +11,65 @@ import (
 // newest are the newest events of each key, over all accepted shards: a key that
 // moved to another shard may be in two. At equal event times the later one in the
 // stream wins.
-//
-// A line of load_incoming is a row, without a shard, or a move, without a key:
-// COPY leaves the other's texts empty, INSERT leaves them NULL, and no key and no
-// shard has an empty name.
 func (f *Facts) newest() step {
-	return step{sql: `CREATE TEMP TABLE load_newest AS
+	key := make([]string, len(f.Key))
+	for i, k := range f.Key {
+		key[i] = f.staged(k)
+	}
+	columns := make([]string, len(f.Columns))
+	for i, c := range f.Columns {
+		columns[i] = "i." + f.staged(c.Name) + " AS " + c.Name
+		if c.isText() && c.Null { // COPY leaves an empty text, and no row has one
+			columns[i] = "NULLIF(i." + f.staged(c.Name) + ", '') AS " + c.Name
+		}
+	}
+	return step{sql: `CREATE TEMP TABLE ` + f.temp("newest") + ` AS
 SELECT ordinal, ` + list("", f.Names()) + `
-FROM (SELECT i.ordinal, ` + list("i.", f.Names()) + `,
-  ROW_NUMBER() OVER (PARTITION BY ` + list("i.", f.Key) + ` ORDER BY i.` + f.Time + ` DESC, i.ordinal DESC) AS recency
+FROM (SELECT i.ordinal, ` + strings.Join(columns, ", ") + `,
+  ROW_NUMBER() OVER (PARTITION BY ` + list("i.", key) + ` ORDER BY i.` + f.staged(f.Time) + ` DESC, i.ordinal DESC) AS recency
  FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON ` + accepts("c") + `
- WHERE i.` + f.Key[0] + ` <> '' AND p.shard_id <> '') ranked
+ WHERE i.family = ` + Quote(f.Family.String()) + ` AND p.shard_id <> '') ranked
 WHERE recency = 1`}
 }
 
-// change are the statements that turn load_newest into changes of the facts.
+// change are the statements that turn the newest events into changes of the facts.
 func (f *Facts) change() transaction {
+	staged := f.temp("staged")
 	return transaction{
 		// The only statement that looks keys up in the whole of the table. It asks for
 		// few columns, as warehouses store columns apart: what it costs grows with the
 		// table. The event times that it finds are there to narrow all later searches
 		// to the blocks that hold them.
-		{sql: `CREATE TEMP TABLE load_found AS
-SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + f.Name + ` f JOIN load_newest n ON ` + same(f.Key, "n", "f")},
+		{sql: `CREATE TEMP TABLE ` + f.temp("found") + ` AS
+SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + f.Name + ` f JOIN ` + f.temp("newest") + ` n ON ` + same(f.Key, "n", "f")},
 		{sql: f.stage()},
-		{sql: `DELETE FROM ` + f.Name + ` USING load_staged
-WHERE load_staged.held_` + f.Time + ` IS NOT NULL AND ` + same(f.Key, f.Name, "load_staged") +
-			` AND ` + f.Name + `.` + f.Time + ` = load_staged.held_` + f.Time},
-		{name: insertStep, sql: `INSERT INTO ` + f.Name + ` (` + list("", f.Names()) + `)
-SELECT ` + list("", f.Names()) + ` FROM load_staged`},
+		{sql: `DELETE FROM ` + f.Name + ` USING ` + staged + `
+WHERE ` + staged + `.held_` + f.Time + ` IS NOT NULL AND ` + same(f.Key, f.Name, staged) +
+			` AND ` + f.Name + `.` + f.Time + ` = ` + staged + `.held_` + f.Time},
+		{name: f.insertStep(), sql: `INSERT INTO ` + f.Name + ` (` + list("", f.Names()) + `)
+SELECT ` + list("", f.Names()) + ` FROM ` + staged},
 	}
 }
 
-// stage makes load_staged, what changes the warehouse: new keys, and events that
-// are not older than what is held and say something else. Beside them what goes.
-// A row that comes again after its position has moved on (its ordinal is
-// negative) must not replace what is equally old: that came later in the stream.
+// stage is what changes the warehouse: new keys, and events that are not older
+// than what is held and say something else. Beside them what goes. A row that
+// comes again after its position has moved on (its ordinal is negative) must not
+// replace what is equally old: that came later in the stream.
 func (f *Facts) stage() string {
-	differs := each(f.rest(), " OR ", "n.@ <> h.@")
-	return `CREATE TEMP TABLE load_staged AS
+	var differs []string
+	for _, n := range f.rest() {
+		differs = append(differs, strings.ReplaceAll("n.@ <> h.@", "@", n))
+		if f.column(n).Null {
+			differs = append(differs, strings.ReplaceAll("(n.@ IS NULL AND h.@ IS NOT NULL) OR (n.@ IS NOT NULL AND h.@ IS NULL)", "@", n))
+		}
+	}
+	return `CREATE TEMP TABLE ` + f.temp("staged") + ` AS
 SELECT ` + list("n.", f.Names()) + `,
  ` + each(f.held(), ", ", "h.@ AS held_@") + `
-FROM load_newest n LEFT JOIN (SELECT ` + list("f.", f.Names()) + `
- FROM ` + f.Name + ` f JOIN load_found o ON ` + same(f.Key, "o", "f") + ` AND o.` + f.Time + ` = f.` + f.Time + `) h ON ` + same(f.Key, "h", "n") + `
+FROM ` + f.temp("newest") + ` n LEFT JOIN (SELECT ` + list("f.", f.Names()) + `
+ FROM ` + f.Name + ` f JOIN ` + f.temp("found") + ` o ON ` + same(f.Key, "o", "f") + ` AND o.` + f.Time + ` = f.` + f.Time + `) h ON ` + same(f.Key, "h", "n") + `
 WHERE h.` + f.Time + ` IS NULL OR n.` + f.Time + ` > h.` + f.Time + `
- OR (n.ordinal >= 0 AND n.` + f.Time + ` = h.` + f.Time + ` AND (` + differs + `))`
+ OR (n.ordinal >= 0 AND n.` + f.Time + ` = h.` + f.Time + ` AND (` + strings.Join(differs, " OR ") + `))`
 }
 
 // same is true where two rows, by the names that a statement gives them, agree in
@@ -71,7 +85,7 @@ func (f *Facts) roll() transaction {
 	if f.Rollup == nil {
 		return nil
 	}
-	r := f.Rollup
+	r, staged, totals := f.Rollup, f.temp("staged"), f.temp("totals")
 	var comes, adds, come, gone []string
 	for _, s := range r.Sums {
 		kind := r.column(s.Column).Type
@@ -84,38 +98,44 @@ func (f *Facts) roll() transaction {
 		}
 	}
 	return transaction{
-		{name: totalsStep, sql: `CREATE TEMP TABLE load_totals AS
+		{name: f.totalsStep(), sql: `CREATE TEMP TABLE ` + totals + ` AS
 SELECT ` + list("d.", r.group()) + `, ` + strings.Join(comes, ", ") + `
 FROM (SELECT ` + list("", r.group()) + `, ` + strings.Join(adds, ", ") + `
- FROM (SELECT DATE_TRUNC('minute', ` + f.Time + `) AS ` + minuteColumn + `, ` + list("", r.Group) + `, ` + strings.Join(come, ", ") + ` FROM load_staged
+ FROM (SELECT DATE_TRUNC('minute', ` + f.Time + `) AS ` + minuteColumn + `, ` + list("", r.Group) + `, ` + strings.Join(come, ", ") + ` FROM ` + staged + `
   UNION ALL
-  SELECT DATE_TRUNC('minute', held_` + f.Time + `), ` + list("held_", r.Group) + `, ` + strings.Join(gone, ", ") + ` FROM load_staged WHERE held_` + f.Time + ` IS NOT NULL) changes
+  SELECT DATE_TRUNC('minute', held_` + f.Time + `), ` + list("held_", r.Group) + `, ` + strings.Join(gone, ", ") + ` FROM ` + staged + ` WHERE held_` + f.Time + ` IS NOT NULL) changes
  GROUP BY ` + list("", r.group()) + `) d
 LEFT JOIN ` + r.Name + ` a ON ` + same(r.group(), "a", "d")},
-		{sql: r.clear()},
+		{sql: r.clear(totals)},
 		{sql: `INSERT INTO ` + r.Name + ` (` + list("", r.Names()) + `)
-SELECT ` + list("", r.Names()) + ` FROM load_totals WHERE ` + r.Sums[0].Column + ` <> 0`},
+SELECT ` + list("", r.Names()) + ` FROM ` + totals + ` WHERE ` + r.Sums[0].Column + ` <> 0`},
 	}
 }
 
-// clear removes the groups that load_totals has.
-func (r *Rollup) clear() string {
-	return `DELETE FROM ` + r.Name + ` USING load_totals
-WHERE ` + same(r.group(), r.Name, "load_totals")
+// clear removes the groups that a table of totals has.
+func (r *Rollup) clear(totals string) string {
+	return `DELETE FROM ` + r.Name + ` USING ` + totals + `
+WHERE ` + same(r.group(), r.Name, totals)
 }
 
 // probe turns the statements of a load into ones that undo what they do: the row
-// of that key goes again, and the groups that it touches are put back from a copy,
-// as they were to the digit.
-func (f *Facts) probe(t transaction, key string) transaction {
-	remove := step{sql: `DELETE FROM ` + f.Name + ` WHERE ` + f.Key[0] + ` = ` + Quote(key)}
+// with that text in its probeColumn goes again, and the groups that it touches are
+// put back from a copy, as they were to the digit.
+func (f *Facts) probe(t transaction, text string) transaction {
+	remove := step{sql: `DELETE FROM ` + f.Name + ` WHERE ` + f.Columns[f.probeColumn()].Name + ` = ` + Quote(text)}
 	if f.Rollup == nil {
 		return append(t, remove)
 	}
-	r := f.Rollup
-	t = slices.Insert(t, t.index(totalsStep)+1, step{sql: `CREATE TEMP TABLE load_kept AS
+	r, totals, kept := f.Rollup, f.temp("totals"), f.temp("kept")
+	t = slices.Insert(t, t.index(f.totalsStep())+1, step{sql: `CREATE TEMP TABLE ` + kept + ` AS
 SELECT ` + list("a.", r.Names()) + ` FROM ` + r.Name + ` a
-JOIN load_totals t ON ` + same(r.group(), "t", "a")})
-	return append(t, remove, step{sql: r.clear()}, step{sql: `INSERT INTO ` + r.Name + ` (` + list("", r.Names()) + `)
-SELECT ` + list("", r.Names()) + ` FROM load_kept`})
+JOIN ` + totals + ` t ON ` + same(r.group(), "t", "a")})
+	return append(t, remove, step{sql: r.clear(totals)}, step{sql: `INSERT INTO ` + r.Name + ` (` + list("", r.Names()) + `)
+SELECT ` + list("", r.Names()) + ` FROM ` + kept})
 }
+
+// insertStep names the step whose count is that of the rows written.
+func (f *Facts) insertStep() string { return "insert " + f.Name }
+
+// totalsStep names the step behind which a probe goes on.
+func (f *Facts) totalsStep() string { return "totals of " + f.Name }

@@ -6,9 +6,11 @@ import (
 	"encoding/csv"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,9 +22,32 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
-// hostileRows are rows whose strings are as long and as full of characters with
-// a meaning as the decoder lets through.
-func hostileRows(seed uint64, n int) []Row {
+// told is a row as its Fields say it, in the notation of CSV without its quotes.
+type told struct {
+	values []string
+	clock  clock
+}
+
+func (t *told) add(s string)      { t.values = append(t.values, s) }
+func (t *told) Text(s string)     { t.add(s) }
+func (t *told) Int(n int64)       { t.add(strconv.FormatInt(n, 10)) }
+func (t *told) Cents(n int64)     { t.add(string(appendCents(nil, n))) }
+func (t *told) Time(micros int64) { t.add(string(t.clock.append(nil, micros))) }
+func (t *told) Null()             { t.add("") }
+
+func rowsOf(to Encoder, events []event.Event) []Row {
+	rows := make([]Row, len(events))
+	for i := range events {
+		rows[i] = Row{Move: i % 4, Family: events[i].Family, Line: to.Append(nil, &events[i])}
+	}
+	return rows
+}
+
+func hostileRows(to Encoder, seed uint64, n int) []Row { return rowsOf(to, hostileEvents(seed, n)) }
+
+// hostileEvents are events of all families whose strings are as long and as full
+// of characters with a meaning as the decoder lets through.
+func hostileEvents(seed uint64, n int) []event.Event {
 	rng := rand.New(rand.NewPCG(seed, 9))
 	text := func(most int) string {
 		const alphabet = `'\",` + "\n\r\x01ax,;名"
@@ -36,20 +61,31 @@ func hostileRows(seed uint64, n int) []Row {
 			b.WriteRune(r)
 		}
 	}
-	rows := make([]Row, n)
-	for i := range rows {
-		rows[i] = Row{Move: rng.IntN(4), Order: &event.Order{
-			OrderID: text(100), CustomerID: text(100), EventType: text(50),
-			StoreID: rng.Int32() - 1<<30, ItemCount: rng.Int32(), AmountCents: rng.Int64N(2e10-1) - 1e10 + 1,
-			EventTime: 1_795_163_730_000_000 + rng.Int64N(1e12),
-		}}
+	events := make([]event.Event, n)
+	for i := range events {
+		at := 1_795_163_730_000_000 + rng.Int64N(1e12)
+		events[i] = event.Event{
+			Family: event.Family(rng.IntN(event.Families)),
+			Order: event.Order{
+				OrderID: text(100), CustomerID: text(100), EventType: text(50),
+				StoreID: rng.Int32() - 1<<30, ItemCount: rng.Int32(), AmountCents: rng.Int64N(2e10-1) - 1e10 + 1, EventTime: at,
+			},
+			Inventory: event.Level{SKU: text(100), EventType: text(50), StoreID: rng.Int32() - 1<<30, Quantity: rng.Int32(), EventTime: at},
+			Payment: event.Payment{
+				PaymentID: text(100), OrderID: text(100), CustomerID: text(100), Method: text(50), Status: text(50), EventType: text(50),
+				AmountCents: rng.Int64N(2e10-1) - 1e10 + 1, EventTime: at, FraudScore: rng.Int32(), Scored: rng.IntN(2) == 0,
+			},
+		}
+		if rng.IntN(2) == 0 {
+			events[i].Payment.TransactionID = text(100)
+		}
 	}
-	return rows
+	return events
 }
 
 func TestInsertKeepsToTheLimits(t *testing.T) {
 	for seed := range uint64(5) {
-		rows := hostileRows(seed, 30_000)
+		rows := hostileRows(Insert{}.Encoder(), seed, 30_000)
 		fits := Insert{}.Fits(rows)
 		if fits < 1000 || fits == len(rows) {
 			t.Fatalf("seed %d: %d of %d rows fit: the test is to pass the limit", seed, fits, len(rows))
@@ -59,7 +95,7 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 			t.Fatalf("seed %d: %d rows fit, but: %v", seed, fits, err)
 		}
 		fill.Done()
-		whole := loadTransaction(true, fill.Statements, time.Now()).sql()
+		whole := loadTransaction(families{true, true, true}, fill.Statements, time.Now()).sql()
 		if len(whole) > maxStatements {
 			t.Errorf("seed %d: %d statements", seed, len(whole))
 		}
@@ -71,41 +107,36 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 	}
 }
 
+// Every row stands in a statement of its family, and a reader of SQL that comes to
+// its end is where the next one begins.
 func TestInsertWritesEveryRow(t *testing.T) {
-	rows := hostileRows(7, 300)
+	rows := hostileRows(Insert{}.Encoder(), 7, 300)
 	fill, err := Insert{}.Prepare(context.Background(), Batch{Rows: rows})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer fill.Done()
-	n := 0
+	seen := make([]bool, len(rows))
 	for _, s := range fill.Statements[1:] { // the first is that of the moves
-		s = strings.TrimPrefix(s, insertHead)
-		for s != "" {
-			o := rows[n].Order
-			head := "(" + strconv.Itoa(rows[n].Move) + "," + strconv.Itoa(n) + ","
-			if !strings.HasPrefix(s, head) {
-				t.Fatalf("row %d: %.60q does not start with %s", n, s, head)
+		family := slices.IndexFunc(insertHeads[:], func(head string) bool { return strings.HasPrefix(s, head) })
+		if family < 0 {
+			t.Fatalf("%.80q begins as no INSERT does", s)
+		}
+		for s = strings.TrimPrefix(s, insertHeads[family]); s != ""; s = strings.TrimPrefix(s, ",") {
+			var n int
+			if _, err := fmt.Sscanf(s[strings.IndexByte(s, ',')+1:], "%d", &n); err != nil || seen[n] {
+				t.Fatalf("%.60q: %v", s, err)
 			}
-			id, rest, ok := readLiteral(s[len(head):])
-			if !ok || id != o.OrderID {
-				t.Fatalf("row %d: order_id %q, want %q", n, id, o.OrderID)
+			seen[n] = true
+			want := "(" + strconv.Itoa(rows[n].Move) + "," + strconv.Itoa(n) + ",'" + event.Family(family).String() + "'," + string(rows[n].Line) + ")"
+			if int(rows[n].Family) != family || !strings.HasPrefix(s, want) {
+				t.Fatalf("row %d of %v: %.300q does not start with %s", n, rows[n].Family, s, want)
 			}
-			customer, rest, ok := readLiteral(rest[1:])
-			if !ok || customer != o.CustomerID {
-				t.Fatalf("row %d: customer_id %q, want %q", n, customer, o.CustomerID)
-			}
-			kind, rest, ok := readLiteral(rest[strings.Index(rest, ",'")+1:])
-			if !ok || kind != o.EventType {
-				t.Fatalf("row %d: event_type %q, want %q", n, kind, o.EventType)
-			}
-			end := strings.Index(rest, "')") // of the timestamp, the last field
-			s = strings.TrimPrefix(rest[end+2:], ",")
-			n++
+			s = s[len(want):]
 		}
 	}
-	if n != len(rows) {
-		t.Errorf("%d rows written, want %d", n, len(rows))
+	if slices.Contains(seen, false) {
+		t.Error("not every row was written")
 	}
 }
 
@@ -137,9 +168,10 @@ func (s *shelf) Delete(_ context.Context, names ...string) error {
 }
 
 func TestCopyStagesEveryRowAndCleansUp(t *testing.T) {
-	rows := hostileRows(11, 5000)
 	s := &shelf{objects: map[string][]byte{}}
 	fill := &Copy{Staging: s, IAMRole: `arn:aws:iam::1:role/o'copy`, Log: slog.New(slog.DiscardHandler)}
+	events := hostileEvents(11, 5000)
+	rows := rowsOf(fill.Encoder(), events)
 	for range 2 { // the second time the buffer is used again
 		filling, err := fill.Prepare(context.Background(), Batch{Stream: "s", Moves: make([]Move, 2), Rows: rows})
 		if err != nil || len(filling.Statements) != 1 {
@@ -148,7 +180,7 @@ func TestCopyStagesEveryRowAndCleansUp(t *testing.T) {
 		if !strings.Contains(filling.Statements[0], `IAM_ROLE 'arn:aws:iam::1:role/o''copy'`) {
 			t.Errorf("role not quoted: %s", filling.Statements[0])
 		}
-		checkStaged(t, s.objects, rows)
+		checkStaged(t, s.objects, events)
 		filling.Done()
 		<-fill.removal.idle
 		if len(s.objects) != 0 {
@@ -157,7 +189,7 @@ func TestCopyStagesEveryRowAndCleansUp(t *testing.T) {
 	}
 }
 
-func checkStaged(t *testing.T, objects map[string][]byte, rows []Row) {
+func checkStaged(t *testing.T, objects map[string][]byte, events []event.Event) {
 	t.Helper()
 	for name, body := range objects {
 		if strings.HasSuffix(name, "manifest.json") {
@@ -186,16 +218,24 @@ func checkStaged(t *testing.T, objects map[string][]byte, rows []Row) {
 		text = bytes.ReplaceAll(text, []byte("\r"), nil)
 		records, err := csv.NewReader(bytes.NewReader(text)).ReadAll()
 		const moves = 3 // two, and the shared row's
-		if err != nil || len(records) != moves+len(rows) {
-			t.Fatalf("%d of %d lines read back: %v", len(records), moves+len(rows), err)
+		if err != nil || len(records) != moves+len(events) {
+			t.Fatalf("%d of %d lines read back: %v", len(records), moves+len(events), err)
 		}
-		if r := records[moves-1]; r[0] != "2" || r[9] != SharedRow || r[10] != SharedRow {
+		columns := incoming().Names()
+		if r := records[moves-1]; r[0] != "2" || r[slices.Index(columns, "stream_name")] != SharedRow || r[slices.Index(columns, "shard_id")] != SharedRow {
 			t.Errorf("the line of the shared row reads %q", r)
 		}
 		for i, r := range records[moves:] {
-			want := strings.ReplaceAll(rows[i].Order.OrderID, "\r", "")
-			if r[1] != strconv.Itoa(i) || r[2] != want {
-				t.Fatalf("row %d reads %q", i, r)
+			want := map[string]string{"move": r[0], "ordinal": strconv.Itoa(i), "family": events[i].Family.String()}
+			var row told
+			events[i].Fields(&row)
+			for n, c := range FactsOf(events[i].Family).Columns {
+				want[events[i].Family.String()+"_"+c.Name] = strings.ReplaceAll(row.values[n], "\r", "")
+			}
+			for n, column := range columns {
+				if r[n] != want[column] {
+					t.Fatalf("row %d: %s reads %q, want %q", i, column, r[n], want[column])
+				}
 			}
 		}
 	}
@@ -204,7 +244,7 @@ func checkStaged(t *testing.T, objects map[string][]byte, rows []Row) {
 func TestCopyLeavesNothingBehindWhenStagingFails(t *testing.T) {
 	s := &shelf{objects: map[string][]byte{}, failAt: 2}
 	fill := &Copy{Staging: s, Log: slog.New(slog.DiscardHandler)}
-	if _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(1, 10)}); err == nil {
+	if _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(fill.Encoder(), 1, 10)}); err == nil {
 		t.Fatal("no error although the manifest could not be staged")
 	}
 	fill.Close(context.Background())

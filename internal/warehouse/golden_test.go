@@ -26,20 +26,23 @@ func TestStatementsAreAsKept(t *testing.T) {
 			Shard: "shardId-000000000000", Term: 3, From: stream.Position{Sequence: stream.TrimHorizon},
 			To: stream.Position{Sequence: "495903380000", Sub: 1}, ArrivedUntil: now,
 		}},
-		Rows: []Row{{Order: &event.Order{
-			OrderID: "ord-'1", CustomerID: `cust\"1`, EventType: "order_created", StoreID: 7, ItemCount: 2, AmountCents: 1234, EventTime: now.UnixMicro(),
-		}}},
 	}
+	order := event.Event{Order: event.Order{
+		OrderID: "ord-'1", CustomerID: `cust\"1`, EventType: "order_created", StoreID: 7, ItemCount: 2, AmountCents: 1234, EventTime: now.UnixMicro(),
+	}}
+	batch.Rows = []Row{{Line: Insert{}.Encoder().Append(nil, &order)}}
 	filling, err := Insert{}.Prepare(context.Background(), batch)
 	if err != nil {
 		t.Fatal(err)
 	}
 	copied := []string{(&Copy{IAMRole: "arn:aws:iam::123456789012:role/copy", Region: "eu-west-1"}).statement("s3://bucket/manifest.json")}
+	ordersAlone := families{event.Orders: true}
 	for name, statements := range map[string][]string{
-		"insert":    loadTransaction(true, filling.Statements, now).sql(),
-		"copy":      loadTransaction(true, copied, now).sql(),
-		"positions": loadTransaction(false, insertMoves(batch), now).sql(),
-		"probe":     probeTransaction(copied, now, "probe-X").sql(),
+		"insert":    loadTransaction(ordersAlone, filling.Statements, now).sql(),
+		"copy":      loadTransaction(ordersAlone, copied, now).sql(),
+		"mixed":     loadTransaction(families{true, true, true}, copied, now).sql(),
+		"positions": loadTransaction(families{}, insertMoves(batch), now).sql(),
+		"probe":     orders.probe(loadTransaction(ordersAlone, copied, now), "probe-X").sql(),
 		"claim":     claimStatements("order-events", []Claim{{Shard: "shardId-000000000000", Term: 4, Start: stream.Position{Sequence: stream.TrimHorizon}}}, now),
 		"redshift":  {Script(Schema(Redshift))},
 		"postgres":  {Script(Schema(PostgreSQL))},

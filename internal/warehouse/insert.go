@@ -4,45 +4,56 @@ import (
 	"context"
 	"fmt"
 	"strconv"
-	"strings"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // Insert fills loads by multi-row INSERT statements. It needs nothing beside
-// the warehouse; a load takes about 15,000 orders, which the Data API's limits
+// the warehouse; a load takes about 15,000 rows, which the Data API's limits
 // set (40 statements of 100 KB).
 type Insert struct{}
 
-// Fits tells how many of the leading rows fit the statements of one load.
-func (Insert) Fits(rows []Row) int {
-	const perStatement = maxStatementBytes - len(insertHead)
-	statements, used := 1, 0
-	for i, r := range rows {
-		n := literalSize(r.Order)
-		if used+n > perStatement {
-			statements++
-			used = 0
+// Encoder writes lines of SQL literals.
+func (Insert) Encoder() Encoder { return newEncoder(sqlNotation) }
+
+func (Insert) notation() notation { return sqlNotation }
+
+// insertHeads begin the statements that insert rows, one for each family: its
+// columns are others.
+var insertHeads = func() (out [event.Families]string) {
+	for i, f := range factTables {
+		out[i] = "INSERT INTO load_incoming (move, ordinal, family"
+		for _, c := range f.Columns {
+			out[i] += ", " + f.staged(c.Name)
 		}
-		if statements > fillStatements {
+		out[i] += ") VALUES "
+	}
+	return out
+}()
+
+// rowLiteralSize bounds the length of the row's literal in a statement, with the
+// comma before it: move and ordinal have up to 11 digits.
+func rowLiteralSize(r Row) int { return len(r.Line) + len(r.Family.String()) + 2*11 + len("(,,'',),") }
+
+// Fits tells how many of the leading rows fit the statements of one load, which
+// carries a row's family in statements of its own.
+func (Insert) Fits(rows []Row) int {
+	var used [event.Families]int
+	var carried families
+	statements := 0
+	for i, r := range rows {
+		n := rowLiteralSize(r)
+		if used[r.Family] == 0 || used[r.Family]+n > maxStatementBytes {
+			statements++
+			used[r.Family] = len(insertHeads[r.Family])
+		}
+		carried[r.Family] = true
+		if statements > carried.fillStatements() {
 			return i
 		}
-		used += n
+		used[r.Family] += n
 	}
 	return len(rows)
-}
-
-const insertHead = "INSERT INTO load_incoming (move, ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp) VALUES "
-
-// literalSize bounds the length of the row's literal in a statement. The fixed
-// part covers punctuation, seven numbers at their longest and the timestamp.
-func literalSize(o *event.Order) int {
-	const fixed = 110
-	return fixed + quotedSize(o.OrderID) + quotedSize(o.CustomerID) + quotedSize(o.EventType)
-}
-
-func quotedSize(s string) int {
-	return len(s) + strings.Count(s, `'`) + strings.Count(s, `\`)
 }
 
 // Prepare writes the moves and the rows as INSERT statements. A refusal of one of
@@ -50,35 +61,40 @@ func quotedSize(s string) int {
 func (Insert) Prepare(_ context.Context, batch Batch) (Filling, error) {
 	out := insertMoves(batch)
 	moves := len(out)
-	var begins []int // the first row of each statement behind those of the moves
-	var c clock
-	b := make([]byte, 0, maxStatementBytes)
-	for i, r := range batch.Rows {
-		if len(b) > 0 && len(b)+literalSize(r.Order) > maxStatementBytes {
+	var about []Blame // what each statement behind those of the moves is about
+	for i := range factTables {
+		family := event.Family(i)
+		b := make([]byte, 0, maxStatementBytes)
+		for at, r := range batch.Rows {
+			if r.Family != family {
+				continue
+			}
+			if len(b) > 0 && len(b)+rowLiteralSize(r) > maxStatementBytes {
+				out = append(out, string(b))
+				b = b[:0]
+			}
+			if len(b) == 0 {
+				b = append(b, insertHeads[family]...)
+				about = append(about, Blame{From: at})
+			} else {
+				b = append(b, ',')
+			}
+			about[len(about)-1].To = at + 1
+			b = appendRowLiteral(b, batch.ordinal(at), r)
+		}
+		if len(b) > 0 {
 			out = append(out, string(b))
-			b = b[:0]
 		}
-		if len(b) == 0 {
-			b = append(b, insertHead...)
-			begins = append(begins, i)
-		} else {
-			b = append(b, ',')
-		}
-		b = appendRowLiteral(b, &c, batch.ordinal(i), r)
 	}
-	if len(b) > 0 {
-		out = append(out, string(b))
+	if n, most := len(out)-moves, batch.families().fillStatements(); n > most {
+		return Filling{}, fmt.Errorf("%d rows need %d statements, %d fit", len(batch.Rows), n, most)
 	}
-	if n := len(out) - moves; n > fillStatements {
-		return Filling{}, fmt.Errorf("%d rows need %d statements, %d fit", len(batch.Rows), n, fillStatements)
-	}
-	begins = append(begins, len(batch.Rows))
 	blame := func(_ context.Context, _ DB, statement int) (Blame, bool) {
 		at := statement - moves
-		if at < 0 || at >= len(begins)-1 {
+		if at < 0 || at >= len(about) {
 			return Blame{}, false
 		}
-		return Blame{From: begins[at], To: begins[at+1]}, true
+		return about[at], true
 	}
 	return Filling{Statements: out, Done: func() {}, Blame: blame}, nil
 }
@@ -86,25 +102,14 @@ func (Insert) Prepare(_ context.Context, batch Batch) (Filling, error) {
 // Close has nothing to do.
 func (Insert) Close(context.Context) {}
 
-func appendRowLiteral(b []byte, c *clock, ordinal int, r Row) []byte {
-	o := r.Order
+func appendRowLiteral(b []byte, ordinal int, r Row) []byte {
 	b = append(b, '(')
 	b = strconv.AppendInt(b, int64(r.Move), 10)
 	b = append(b, ',')
 	b = strconv.AppendInt(b, int64(ordinal), 10)
-	b = append(b, ',')
-	b = appendQuoted(b, o.OrderID)
-	b = append(b, ',')
-	b = appendQuoted(b, o.CustomerID)
-	b = append(b, ',')
-	b = strconv.AppendInt(b, int64(o.StoreID), 10)
-	b = append(b, ',')
-	b = appendCents(b, o.AmountCents)
-	b = append(b, ',')
-	b = strconv.AppendInt(b, int64(o.ItemCount), 10)
-	b = append(b, ',')
-	b = appendQuoted(b, o.EventType)
-	b = append(b, ',', '\'')
-	b = c.append(b, o.EventTime)
-	return append(b, '\'', ')')
+	b = append(b, ",'"...)
+	b = append(b, r.Family.String()...)
+	b = append(b, "',"...)
+	b = append(b, r.Line...)
+	return append(b, ')')
 }

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/rand"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -24,10 +26,14 @@ type Fill interface {
 	// Fits tells how many of the leading rows one load can take, at least 1.
 	Fits(rows []Row) int
 	// Prepare returns the statements for the batch's rows and moves, at most
-	// fillStatements of them.
+	// as many as the families carried leave room for.
 	Prepare(ctx context.Context, b Batch) (Filling, error)
+	// Encoder returns a new Encoder of the lines that Prepare takes.
+	Encoder() Encoder
 	// Close tidies up after the loads, until ctx ends.
 	Close(ctx context.Context)
+
+	notation() notation
 }
 
 // Filling brings one batch into load_incoming.
@@ -41,11 +47,31 @@ type Filling struct {
 	Blame func(ctx context.Context, db DB, statement int) (Blame, bool)
 }
 
-// fixedStatements is how many statements of a load are not the fill's, with a
-// few to spare for the moves of very many shards.
-const (
-	fixedStatements = 20
-	fillStatements  = maxStatements - fixedStatements
+// spareStatements are left to the moves of very many shards.
+const spareStatements = 8
+
+// fillStatements is how many statements the fill of a load may have that carries
+// these families.
+func (c families) fillStatements() int {
+	n := maxStatements - spareStatements - statementsShared
+	for i, carried := range c {
+		if carried {
+			n -= statementsOf[i]
+		}
+	}
+	return n
+}
+
+// statementsShared and statementsOf are how many statements a load has that are
+// not its fill's: in any case, and for each family.
+var (
+	statementsShared = len(loadTransaction(families{}, nil, time.Time{}))
+	statementsOf     = func() (out [event.Families]int) {
+		for i, f := range factTables {
+			out[i] = 1 + len(f.change()) + len(f.roll())
+		}
+		return out
+	}()
 )
 
 // Warehouse loads batches through a DB. Its methods may be called concurrently.
@@ -60,6 +86,9 @@ func New(db DB, fill Fill) *Warehouse { return &Warehouse{db: db, fill: fill} }
 // Close tidies up after the loads, until ctx ends: nothing depends on it, and
 // what stays behind costs a little money. No load may be under way.
 func (w *Warehouse) Close(ctx context.Context) { w.fill.Close(ctx) }
+
+// Encoder returns a new Encoder of the lines that loads take.
+func (w *Warehouse) Encoder() Encoder { return w.fill.Encoder() }
 
 // Fits tells how many of the leading rows one load can take.
 func (w *Warehouse) Fits(rows []Row) int { return w.fill.Fits(rows) }
@@ -78,19 +107,18 @@ func (w *Warehouse) Load(ctx context.Context, b Batch) (Loaded, error) {
 
 // Retry loads rows that belong to no shard any more, as their positions have
 // moved on: it moves none, and changes only what is not there or older than a
-// row, so that a late or repeated call does no harm. It returns how many rows
-// of fact_orders it wrote, -1 where the warehouse does not say. Errors are as
-// those of Load.
-func (w *Warehouse) Retry(ctx context.Context, rows []Row) (written int64, err error) {
-	b := Batch{Rows: make([]Row, len(rows)), late: true}
-	for i, r := range rows {
-		b.Rows[i] = Row{Order: r.Order} // of move 0, which is the shared row's
+// row, so that a late or repeated call does no harm. It returns how many rows it
+// wrote. Errors are as those of Load.
+func (w *Warehouse) Retry(ctx context.Context, rows []Row) (Written, error) {
+	b := Batch{Rows: slices.Clone(rows), late: true}
+	for i := range b.Rows {
+		b.Rows[i].Move = 0 // which is the shared row's
 	}
 	loaded, err := w.run(ctx, b, nil)
 	if err == nil && !loaded.guarded {
 		err = fmt.Errorf("load %d rows again: the shared row of worker_checkpoints is gone, and the next claim makes it", len(rows))
 	}
-	return loaded.Changed, err
+	return loaded.Written, err
 }
 
 // run runs one load. blame, where there is one, adds to an error what rows it is
@@ -104,7 +132,7 @@ func (w *Warehouse) run(ctx context.Context, b Batch, blame func(context.Context
 		}
 	}
 	defer fill.Done()
-	t := loadTransaction(len(b.Rows) > 0, fill.Statements, time.Now())
+	t := loadTransaction(b.families(), fill.Statements, time.Now())
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		err = fmt.Errorf("load %d rows of %d shards: %w", len(b.Rows), len(b.Moves), err)
@@ -113,11 +141,7 @@ func (w *Warehouse) run(ctx context.Context, b Batch, blame func(context.Context
 		}
 		return Loaded{}, err
 	}
-	written := int64(0)
-	if at := t.index(insertStep); at >= 0 {
-		written = results[at].Affected
-	}
-	return loaded(b, results[t.index(answerStep)], written)
+	return loaded(b, results[t.index(answerStep)], t.written(results))
 }
 
 // Token names one attempt. A new one is drawn for each, also for a repeat of a
@@ -127,8 +151,8 @@ func Token() string { return "load-" + rand.Text() }
 
 // loaded reads the answer, of how things stood before: a row for each move, and
 // one for the shared row.
-func loaded(b Batch, r Result, written int64) (Loaded, error) {
-	out := Loaded{Outcomes: make([]Outcome, len(b.Moves)), Changed: written}
+func loaded(b Batch, r Result, written Written) (Loaded, error) {
+	out := Loaded{Outcomes: make([]Outcome, len(b.Moves)), Written: written}
 	seen := make([]bool, len(b.Moves)+1)
 	for _, row := range r.Rows {
 		if len(row) != 4 {
@@ -150,7 +174,7 @@ func loaded(b Batch, r Result, written int64) (Loaded, error) {
 			return Loaded{}, fmt.Errorf("load: answer for shard %s: %w", b.Moves[i].Shard, err)
 		}
 		if repeated {
-			out.Changed = -1
+			out.Written = unknown
 		}
 	}
 	for i := range seen {
@@ -166,6 +190,24 @@ func loaded(b Batch, r Result, written int64) (Loaded, error) {
 		}
 	}
 	return out, nil
+}
+
+// unknown is how much was written where nothing tells.
+var unknown = func() (w Written) {
+	for i := range w {
+		w[i] = -1
+	}
+	return w
+}()
+
+// written reads how many rows of each table the load wrote.
+func (t transaction) written(results []Result) (w Written) {
+	for i, f := range factTables {
+		if at := t.index(f.insertStep()); at >= 0 {
+			w[i] = results[at].Affected
+		}
+	}
+	return w
 }
 
 // readOutcome holds a checkpoint as it stood before the load against the move.

@@ -4,7 +4,10 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // SharedRow names the one row of worker_checkpoints that belongs to no shard,
@@ -22,12 +25,8 @@ const sharedSequence = "0"
 // step is one statement of a load. Its name says what its result is read for.
 type step struct{ name, sql string }
 
-// The steps whose results are read.
-const (
-	answerStep = "answer" // how each move's checkpoint stands
-	insertStep = "insert" // whose count is that of the rows written
-	totalsStep = "totals" // not read: a probe goes on behind it
-)
+// answerStep names the step that tells how each move's checkpoint stands.
+const answerStep = "answer"
 
 // transaction is the load's statements in order.
 type transaction []step
@@ -54,9 +53,11 @@ func (t transaction) index(name string) int {
 const beforeFill = 2
 
 // incomingRow and incomingMove are what load_incoming holds beside the columns of
-// facts: of a row its move and its place in order, of a move all that it is.
+// facts: of a row its move, its place in order and its family, of a move all that
+// it is. A line is either: COPY leaves the other's texts empty, INSERT leaves them
+// NULL, and no family and no shard has an empty name.
 var (
-	incomingRow  = []Column{{"move", "INTEGER", true}, {"ordinal", "INTEGER", true}}
+	incomingRow  = []Column{{"move", "INTEGER", true}, {"ordinal", "INTEGER", true}, {"family", "VARCHAR(20)", true}}
 	incomingMove = []Column{
 		{"stream_name", "VARCHAR(128)", true},
 		{"shard_id", "VARCHAR(128)", true},
@@ -69,23 +70,28 @@ var (
 	}
 )
 
-// incoming is the temporary table that a fill brings a batch into: rows, and
-// moves. All of its columns take NULL.
-func incoming() *Table {
+// incoming is the temporary table that a fill brings a batch into. It has the
+// columns of all families side by side, so that one file and one COPY bring all
+// of them. All columns take NULL.
+var incoming = sync.OnceValue(func() *Table {
 	columns := slices.Clone(incomingRow)
-	for _, c := range orders.Columns {
-		c.Null = true
-		columns = append(columns, c)
+	for _, f := range factTables {
+		for _, c := range f.Columns {
+			columns = append(columns, Column{f.staged(c.Name), c.Type, true})
+		}
 	}
 	return &Table{Name: "load_incoming", Columns: append(columns, incomingMove...)}
-}
+})
+
+// families is a set of families.
+type families [event.Families]bool
 
 // loadTransaction builds the transaction. It cannot branch, so the fence is a
 // filter: rows go on only where their move is accepted. The checkpoints stay as
 // they are until the last statement, so each accepts the same moves. But for the
-// fill and the time, the text is the same for every load: a warehouse compiles
-// it once.
-func loadTransaction(rows bool, fill []string, now time.Time) transaction {
+// fill, the families carried and the time, the text is the same for every load: a
+// warehouse compiles it once.
+func loadTransaction(carried families, fill []string, now time.Time) transaction {
 	in := incoming()
 	t := transaction{ // of beforeFill statements
 		{sql: `LOCK TABLE worker_load_lock`},
@@ -97,10 +103,12 @@ func loadTransaction(rows bool, fill []string, now time.Time) transaction {
 	t = append(t, step{name: answerStep, sql: `SELECT p.move, c.term, c.sequence_number, c.sub_sequence_number
 FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id
 WHERE p.shard_id <> '' ORDER BY p.move`})
-	if rows { // else positions alone move: a shard's end, or records that are no facts
-		t = append(t, orders.newest())
-		t = append(t, orders.change()...)
-		t = append(t, orders.roll()...)
+	for i, f := range factTables { // where none is carried, positions alone move
+		if carried[i] {
+			t = append(t, f.newest())
+			t = append(t, f.change()...)
+			t = append(t, f.roll()...)
+		}
 	}
 	return append(t, step{sql: `UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
  arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = ` + timestampLiteral(now) + `

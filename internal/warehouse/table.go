@@ -3,6 +3,8 @@ package warehouse
 import (
 	"slices"
 	"strings"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // Table is a table that the worker writes, as data: its definition for each
@@ -29,6 +31,7 @@ type Column struct {
 // Facts is a table of facts: one row for each key, which is the newest event of
 // that key by event time. Rows come as events of one family.
 type Facts struct {
+	Family event.Family
 	Table
 	Time   string  // the column with the event time
 	Rollup *Rollup // nil = it has none
@@ -108,6 +111,20 @@ func (t *Table) create(d Dialect) string {
 	}
 	return out
 }
+
+// staged is the name of one of the family's columns in load_incoming.
+func (f *Facts) staged(name string) string { return f.Family.String() + "_" + name }
+
+// temp is the name of one of the temporary tables that a load makes of the
+// family's rows.
+func (f *Facts) temp(name string) string { return "load_" + f.staged(name) }
+
+// probeColumn is the column of the key that a probe puts a text of its own into.
+func (f *Facts) probeColumn() int {
+	return slices.IndexFunc(f.Columns, func(c Column) bool { return slices.Contains(f.Key, c.Name) && c.isText() })
+}
+
+func (c Column) isText() bool { return strings.HasPrefix(c.Type, "VARCHAR") }
 
 // rest are the columns that are not of the key and not the time: what a row says.
 func (f *Facts) rest() []string {

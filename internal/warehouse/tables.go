@@ -1,10 +1,16 @@
 package warehouse
 
-// The tables of facts, one for each family of events. A row of fact_orders is an
-// event.Order; see its Fields.
-var factTables = []*Facts{orders}
+import "github.com/cloudcafe/analytics-worker/internal/event"
+
+// factTables are the tables of facts, one for each family of events. What a row
+// says is in package event: the columns here are in the order of its Fields.
+var factTables = [event.Families]*Facts{event.Orders: orders, event.Inventory: inventory, event.Payments: payments}
+
+// FactsOf is the table of a family's rows.
+func FactsOf(f event.Family) *Facts { return factTables[f] }
 
 var orders = &Facts{
+	Family: event.Orders,
 	Table: Table{
 		Name:    "fact_orders",
 		Comment: "One row per order: its newest event by event time.",
@@ -42,6 +48,65 @@ var orders = &Facts{
 		},
 		Group: []string{"store_id", "event_type"},
 		Sums:  []Sum{{"order_count", ""}, {"item_count", "item_count"}, {"revenue", "total_amount"}},
+	},
+}
+
+var inventory = &Facts{
+	Family: event.Inventory,
+	Table: Table{
+		Name:    "fact_inventory",
+		Comment: "One row per store and article: its newest level by event time.",
+		Columns: []Column{
+			{"store_id", "INTEGER", false},
+			{"sku", "VARCHAR(100)", false},
+			{"quantity", "INTEGER", false},
+			{"event_type", "VARCHAR(50)", false},
+			{"event_timestamp", "TIMESTAMP", false},
+		},
+		Key:    []string{"store_id", "sku"},
+		Layout: "DISTKEY (sku)\nSORTKEY (event_timestamp)",
+	},
+	Time: "event_timestamp",
+}
+
+var payments = &Facts{
+	Family: event.Payments,
+	Table: Table{
+		Name:    "fact_payments",
+		Comment: "One row per payment: its newest event by event time.",
+		Columns: []Column{
+			{"payment_id", "VARCHAR(100)", false},
+			{"order_id", "VARCHAR(100)", false},
+			{"customer_id", "VARCHAR(100)", false},
+			{"transaction_id", "VARCHAR(100)", true},
+			{"amount", "DECIMAL(10,2)", false},
+			{"payment_method", "VARCHAR(50)", false},
+			{"status", "VARCHAR(50)", false},
+			{"fraud_score", "INTEGER", true},
+			{"event_type", "VARCHAR(50)", false},
+			{"event_timestamp", "TIMESTAMP", false},
+		},
+		Key:     []string{"payment_id"},
+		Layout:  "DISTKEY (payment_id)\nSORTKEY (event_timestamp)",
+		Indexes: []string{"order_id", "event_timestamp"},
+	},
+	Time: "event_timestamp",
+	Rollup: &Rollup{
+		Table: Table{
+			Name:    "agg_payments_minute",
+			Comment: "One row per minute, payment method and event type: always equal to a GROUP BY over fact_payments.",
+			Columns: []Column{
+				{minuteColumn, "TIMESTAMP", false},
+				{"payment_method", "VARCHAR(50)", false},
+				{"event_type", "VARCHAR(50)", false},
+				{"payment_count", "BIGINT", false},
+				{"amount", "DECIMAL(20,2)", false},
+			},
+			Key:    []string{minuteColumn, "payment_method", "event_type"},
+			Layout: "DISTSTYLE EVEN\nSORTKEY (minute)",
+		},
+		Group: []string{"payment_method", "event_type"},
+		Sums:  []Sum{{"payment_count", ""}, {"amount", "amount"}},
 	},
 }
 

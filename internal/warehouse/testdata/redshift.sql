@@ -25,6 +25,44 @@ CREATE TABLE IF NOT EXISTS agg_orders_minute (
 DISTSTYLE EVEN
 SORTKEY (minute);
 
+-- One row per store and article: its newest level by event time.
+CREATE TABLE IF NOT EXISTS fact_inventory (
+    store_id INTEGER NOT NULL,
+    sku VARCHAR(100) NOT NULL,
+    quantity INTEGER NOT NULL,
+    event_type VARCHAR(50) NOT NULL,
+    event_timestamp TIMESTAMP NOT NULL
+)
+DISTKEY (sku)
+SORTKEY (event_timestamp);
+
+-- One row per payment: its newest event by event time.
+CREATE TABLE IF NOT EXISTS fact_payments (
+    payment_id VARCHAR(100) NOT NULL,
+    order_id VARCHAR(100) NOT NULL,
+    customer_id VARCHAR(100) NOT NULL,
+    transaction_id VARCHAR(100),
+    amount DECIMAL(10,2) NOT NULL,
+    payment_method VARCHAR(50) NOT NULL,
+    status VARCHAR(50) NOT NULL,
+    fraud_score INTEGER,
+    event_type VARCHAR(50) NOT NULL,
+    event_timestamp TIMESTAMP NOT NULL
+)
+DISTKEY (payment_id)
+SORTKEY (event_timestamp);
+
+-- One row per minute, payment method and event type: always equal to a GROUP BY over fact_payments.
+CREATE TABLE IF NOT EXISTS agg_payments_minute (
+    minute TIMESTAMP NOT NULL,
+    payment_method VARCHAR(50) NOT NULL,
+    event_type VARCHAR(50) NOT NULL,
+    payment_count BIGINT NOT NULL,
+    amount DECIMAL(20,2) NOT NULL
+)
+DISTSTYLE EVEN
+SORTKEY (minute);
+
 -- How far each shard is loaded, and of which stream that is. A row moves in the transaction that loads its rows;
 -- the row of stream '*' is of no shard, and every load writes it.
 CREATE TABLE IF NOT EXISTS worker_checkpoints (

@@ -1,0 +1,169 @@
+package warehouse
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
+)
+
+// Encoder writes rows as a fill wants them. A row becomes a line where it is
+// decoded, so that nothing between there and the warehouse has to know what it
+// says. An Encoder is not safe for concurrent use.
+type Encoder interface {
+	// Append appends the line of an event's row to b: its values in the order of
+	// the table's columns.
+	Append(b []byte, e *event.Event) []byte
+}
+
+// values takes the values of one row, in the notation of either fill.
+type values struct {
+	notation
+	b     []byte
+	any   bool // a value was written
+	clock clock
+}
+
+// notation is how a fill writes what differs between them.
+type notation struct {
+	quote  byte // that texts stand in, doubled within them
+	text   func(b []byte, s string) []byte
+	null   string
+	quoted bool // times are in quotes too
+}
+
+var (
+	// csvNotation is that of COPY. An empty field is NULL to every type but VARCHAR;
+	// see Column.take.
+	csvNotation = notation{quote: '"', text: appendCSV}
+	// sqlNotation is that of INSERT.
+	sqlNotation = notation{quote: '\'', text: appendQuoted, null: "NULL", quoted: true}
+)
+
+func newEncoder(n notation) Encoder { return &values{notation: n} }
+
+// Append implements Encoder.
+func (v *values) Append(b []byte, e *event.Event) []byte {
+	v.b, v.any = b, false
+	e.Fields(v)
+	b, v.b = v.b, nil
+	return b
+}
+
+func (v *values) next() {
+	if v.any {
+		v.b = append(v.b, ',')
+	}
+	v.any = true
+}
+
+// Text implements event.Fields.
+func (v *values) Text(s string) {
+	v.next()
+	v.b = v.text(v.b, s)
+}
+
+// Int implements event.Fields.
+func (v *values) Int(n int64) {
+	v.next()
+	v.b = strconv.AppendInt(v.b, n, 10)
+}
+
+// Cents implements event.Fields.
+func (v *values) Cents(n int64) {
+	v.next()
+	v.b = appendCents(v.b, n)
+}
+
+// Time implements event.Fields.
+func (v *values) Time(micros int64) {
+	v.next()
+	if v.quoted {
+		v.b = append(v.b, '\'')
+	}
+	v.b = v.clock.append(v.b, micros)
+	if v.quoted {
+		v.b = append(v.b, '\'')
+	}
+}
+
+// Null implements event.Fields.
+func (v *values) Null() {
+	v.next()
+	v.b = append(v.b, v.null...)
+}
+
+// fields cuts a line into its values. A quote within a text is doubled, so that
+// it opens again what it closes.
+func (n notation) fields(line []byte) [][]byte {
+	var out [][]byte
+	begin, within := 0, false
+	for i, c := range line {
+		switch {
+		case c == n.quote:
+			within = !within
+		case c == ',' && !within:
+			out = append(out, line[begin:i])
+			begin = i + 1
+		}
+	}
+	return append(out, line[begin:])
+}
+
+// replaced is a line with another text in one of its columns.
+func (n notation) replaced(line []byte, column int, text string) []byte {
+	fields := n.fields(line)
+	fields[column] = n.text(nil, text)
+	var out []byte
+	for i, f := range fields {
+		if i > 0 {
+			out = append(out, ',')
+		}
+		out = append(out, f...)
+	}
+	return out
+}
+
+// Read tells the values of a row of the table as the warehouse returned them, in
+// the order of its columns. Texts lose the blanks at their ends, which Redshift
+// does not count when it compares.
+func (f *Facts) Read(row []Value, to event.Fields) error {
+	if len(row) != len(f.Columns) {
+		return fmt.Errorf("%d columns instead of %d", len(row), len(f.Columns))
+	}
+	for i, c := range f.Columns {
+		if err := c.read(row[i], to); err != nil {
+			return fmt.Errorf("%s: %w", c.Name, err)
+		}
+	}
+	return nil
+}
+
+func (c Column) read(v Value, to event.Fields) error {
+	switch kind, _, _ := strings.Cut(c.Type, "("); {
+	case v.Null:
+		to.Null()
+	case kind == "VARCHAR":
+		to.Text(strings.TrimRight(v.Text, " "))
+	case kind == "DECIMAL":
+		n, err := ParseCents(v.Text)
+		if err != nil {
+			return err
+		}
+		to.Cents(n)
+	case kind == "TIMESTAMP":
+		at, err := ParseTimestamp(v.Text)
+		if err != nil {
+			return err
+		}
+		to.Time(at.UnixMicro())
+	default:
+		n, err := strconv.ParseInt(v.Text, 10, 64)
+		if err != nil {
+			return err
+		}
+		to.Int(n)
+	}
+	return nil
+}

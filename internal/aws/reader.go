@@ -261,3 +261,24 @@ func (r *ShardReader) open(ctx context.Context) error {
 	}
 	return nil
 }
+
+// Record reads the events of one Kinesis record once more. None are returned
+// where the stream has it no longer. They are the caller's to keep.
+func (s *Stream) Record(ctx context.Context, shard stream.Shard, sequence string) ([]stream.Record, error) {
+	r := s.Reader(shard, stream.BeforeSequence(sequence))
+	r.Limit = 1
+	for {
+		if err := pause(ctx, time.Until(r.NotBefore())); err != nil {
+			return nil, err
+		}
+		page, err := r.Next(ctx)
+		switch {
+		case err != nil:
+			return nil, err
+		case len(page.Records) > 0 && page.Records[0].SequenceNumber == sequence:
+			return page.Records, nil
+		case len(page.Records) > 0 || page.Ended || page.Behind == 0:
+			return nil, nil
+		}
+	}
+}

@@ -84,6 +84,19 @@ type Event struct {
 	Payment   Payment
 }
 
+// Plain is an event of a family that says as little as an event can: no text in it
+// is unusual, and no number large.
+func Plain(f Family, at time.Time) Event {
+	const text = "probe"
+	micros := at.UnixMicro()
+	return Event{
+		Family:    f,
+		Order:     Order{OrderID: text, CustomerID: text, EventType: text, EventTime: micros},
+		Inventory: Level{SKU: text, EventType: text, EventTime: micros},
+		Payment:   Payment{PaymentID: text, OrderID: text, CustomerID: text, Method: text, Status: text, EventType: text, EventTime: micros},
+	}
+}
+
 // Fields takes the values of a row, in the order of its table's columns.
 type Fields interface {
 	Text(s string)     // VARCHAR

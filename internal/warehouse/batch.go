@@ -75,6 +75,17 @@ type Outcome struct {
 // earlier try committed, or the warehouse does not say.
 type Written [event.Families]int64
 
+// Total is the rows of all tables, or -1 where that is not known.
+func (w Written) Total() (n int64) {
+	for _, rows := range w {
+		if rows < 0 {
+			return -1
+		}
+		n += rows
+	}
+	return n
+}
+
 // Loaded is the warehouse's answer for a batch.
 type Loaded struct {
 	Outcomes []Outcome // one for each move

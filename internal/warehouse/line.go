@@ -1,6 +1,7 @@
 package warehouse
 
 import (
+	"encoding/json"
 	"fmt"
 	"strconv"
 	"strings"
@@ -15,6 +16,9 @@ type Encoder interface {
 	// Append appends the line of an event's row to b: its values in the order of
 	// the table's columns.
 	Append(b []byte, e *event.Event) []byte
+	// JSON writes the row as an event that decodes to it: an object with a key for
+	// each column that is not NULL.
+	JSON(r Row) []byte
 }
 
 // values takes the values of one row, in the notation of either fill.
@@ -27,10 +31,11 @@ type values struct {
 
 // notation is how a fill writes what differs between them.
 type notation struct {
-	quote  byte // that texts stand in, doubled within them
-	text   func(b []byte, s string) []byte
-	null   string
-	quoted bool // times are in quotes too
+	quote   byte // that texts stand in, doubled within them
+	escapes bool // backslashes are doubled as well
+	text    func(b []byte, s string) []byte
+	null    string
+	quoted  bool // times are in quotes too
 }
 
 var (
@@ -38,7 +43,7 @@ var (
 	// see Column.take.
 	csvNotation = notation{quote: '"', text: appendCSV}
 	// sqlNotation is that of INSERT.
-	sqlNotation = notation{quote: '\'', text: appendQuoted, null: "NULL", quoted: true}
+	sqlNotation = notation{quote: '\'', escapes: true, text: appendQuoted, null: "NULL", quoted: true}
 )
 
 func newEncoder(n notation) Encoder { return &values{notation: n} }
@@ -166,4 +171,46 @@ func (c Column) read(v Value, to event.Fields) error {
 		to.Int(n)
 	}
 	return nil
+}
+
+// JSON implements Encoder.
+func (v *values) JSON(r Row) []byte {
+	b := []byte{'{'}
+	columns := FactsOf(r.Family).Columns
+	for i, field := range v.fields(r.Line) {
+		if string(field) == v.null {
+			continue
+		}
+		if len(b) > 1 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendQuote(b, columns[i].Name)
+		b = append(b, ':')
+		if field[0] != v.quote && !strings.HasPrefix(columns[i].Type, "TIMESTAMP") {
+			b = append(b, field...)
+			continue
+		}
+		text, err := json.Marshal(v.unquoted(field))
+		if err != nil { // no string can do that
+			text = []byte(`""`)
+		}
+		b = append(b, text...)
+	}
+	return append(b, '}')
+}
+
+// unquoted is the text of a field.
+func (n notation) unquoted(field []byte) string {
+	if len(field) < 2 || field[0] != n.quote {
+		return string(field)
+	}
+	var out []byte
+	inner := field[1 : len(field)-1]
+	for i := 0; i < len(inner); i++ {
+		if (inner[i] == n.quote || n.escapes && inner[i] == '\\') && i+1 < len(inner) {
+			i++ // it stands twice
+		}
+		out = append(out, inner[i])
+	}
+	return string(out)
 }

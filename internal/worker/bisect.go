@@ -5,10 +5,8 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -30,24 +28,39 @@ const probedRows = 3
 // sampleTries is how often the queue is asked for a row that waits.
 const sampleTries = 8
 
-// evidence is what shows that the warehouse takes rows, or takes none.
-type evidence struct {
-	took   bool        // a load wrote rows since the last refusal that was judged
-	inTurn int         // rows parked in turn, nothing having gone in between
-	shape  string      // of the messages with which they were refused
-	good   event.Order // a row that went in before; its strings are its own
-	known  bool        // that there is one
+// evidence is what shows that the warehouse takes rows of a family, or takes none.
+// Each family has a table of its own, and rights of its own to it.
+type evidence [event.Families]struct {
+	took   bool          // a load wrote rows since the last refusal that was judged
+	inTurn int           // rows parked in turn, nothing having gone in between
+	shape  string        // of the messages with which they were refused
+	good   warehouse.Row // a row that went in before, and its own memory
+	known  bool          // that there is one
 }
 
-// wentIn notes a load that wrote so many rows. One that wrote none shows nothing:
-// its rows may all have been older than what is held.
-func (e *evidence) wentIn(rows []warehouse.Row, written int64) {
-	if written <= 0 {
-		return
+// forget says that nothing of what went in before counts.
+func (e *evidence) forget() {
+	for i := range e {
+		e[i].took = false
 	}
-	e.took, e.inTurn = true, 0
-	if int(written) == len(rows) {
-		e.good, e.known = cloneOrder(*rows[len(rows)-1].Order), true
+}
+
+// wentIn notes a load that wrote so many rows. One that wrote none of a family
+// shows nothing of it: its rows may all have been older than what is held.
+func (e *evidence) wentIn(rows []warehouse.Row, written warehouse.Written) {
+	var had [event.Families]int64
+	for _, r := range rows {
+		had[r.Family]++
+	}
+	for f, n := range written {
+		if n <= 0 {
+			continue
+		}
+		e[f].took, e[f].inTurn = true, 0
+		if n == had[f] {
+			last := slices.IndexFunc(rows, func(r warehouse.Row) bool { return int(r.Family) == f })
+			e[f].good, e[f].known = cloneRow(rows[last]), true
+		}
 	}
 }
 
@@ -68,7 +81,7 @@ func refusesRows(err error) bool {
 func (w *Worker) bisect(ctx context.Context, l *load, cause error) {
 	if w.bisecting == 0 {
 		w.log.Warn("the warehouse refuses a load; looking for the row that it refuses", "rows", len(l.batch.Rows), "error", cause)
-		w.evidence.took = false // what went in before does not count
+		w.evidence.forget() // what went in before does not count
 		w.misled = false
 	}
 	w.bisecting++
@@ -121,10 +134,10 @@ func (w *Worker) named(cause error, rows int) (lo, hi int) {
 	return named.From, named.To
 }
 
-// isPoison judges a row that the warehouse refused alone: whether it is the row,
-// and not the warehouse that takes none.
-func (w *Worker) isPoison(ctx context.Context, cause error) bool {
-	e := &w.evidence
+// isPoison judges a row of that family that the warehouse refused alone: whether it
+// is the row, and not the warehouse that takes none.
+func (w *Worker) isPoison(ctx context.Context, family event.Family, cause error) bool {
+	e := &w.evidence[family]
 	var refused *warehouse.StatementError
 	shape := ""
 	if errors.As(cause, &refused) {
@@ -134,9 +147,9 @@ func (w *Worker) isPoison(ctx context.Context, cause error) bool {
 		e.inTurn = 0
 	}
 	if !e.took {
-		sample, known := plainOrder(), true
+		sample, known := w.plainRow(family), true
 		if e.inTurn >= probedRows {
-			sample, known = w.rowOfOurs()
+			sample, known = w.rowOfOurs(family)
 		}
 		if !known || !w.takes(ctx, sample, cause) {
 			return false
@@ -152,12 +165,12 @@ func (w *Worker) isPoison(ctx context.Context, cause error) bool {
 
 // takes reports whether the warehouse takes a row with the values of the sample,
 // and says so if it does not.
-func (w *Worker) takes(ctx context.Context, sample event.Order, cause error) bool {
+func (w *Worker) takes(ctx context.Context, sample warehouse.Row, cause error) bool {
 	w.step(ctx)
-	err := w.probe(ctx, warehouse.Row{Order: &sample})
+	err := w.probe(ctx, sample)
 	if err != nil && ctx.Err() == nil {
 		w.log.Error("the warehouse refuses row after row, a probe as well; no record is put into the dead letters for it, waiting until it takes rows again",
-			"error", cause, "probe", err, "parked_before", w.evidence.inTurn, "hint", hint(cause))
+			"family", sample.Family.String(), "error", cause, "probe", err, "parked_before", w.evidence[sample.Family].inTurn, "hint", hint(cause))
 	}
 	return err == nil
 }
@@ -168,43 +181,19 @@ func (w *Worker) probe(ctx context.Context, sample warehouse.Row) error {
 	return w.cfg.Warehouse.Probe(ctx, sample)
 }
 
-// plainOrder is a row that every warehouse takes that takes any.
-func plainOrder() event.Order {
-	return event.Order{OrderID: "probe", CustomerID: "probe", EventType: "probe", EventTime: time.Now().UnixMicro()}
+// plainRow is a row that every warehouse takes that takes any of the family.
+func (w *Worker) plainRow(family event.Family) warehouse.Row {
+	e := event.Plain(family, time.Now())
+	return warehouse.Row{Family: family, Line: w.cfg.Warehouse.Encoder().Append(nil, &e)}
 }
 
 // rowOfOurs is a row for a probe to borrow its values: one that went in before,
 // or one that waits. Where there is neither, nothing tells the row's fault from
 // the warehouse's.
-func (w *Worker) rowOfOurs() (event.Order, bool) {
-	waits, ok := w.queue.sample()
-	if e := w.evidence; e.known && (!ok || rand.IntN(2) == 0) {
+func (w *Worker) rowOfOurs(family event.Family) (warehouse.Row, bool) {
+	waits, ok := w.queue.sample(family)
+	if e := w.evidence[family]; e.known && (!ok || rand.IntN(2) == 0) {
 		return e.good, true
 	}
 	return waits, ok
-}
-
-// park marks the load's only row as rejected in its chunk, so that building the
-// load again makes a letter of it, and its commit a parked row.
-func (w *Worker) park(l *load, cause error) {
-	p := l.places[0]
-	c := l.spans[p.span].chunk
-	w.nparked++
-	w.log.Error("the warehouse refuses one record; its dead letter is stored, and it is tried again by itself", "shard", c.shard.term.Shard.ID,
-		"sequence_number", strings.Clone(c.records[p.record].SequenceNumber), "error", cause) // who keeps logs outlives the page
-	detail := cause.Error()
-	var refused *warehouse.StatementError
-	if errors.As(cause, &refused) {
-		detail = refused.Message
-	}
-	var named *warehouse.RowsError
-	if errors.As(cause, &named) && named.Reason != "" {
-		detail += " " + named.Reason
-	}
-	at := slices.IndexFunc(c.rejects, func(r reject) bool { return r.record > p.record })
-	if at < 0 {
-		at = len(c.rejects)
-	}
-	c.rejects = slices.Insert(slices.Clone(c.rejects), at,
-		reject{record: p.record, Rejection: event.Rejection{Reason: deadletter.RefusedByWarehouse, Detail: detail}})
 }

@@ -2,14 +2,15 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -40,13 +41,65 @@ const (
 	retryPause = 10 * time.Second
 )
 
-// parkedRow is one row. All its strings are its own.
+// parkedRow is one row. All its memory is its own.
 type parkedRow struct {
-	order  event.Order
+	row    warehouse.Row
 	letter deadletter.Letter // what names it, without the data
 	tries  int               // that the warehouse refused
 	due    time.Time
 	fate   deadletter.Fate // to be noted beside the letter; Kept = not decided yet
+}
+
+// park marks the load's only row as rejected in its chunk, so that building the
+// load again makes a letter of it, and its commit a parked row. It reports false
+// where ctx ends before the record's own bytes are there.
+func (w *Worker) park(ctx context.Context, l *load, cause error) bool {
+	p := l.places[0]
+	c := l.spans[p.span].chunk
+	at := c.place(p.record)
+	data, key, ok := w.original(ctx, c, p.record)
+	if !ok {
+		return false
+	}
+	w.nparked++
+	w.log.Error("the warehouse refuses one record; its dead letter is stored, and it is tried again by itself", "shard", c.shard.term.Shard.ID,
+		"sequence_number", at.Sequence, "error", cause)
+	detail := cause.Error()
+	var refused *warehouse.StatementError
+	if errors.As(cause, &refused) {
+		detail = refused.Message
+	}
+	var named *warehouse.RowsError
+	if errors.As(cause, &named) && named.Reason != "" {
+		detail += " " + named.Reason
+	}
+	n, _ := c.rejected(p.record)
+	c.rejects = slices.Insert(slices.Clone(c.rejects), n,
+		reject{p.record, event.Rejection{Reason: deadletter.RefusedByWarehouse, Detail: detail}, data, key})
+	return true
+}
+
+// original is a record's bytes as they came, and its partition key. They were
+// given back when it was decoded, so the stream is asked for them once more. Where
+// it has them no longer, the row itself is written down as an event that would
+// decode to it.
+func (w *Worker) original(ctx context.Context, c *chunk, i int) (data []byte, key string, ok bool) {
+	at, s := c.place(i), c.shard.term.Shard
+	for retry := newBackoff(); ctx.Err() == nil; w.pause(ctx, retry.next()) {
+		records, err := w.cfg.Fetch(ctx, s, at.Sequence)
+		if err != nil && !errors.Is(err, stream.ErrGone) && !errors.Is(err, stream.ErrBadPosition) {
+			w.readFailed(c.shard, err)
+			continue
+		}
+		for _, r := range records {
+			if r.SubSequence == at.Sub {
+				return r.Data, r.PartitionKey, true
+			}
+		}
+		w.log.Warn("the stream has a refused record no longer: its dead letter holds the row that was made of it", "shard", s.ID, "sequence_number", at.Sequence)
+		return w.cfg.Warehouse.Encoder().JSON(c.row(i)), "", true
+	}
+	return nil, "", false
 }
 
 // parked is the rows that wait for another try. The loader alone uses it, but
@@ -112,10 +165,8 @@ func (w *Worker) keep(ctx context.Context, l *load, moved map[*shard]move) {
 		if _, in := moved[r.shard]; !in {
 			continue // who owns the shard next reads the record again
 		}
-		row := &parkedRow{order: cloneOrder(*r.order), letter: deadletter.Letter{
-			Reason: deadletter.RefusedByWarehouse, Stream: strings.Clone(r.letter.Stream), ShardID: strings.Clone(r.letter.ShardID),
-			SequenceNumber: strings.Clone(r.letter.SequenceNumber), SubSequenceNumber: r.letter.SubSequenceNumber,
-		}}
+		row := &parkedRow{row: cloneRow(r.row), letter: r.letter}
+		row.letter.Data = nil
 		if w.parked.add(row, time.Now()) {
 			continue
 		}
@@ -126,12 +177,6 @@ func (w *Worker) keep(ctx context.Context, l *load, moved map[*shard]move) {
 }
 
 const redriveHint = "once its cause is mended: analytics-worker redrive --reason '" + deadletter.RefusedByWarehouse + "'"
-
-// cloneOrder copies an order whose strings share the memory of its page.
-func cloneOrder(o event.Order) event.Order {
-	o.OrderID, o.CustomerID, o.EventType = strings.Clone(o.OrderID), strings.Clone(o.CustomerID), strings.Clone(o.EventType)
-	return o
-}
 
 // retryParked tries rows again, together as long as that goes well.
 func (w *Worker) retryParked(ctx context.Context) {
@@ -148,7 +193,7 @@ func (w *Worker) retryParked(ctx context.Context) {
 	}
 	rows := make([]warehouse.Row, len(group))
 	for i, r := range group {
-		rows[i] = warehouse.Row{Order: &r.order}
+		rows[i] = r.row
 	}
 	w.pace.started(started)
 	w.writes.began(started)
@@ -196,8 +241,7 @@ func (w *Worker) retried(ctx context.Context, group []*parkedRow) {
 func (w *Worker) refusedAgain(ctx context.Context, r *parkedRow, cause error) {
 	p := &w.parked
 	if r.tries+1 >= len(p.after) {
-		plain := plainOrder()
-		if err := w.probe(ctx, warehouse.Row{Order: &plain}); err != nil {
+		if err := w.probe(ctx, w.plainRow(r.row.Family)); err != nil {
 			if ctx.Err() == nil {
 				w.log.Error("the warehouse refuses a probe as well: the last try of a refused record does not count", "error", err)
 				p.put(r, time.Now().Add(jittered(p.after[0])))

@@ -1,13 +1,9 @@
 package worker
 
 import (
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/cloudcafe/analytics-worker/internal/event"
-	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
 // queue holds the decoded records of all shards in the order in which they
@@ -25,32 +21,6 @@ type queue struct {
 	urgent  int           // shards that wait for their last records to be loaded
 	changed chan struct{} // closed and replaced whenever something changes
 }
-
-// chunk is one decoded page.
-type chunk struct {
-	shard   *shard
-	records []stream.Record
-	orders  []event.Order // orders[i] is from records[i], unless that was rejected
-	rejects []reject      // in order
-	ends    bool          // the shard ends after this chunk
-	bytes   int64
-	queued  time.Time
-	free    func() // gives the memory of records and orders back, once all is settled; nil = nothing to give
-}
-
-type reject struct {
-	record int // index in chunk.records
-	event.Rejection
-}
-
-// span is a stretch of a chunk.
-type span struct {
-	*chunk
-	lo, hi int // records[lo:hi]
-}
-
-// last reports whether the span reaches the end of its chunk.
-func (s span) last() bool { return s.hi == len(s.records) }
 
 func newQueue(limit int64) *queue {
 	return &queue{limit: limit, changed: make(chan struct{})}
@@ -72,13 +42,13 @@ func (q *queue) add(c *chunk, behind time.Duration, caughtUp time.Time) {
 	}
 	s.behind, s.readAt, s.failing = behind, time.Now(), nil
 	s.caughtUp = caughtUp
-	if len(c.records) == 0 && !c.ends {
+	if len(c.items) == 0 && !c.ends {
 		return
 	}
 	s.ended = c.ends
-	s.waiting += weight(c, 0, len(c.records))
+	s.waiting += weight(c, 0, len(c.items))
 	q.chunks = append(q.chunks, c)
-	q.records += len(c.records)
+	q.records += len(c.items)
 	q.held += c.bytes
 	q.broadcast()
 }
@@ -96,7 +66,7 @@ func (q *queue) failed(s *shard, began time.Time, err error) {
 // weight counts what of a chunk waits for a load: its records, and its end.
 func weight(c *chunk, lo, hi int) int {
 	n := hi - lo
-	if c.ends && hi == len(c.records) {
+	if c.ends && hi == len(c.items) {
 		n++
 	}
 	return n
@@ -111,9 +81,9 @@ func (q *queue) drop(s *shard) {
 		if c.shard != s {
 			return false
 		}
-		q.records -= len(c.records)
+		q.records -= len(c.items)
 		q.held -= c.bytes
-		s.waiting -= weight(c, 0, len(c.records)) // what is being loaded is counted out by settle
+		s.waiting -= weight(c, 0, len(c.items)) // what is being loaded is counted out by settle
 		return true
 	})
 	q.admit()
@@ -143,7 +113,7 @@ func (q *queue) take(most int) []span {
 	var out []span
 	for len(q.chunks) > 0 && most > 0 {
 		c := q.chunks[0]
-		if len(c.records) > most {
+		if len(c.items) > most {
 			head, tail := split(c, most)
 			q.chunks[0] = tail
 			c = head
@@ -151,35 +121,15 @@ func (q *queue) take(most int) []span {
 			q.chunks[0] = nil
 			q.chunks = q.chunks[1:]
 		}
-		out = append(out, span{c, 0, len(c.records)})
-		most -= max(1, len(c.records))
-		q.records -= len(c.records)
+		out = append(out, span{c, 0, len(c.items)})
+		most -= max(1, len(c.items))
+		q.records -= len(c.items)
 	}
 	return out
 }
 
-// split cuts a chunk in two. Both parts keep the page's memory alive, so the
-// tail carries all of its weight.
-func split(c *chunk, at int) (head, tail *chunk) {
-	cut := slices.IndexFunc(c.rejects, func(r reject) bool { return r.record >= at })
-	if cut < 0 {
-		cut = len(c.rejects)
-	}
-	head = &chunk{shard: c.shard, records: c.records[:at], orders: c.orders[:at], rejects: c.rejects[:cut], queued: c.queued}
-	tail = &chunk{
-		shard: c.shard, records: c.records[at:], orders: c.orders[at:], ends: c.ends,
-		bytes: c.bytes, queued: c.queued, free: c.free,
-	}
-	for _, r := range c.rejects[cut:] {
-		r.record -= at
-		tail.rejects = append(tail.rejects, r)
-	}
-	return head, tail
-}
-
 // settle ends the stay of a load's spans: they are in the warehouse, or will
-// not come in by our hand. Shards that moved are at their new positions. Nobody
-// may use the records of the spans any more.
+// not come in by our hand. Shards that moved are at their new positions.
 func (q *queue) settle(spans []span, moved map[*shard]move) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -193,18 +143,10 @@ func (q *queue) settle(spans []span, moved map[*shard]move) {
 		sp.shard.waiting -= weight(sp.chunk, sp.lo, sp.hi)
 		if sp.last() { // what comes before it in its page was settled before it
 			q.held -= sp.bytes
-			if sp.free != nil {
-				sp.free()
-			}
 		}
 	}
 	q.admit()
 	q.broadcast()
-}
-
-type move struct {
-	to           stream.Position
-	arrivedUntil time.Time
 }
 
 // hurry makes loads start at once while its sum is positive.
@@ -220,53 +162,4 @@ func (q *queue) hurried() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	return q.urgent > 0
-}
-
-// sample copies a row that waits, any one, if one does.
-func (q *queue) sample() (o event.Order, ok bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	for range sampleTries { // a chunk may hold nothing but rejected records
-		if len(q.chunks) == 0 {
-			return o, false
-		}
-		c := q.chunks[rand.IntN(len(q.chunks))]
-		if len(c.records) == 0 {
-			continue
-		}
-		i := rand.IntN(len(c.records))
-		if !slices.ContainsFunc(c.rejects, func(r reject) bool { return r.record == i }) {
-			return cloneOrder(c.orders[i]), true
-		}
-	}
-	return o, false
-}
-
-func (q *queue) position(s *shard) (stream.Position, <-chan struct{}) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return s.committed, q.changed
-}
-
-func (q *queue) waiting(s *shard) (int, <-chan struct{}) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return s.waiting, q.changed
-}
-
-// standing is the shard's committed position, and whether the shard is ours.
-func (q *queue) standing(s *shard) (stream.Position, bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return s.committed, !s.gone
-}
-
-// idle reports whether a shard that is caught up has nothing to load but news:
-// all that arrived before until is loaded, and the warehouse was told so at
-// least patience earlier.
-func (q *queue) idle(s *shard, patience time.Duration) (at stream.Position, until time.Time, idle bool) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	idle = !s.gone && s.waiting == 0 && !s.ended && !s.caughtUp.IsZero() && s.caughtUp.Sub(s.arrivedUntil) >= patience
-	return s.committed, s.caughtUp, idle
 }

@@ -3,25 +3,29 @@ package worker
 import (
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // page makes a chunk of n records that start at sequence number from; every
 // third record is rejected.
 func page(s *shard, from, n int, ends bool) *chunk {
-	c := &chunk{shard: s, orders: make([]event.Order, n), ends: ends, bytes: int64(100 * n), queued: time.Now()}
+	p := stream.Page{Ended: ends}
 	for i := range n {
-		c.records = append(c.records, stream.Record{SequenceNumber: fmt.Sprint(from + i)})
-		if (from+i)%3 == 0 {
-			c.rejects = append(c.rejects, reject{record: i})
+		r := stream.Record{SequenceNumber: fmt.Sprint(from + i), ArrivedAt: time.Unix(1e9, 0), Data: []byte("no event")}
+		if (from+i)%3 != 0 {
+			r.Data = fmt.Appendf(nil, `{"order_id":"order-%d","customer_id":"c","store_id":1,"total_amount":1}`, from+i)
 		}
+		p.Records = append(p.Records, r)
 	}
+	c := newDecoder(warehouse.Insert{}.Encoder()).decode(s, p)
+	c.bytes = int64(100 * n)
 	return c
 }
 
@@ -64,14 +68,14 @@ func take(t *testing.T, q *queue, most int, seen map[*shard]int) {
 	t.Helper()
 	spans := q.take(most)
 	for _, sp := range spans {
-		rejected := make(map[int]bool)
-		for _, r := range sp.rejects {
-			rejected[r.record] = true
-		}
 		for i := sp.lo; i < sp.hi; i++ {
 			n := seen[sp.shard]
-			if got := sp.records[i].SequenceNumber; got != fmt.Sprint(n) || rejected[i] != (n%3 == 0) {
-				t.Fatalf("shard %s: record %s (rejected %v) in place of %d", sp.shard.term.Shard.ID, got, rejected[i], n)
+			_, rejected := sp.rejected(i)
+			if got := sp.place(i).Sequence; got != fmt.Sprint(n) || rejected != (n%3 == 0) {
+				t.Fatalf("shard %s: record %s (rejected %v) in place of %d", sp.shard.term.Shard.ID, got, rejected, n)
+			}
+			if line := string(sp.row(i).Line); rejected != (line == "") || !rejected && !strings.HasPrefix(line, fmt.Sprintf("'order-%d','c',1,1.00,", n)) {
+				t.Fatalf("shard %s: record %d has the line %s", sp.shard.term.Shard.ID, n, line)
 			}
 			seen[sp.shard]++
 		}

@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"sync"
 	"time"
-	"unsafe"
 
-	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -26,10 +23,10 @@ const (
 func (w *Worker) read(ctx context.Context, s *shard) error {
 	memory := newFetch(w.queue, w.cfg.PollInterval)
 	reader := w.cfg.Open(s.term.Shard, s.committed, memory.room)
-	retry, empty := newBackoff(), sparse{}
+	retry, empty, decoder := newBackoff(), sparse{}, newDecoder(w.cfg.Warehouse.Encoder())
 	for {
 		started := time.Now()
-		page, err := w.fetchPage(ctx, s, reader, memory)
+		page, err := w.fetchPage(ctx, s, reader, memory, decoder)
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
@@ -64,15 +61,14 @@ func (w *Worker) read(ctx context.Context, s *shard) error {
 }
 
 // fetchPage makes one read and queues what it brought, within the memory of
-// pages: shards that are caught up bring small pages and read side by side, shards
+// pages, and gives the page back. Shards that are caught up bring small pages and read side by side, shards
 // far behind take turns.
-func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, memory *fetch) (stream.Page, error) {
+func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, memory *fetch, d *decoder) (page stream.Page, err error) {
 	if err := memory.begin(ctx); err != nil {
 		return stream.Page{}, err
 	}
 	defer memory.end()
-	page, err := reader.Next(ctx)
-	if err != nil {
+	if page, err = reader.Next(ctx); err != nil {
 		return page, err
 	}
 	if page.Trimmed {
@@ -83,9 +79,12 @@ func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, memory 
 			"hint", "raise the stream's retention, and add workers: they fell behind by more than the retention")
 	}
 	w.cfg.Metrics.RecordsRead.Add(len(page.Records))
-	c := decode(s, page)
-	memory.learn(int64(page.Bytes), c.bytes)
+	c := d.decode(s, page)
+	memory.learn(int64(page.Bytes), int64(page.Bytes)+c.bytes)
 	w.queue.add(c, page.Behind, caughtUp(page))
+	if page.Free != nil {
+		page.Free()
+	}
 	return page, nil
 }
 
@@ -98,44 +97,6 @@ func caughtUp(page stream.Page) time.Time {
 	}
 	return page.AsOf.Add(-hostSkew).UTC()
 }
-
-// decode turns a page into a chunk: a row or a rejection for each record.
-func decode(s *shard, page stream.Page) *chunk {
-	orders := takeOrders(len(page.Records))
-	c := &chunk{
-		shard: s, records: page.Records, ends: page.Ended, queued: time.Now(), orders: orders,
-		bytes: int64(page.Bytes) + int64(cap(orders))*int64(unsafe.Sizeof(event.Order{})),
-		free: func() {
-			giveOrders(orders)
-			if page.Free != nil {
-				page.Free()
-			}
-		},
-	}
-	for i := range page.Records {
-		r := &page.Records[i]
-		if rejection := event.Decode(r.Data, r.ArrivedAt, &c.orders[i]); rejection != nil {
-			c.rejects = append(c.rejects, reject{i, *rejection})
-			c.bytes += int64(len(rejection.Detail))
-		}
-	}
-	c.bytes += int64(cap(c.rejects)) * int64(unsafe.Sizeof(reject{}))
-	return c
-}
-
-// spareOrders keeps the memory of decoded pages for later ones, as the pages
-// themselves are kept.
-var spareOrders sync.Pool // of []event.Order
-
-// takeOrders lends n orders, which hold anything.
-func takeOrders(n int) []event.Order {
-	if spare, ok := spareOrders.Get().(*[]event.Order); ok && cap(*spare) >= n && cap(*spare) <= 2*n {
-		return (*spare)[:n]
-	}
-	return make([]event.Order, n)
-}
-
-func giveOrders(orders []event.Order) { spareOrders.Put(&orders) }
 
 // errAnother: the stream is not the one that the shard is of.
 var errAnother = errors.New("the stream was deleted and made anew; what was not read of the old one is lost. If it is gone for good: analytics-worker positions --start-over")

@@ -8,7 +8,7 @@ import (
 )
 
 // The memory of pages is one budget: what is set aside for reads under way, and
-// what the pages take that wait or are being loaded. What a read will bring is
+// what their rows take that wait or are being loaded. What a read will bring is
 // not known before its reply begins, so it is guessed first (fetch), set right
 // when the reply tells its length (fetch.room), and counted once it is decoded.
 
@@ -103,8 +103,8 @@ const (
 	// of its connection and of the SDK beside its page.
 	readsAtOnce = 64
 	// usualCost is the memory that a byte of a reply is taken to cost until pages
-	// have shown it: itself, up to a quarter more as pages come in sizes, the
-	// records and the orders.
+	// have shown it: itself, up to a quarter more as pages come in sizes, and the
+	// lines that it becomes.
 	usualCost = 2
 	// tellingBytes is how long a reply must be for its cost to tell something.
 	tellingBytes = 64 << 10

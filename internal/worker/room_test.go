@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // asks reserves n bytes in the background and appends name to granted once it
@@ -122,9 +123,11 @@ func TestAReadThatGivesUpLeavesItsTurn(t *testing.T) {
 	})
 }
 
-// ledger counts the memory of pages, as their readers see it.
+// ledger counts the memory of pages, as their readers see it, and of what was
+// decoded of them.
 type ledger struct {
-	mu        sync.Mutex // guards what follows, and the fields of bursts
+	held      func() int64 // by what was decoded
+	mu        sync.Mutex   // guards what follows, and the fields of bursts
 	now, most int64
 	declined  int
 }
@@ -133,7 +136,7 @@ func (l *ledger) add(n int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.now += n
-	l.most = max(l.most, l.now)
+	l.most = max(l.most, l.now+l.held())
 }
 
 // burst is a shard that brings small pages, and large ones from some moment on.
@@ -146,6 +149,8 @@ type burst struct {
 }
 
 func (*burst) NotBefore() time.Time { return time.Now().Add(200 * time.Millisecond) }
+
+var noEvents = make([]byte, fullPage)
 
 // smallReply is the length of a reply that holds a record or none.
 const smallReply = 500
@@ -179,7 +184,7 @@ func (b *burst) Next(ctx context.Context) (stream.Page, error) {
 	}
 	b.turn++
 	return stream.Page{
-		Records: []stream.Record{{SequenceNumber: fmt.Sprint(b.turn), ArrivedAt: time.Now(), Data: []byte("no order")}},
+		Records: []stream.Record{{SequenceNumber: fmt.Sprint(b.turn), ArrivedAt: time.Now(), Data: noEvents[:size]}}, // kept whole
 		Behind:  behind, Bytes: int(size), Free: func() { b.ledger.add(-size) },
 	}, ctx.Err()
 }
@@ -203,12 +208,13 @@ func resumedStall(t *testing.T, limit int64, size int) {
 	var book ledger
 	bursts := make(map[string]*burst)
 	w := New(Config{
-		PollInterval: time.Second, PageBytes: limit, Metrics: new(metrics.Metrics), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
+		PollInterval: time.Second, PageBytes: limit, Warehouse: warehouse.New(nil, warehouse.Insert{}), Metrics: new(metrics.Metrics), Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Open: func(s stream.Shard, _ stream.Position, room func(int) error) Reader {
 			bursts[s.ID].room = room
 			return bursts[s.ID]
 		},
 	})
+	book.held = func() int64 { return w.Status().HeldBytes }
 	var reading sync.WaitGroup
 	for i := range shards {
 		bursts[fmt.Sprint(i)] = &burst{ledger: &book, left: pages}

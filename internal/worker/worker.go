@@ -36,9 +36,10 @@ type Reader interface {
 type Warehouse interface {
 	Claim(ctx context.Context, streamName string, claims []warehouse.Claim) ([]warehouse.Claimed, error)
 	Load(ctx context.Context, b warehouse.Batch) (warehouse.Loaded, error)
-	Retry(ctx context.Context, rows []warehouse.Row) (written int64, err error)
+	Retry(ctx context.Context, rows []warehouse.Row) (warehouse.Written, error)
 	Probe(ctx context.Context, sample warehouse.Row) error
 	Fits(rows []warehouse.Row) int
+	Encoder() warehouse.Encoder
 }
 
 // Letters keeps rejected records; see the deadletter package.
@@ -56,7 +57,10 @@ type Config struct {
 	Stream string
 	// Open returns a reader. It asks room before it takes the memory for a reply of
 	// so many bytes, and gives the read up when room returns an error.
-	Open      func(s stream.Shard, from stream.Position, room func(bytes int) error) Reader
+	Open func(s stream.Shard, from stream.Position, room func(bytes int) error) Reader
+	// Fetch reads the events of one Kinesis record once more; none where the stream
+	// has it no longer.
+	Fetch     func(ctx context.Context, s stream.Shard, sequence string) ([]stream.Record, error)
 	Shards    func(context.Context) ([]stream.Shard, error)
 	Identity  func(context.Context) (stream.Identity, error) // of the stream that is there now
 	Warehouse Warehouse
@@ -114,24 +118,6 @@ func New(cfg Config) *Worker {
 		parked: newParked(cfg.RetryAfter),
 		shards: make(map[string]*shard),
 	}
-}
-
-// shard is one stretch of ownership of a shard.
-type shard struct {
-	term lease.Term
-	stop context.CancelCauseFunc // ends Own
-
-	// Guarded by queue.mu: they change together with the queue.
-	committed    stream.Position
-	arrivedUntil time.Time // as committed
-	caughtUp     time.Time // all that arrived before it has been read and queued; zero = not known
-	behind       time.Duration
-	readAt       time.Time // of the read that said so, or when reading began
-	failing      error     // of the last read; nil = it succeeded, or there was none
-	failingSince time.Time // when the first read began that failed since then
-	waiting      int       // records queued or being loaded
-	ended        bool      // the end of the shard is queued
-	gone         bool      // Own has returned: nothing of the shard may be loaded any more
 }
 
 // errRefused ends an Own whose load the warehouse refused.

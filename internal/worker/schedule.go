@@ -1,0 +1,114 @@
+package worker
+
+import (
+	"context"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
+)
+
+// What one round takes from the queue is bounded in number, and by what it may
+// cost beside the pages: a rejected record becomes a letter and its text, of
+// about a kilobyte. The fill may split it further.
+const (
+	mostRecords = 100_000
+	recordCost  = 1 << 10
+)
+
+func takeRecords(pageBytes int64) int {
+	return int(min(max(1, pageBytes/recordCost), mostRecords))
+}
+
+// Run claims and loads until ctx ends. It is the only goroutine that writes to
+// the warehouse: one load at a time keeps positions contiguous. It beats the pulse in
+// ctx while it gets on, be it with waiting and trying again.
+func (w *Worker) Run(ctx context.Context) error {
+	defer close(w.done)
+	progress := newProgress(w.log, w.cfg.Metrics)
+	for ctx.Err() == nil {
+		pulse.Beat(ctx)
+		select { // claims first: a backlog must not keep a shard from starting
+		case c := <-w.claims:
+			w.answerClaims(ctx, c)
+			continue
+		default:
+		}
+		due, changed := w.queue.due(time.Now(), w.cfg.BatchSize, w.cfg.PollInterval)
+		if due >= 0 {
+			due = max(due, w.pace.wait(time.Now()))
+		}
+		if due == 0 {
+			w.pace.started(time.Now())
+			w.loadSpans(ctx, w.queue.take(takeRecords(w.cfg.PageBytes)))
+			progress.tell(w.Status())
+		}
+		retry := w.parked.wait(time.Now())
+		if retry == 0 && !w.queue.hurried() { // who is told to stop does not begin with what may wait
+			w.retryParked(ctx)
+		}
+		if due == 0 || retry == 0 {
+			continue
+		}
+		timer, fired := after(soonest(soonest(due, retry), idleBeat))
+		select {
+		case c := <-w.claims:
+			w.answerClaims(ctx, c)
+		case <-changed:
+		case <-fired:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+	}
+	return nil
+}
+
+// idleBeat is how often a loader that has nothing to do shows that it would.
+const idleBeat = 5 * time.Second
+
+// soonest is the shorter of two waits; negative = never.
+func soonest(a, b time.Duration) time.Duration {
+	if a < 0 || b >= 0 && b < a {
+		return b
+	}
+	return a
+}
+
+// after is a timer, or one that never fires for a negative wait.
+func after(d time.Duration) (*time.Timer, <-chan time.Time) {
+	t := time.NewTimer(max(d, 0))
+	if d < 0 {
+		t.Stop()
+		return t, nil
+	}
+	return t, t.C
+}
+
+// loadSpans loads what was taken from the queue, in as many loads as the fill
+// needs, and returns when all of it is settled or ctx has ended.
+func (w *Worker) loadSpans(ctx context.Context, spans []span) {
+	for len(spans) > 0 && ctx.Err() == nil {
+		l := w.build(spans)
+		rest := []span(nil)
+		if fits := w.size.fits(w.cfg.Warehouse.Fits(l.batch.Rows)); fits < len(l.batch.Rows) {
+			spans, rest = cut(spans, l.places[fits])
+			l = w.build(spans)
+		}
+		w.load(ctx, l)
+		spans = rest
+		if len(rest) > 0 {
+			w.turn(ctx)
+		}
+	}
+}
+
+// turn waits until the next load may start, and starts it.
+func (w *Worker) turn(ctx context.Context) {
+	w.pause(ctx, w.pace.wait(time.Now()))
+	w.pace.started(time.Now())
+}
+
+// step waits until the next load of a search may start, and starts it.
+func (w *Worker) step(ctx context.Context) {
+	w.pause(ctx, w.pace.press(time.Now()))
+	w.pace.started(time.Now())
+}

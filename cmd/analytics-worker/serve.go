@@ -182,12 +182,14 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Open: func(sh stream.Shard, at stream.Position, room func(int) error) worker.Reader {
 			return source.BoundedReader(sh, at, room)
 		},
+		Fetch:     source.Record,
 		Shards:    source.Shards,
 		Identity:  source.Identity,
 		Warehouse: db,
 		Letters:   letters,
 		Note:      func(shard string, p stream.Position) { s.holder.Note(shard, p) },
 
+		Families:     c.Families,
 		BatchSize:    c.BatchSize,
 		PollInterval: c.PollInterval,
 		LoadInterval: c.LoadInterval,

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 )
@@ -101,6 +102,7 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 		Letters:  letters.All(ctx),
 		Fates:    letters.Fates,
 		Tell:     progress.say,
+		Families: c.Families,
 		Start:    func(s stream.Shard) stream.Position { return c.Initial.of(s, time.Time{}) },
 	})
 }
@@ -120,22 +122,16 @@ func writeVerify(w io.Writer, format string, r *verify.Report, now time.Time) er
 		{"records up to the checkpoints", r.Records},
 		{"  rejected", r.Rejected},
 		{"  loaded", r.Records - r.Rejected},
-		{"distinct orders among them", r.Orders},
-		{"rows of fact_orders", r.Facts},
-		{"  missing", r.Missing},
-		{"  surplus", r.Surplus},
-		{"  not their newest event", r.Differing},
-		{"  past the retention, not checked", r.Unverifiable},
-		{"  of shards that were not read", r.Uncompared},
 		{"dead letters", r.Letters},
 		{"  loaded at a later try", r.LettersLoaded},
 		{"  parked, may be loaded yet", r.LettersParked},
 		{"  missing", r.LettersMissing},
 		{"  of no record", r.LettersSurplus},
-		{"rows of agg_orders_minute", r.Rollups},
-		{"  not what the facts add up to", r.RollupsDiffering},
 	} {
 		fmt.Fprintf(tw, "%s\t%d\n", row.what, row.n)
+	}
+	for i, t := range r.Tables {
+		writeFacts(tw, event.Family(i), t)
 	}
 	if r.Until != nil {
 		fmt.Fprintf(tw, "compared what arrived until\t%s (%s ago)\n", r.Until.Format("2006-01-02 15:04:05 UTC"), now.Sub(*r.Until).Round(time.Second))
@@ -154,6 +150,31 @@ func writeVerify(w io.Writer, format string, r *verify.Report, now time.Time) er
 	}
 	fmt.Fprintln(tw, verdict(r))
 	return tw.Flush()
+}
+
+// writeFacts tells of one table of facts, if there is anything to tell of it.
+func writeFacts(w io.Writer, f event.Family, t verify.TableReport) {
+	if f != event.Orders && t.Keys+t.Facts+t.Rollups == 0 {
+		return
+	}
+	what := map[event.Family]string{event.Orders: "orders", event.Inventory: "levels", event.Payments: "payments"}[f]
+	for _, row := range []struct {
+		what string
+		n    int64
+	}{
+		{"distinct " + what + " among them", t.Keys},
+		{"rows of " + t.Table, t.Facts},
+		{"  missing", t.Missing},
+		{"  surplus", t.Surplus},
+		{"  not their newest event", t.Differing},
+		{"  past the retention, not checked", t.Unverifiable},
+		{"  of shards that were not read", t.Uncompared},
+	} {
+		fmt.Fprintf(w, "%s\t%d\n", row.what, row.n)
+	}
+	if t.Rollup != "" {
+		fmt.Fprintf(w, "rows of %s\t%d\n  not what the facts add up to\t%d\n", t.Rollup, t.Rollups, t.RollupsDiffering)
+	}
 }
 
 // verdict is the last line, and what to do next.

@@ -19,6 +19,9 @@ const (
 	NestedTooDeep   Reason = "nested deeper than 64"
 	KeyTwice        Reason = "a key given twice"
 	UnknownFamily   Reason = "unknown family"
+
+	// FamilyOff is of a good event whose family is not loaded. Decode never gives it.
+	FamilyOff Reason = "family switched off"
 )
 
 // The reasons that concern one column are its name and what is wrong with it. Those
@@ -102,7 +105,7 @@ const (
 // Reasons lists every reason there is: those of the text, then those of each
 // family in the order in which they win, each once.
 func Reasons() []Reason {
-	out := []Reason{NotJSON, NotAnObject, TextAfterObject, NestedTooDeep, KeyTwice, UnknownFamily}
+	out := []Reason{NotJSON, NotAnObject, TextAfterObject, NestedTooDeep, KeyTwice, UnknownFamily, FamilyOff}
 	for _, more := range [][]Reason{
 		orderIDReasons.list(), customerIDReasons.list(),
 		{storeIDReasons.missing, storeIDReasons.null, storeIDReasons.notInteger, storeIDReasons.outOfRange},

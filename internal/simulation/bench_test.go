@@ -70,13 +70,13 @@ func (g *growth) load(ids []int, at int64) time.Duration {
 	g.loads++
 	to := stream.Position{Sequence: strconv.Itoa(g.loads)}
 	batch := warehouse.Batch{Stream: StreamName, Moves: []warehouse.Move{{Shard: "s", Term: 1, From: g.at, To: to}}}
-	orders := make([]event.Order, len(ids))
-	for i, id := range ids {
-		orders[i] = event.Order{
+	encoder := g.house.Encoder()
+	for _, id := range ids {
+		order := event.Event{Order: event.Order{
 			OrderID: fmt.Sprintf("%08x-order-%d", uint32(id)*2654435761, id), CustomerID: fmt.Sprint("cust-", id%5000), EventType: "order_created",
 			StoreID: int32(id % 40), ItemCount: 2, AmountCents: int64(id % 3000), EventTime: at + int64(id)*1000,
-		}
-		batch.Rows = append(batch.Rows, warehouse.Row{Order: &orders[i]})
+		}}
+		batch.Rows = append(batch.Rows, warehouse.Row{Line: encoder.Append(nil, &order)})
 	}
 	start := time.Now()
 	loaded, err := g.house.Load(g.b.Context(), batch)

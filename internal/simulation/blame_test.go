@@ -22,18 +22,18 @@ const badAt = 3456
 
 // badBatch is 5,000 rows, of which every third has texts of several lines. One
 // has an order id or a customer that the decoder lets nobody have.
-func badBatch(order, customer string) warehouse.Batch {
+func badBatch(fill warehouse.Fill, order, customer string) warehouse.Batch {
 	from := stream.Position{Sequence: stream.TrimHorizon}
 	b := warehouse.Batch{Stream: "s", Moves: []warehouse.Move{{Shard: "shard", Term: 1, From: from, To: from}}}
 	for i := range 5000 {
-		o := &event.Order{OrderID: fmt.Sprint("o-", i), CustomerID: "c", EventType: "order_made", AmountCents: 100, EventTime: time.Now().UnixMicro()}
+		o := event.Order{OrderID: fmt.Sprint("o-", i), CustomerID: "c", EventType: "order_made", AmountCents: 100, EventTime: time.Now().UnixMicro()}
 		if i%3 == 0 {
 			o.CustomerID, o.EventType = "of\ntwo\r\nlines\n", "\n"
 		}
 		if i == badAt {
 			o.OrderID, o.CustomerID = order, customer
 		}
-		b.Rows = append(b.Rows, warehouse.Row{Order: o})
+		b.Rows = append(b.Rows, orderRow(fill, 0, o))
 	}
 	return b
 }
@@ -72,7 +72,7 @@ func TestARefusalSaysWhatRowsItIsAbout(t *testing.T) {
 			}}, ""},
 		} {
 			setFaults(t, w, c.faults...)
-			_, err := house.Load(deadline(t), badBatch(c.order, c.customer))
+			_, err := house.Load(deadline(t), badBatch(fill, c.order, c.customer))
 			var refused *warehouse.StatementError
 			if !errors.As(err, &refused) || refused.Kind != nil {
 				t.Fatalf("%s: the load ended with %v", name, err)
@@ -86,7 +86,7 @@ func TestARefusalSaysWhatRowsItIsAbout(t *testing.T) {
 			}
 		}
 		setFaults(t, w)
-		_, err = warehouse.New(w.DB, warehouse.Insert{}).Load(deadline(t), badBatch(long, "c"))
+		_, err = warehouse.New(w.DB, warehouse.Insert{}).Load(deadline(t), badBatch(warehouse.Insert{}, long, "c"))
 		var told *warehouse.RowsError
 		if !errors.As(err, &told) || told.From > badAt || told.To <= badAt || told.To-told.From > 2000 {
 			t.Errorf("INSERT: the load ended with %.300v", err)

@@ -14,6 +14,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/orders"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
@@ -223,4 +224,14 @@ func (c *crash) count() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.calls
+}
+
+// rowOf is the row of an event, as a fill wants it.
+func rowOf(fill warehouse.Fill, move int, e event.Event) warehouse.Row {
+	return warehouse.Row{Move: move, Family: e.Family, Line: fill.Encoder().Append(nil, &e)}
+}
+
+// orderRow is that of an order.
+func orderRow(fill warehouse.Fill, move int, o event.Order) warehouse.Row {
+	return rowOf(fill, move, event.Event{Order: o})
 }

@@ -304,7 +304,7 @@ func TestAProbeLeavesNothing(t *testing.T) {
 		for _, fill := range []warehouse.Fill{warehouse.Insert{}, &warehouse.Copy{Staging: bucket, Log: w.Options.Log}} {
 			house := warehouse.New(w.DB, fill)
 			for _, o := range []event.Order{same, other} {
-				if err := house.Probe(deadline(t), warehouse.Row{Order: &o}); err != nil {
+				if err := house.Probe(deadline(t), orderRow(fill, 0, o)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -316,7 +316,7 @@ func TestAProbeLeavesNothing(t *testing.T) {
 			return
 		}
 		warehouseDB(t, url)(`ALTER TABLE fact_orders ADD CONSTRAINT full_to_the_brim CHECK (false) NOT VALID`)
-		if err := warehouse.New(w.DB, warehouse.Insert{}).Probe(deadline(t), warehouse.Row{Order: &other}); err == nil || !strings.Contains(err.Error(), "full_to_the_brim") {
+		if err := warehouse.New(w.DB, warehouse.Insert{}).Probe(deadline(t), orderRow(warehouse.Insert{}, 0, other)); err == nil || !strings.Contains(err.Error(), "full_to_the_brim") {
 			t.Errorf("a probe of a table that takes no rows says %v", err)
 		}
 	})

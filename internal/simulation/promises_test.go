@@ -56,7 +56,7 @@ func TestG4_AStaleTermChangesNothing(t *testing.T) {
 				{Shard: "shard-b", Term: 1, From: stream.Position{Sequence: "9"}, To: stream.Position{Sequence: "10"}}, // stands elsewhere
 			}}
 			for i := range 2 {
-				b.Rows = append(b.Rows, warehouse.Row{Move: i, Order: &event.Order{OrderID: fmt.Sprint("order-", i, "-term-", term), CustomerID: "c", EventType: "e", EventTime: 1e15}})
+				b.Rows = append(b.Rows, orderRow(warehouse.Insert{}, i, event.Order{OrderID: fmt.Sprint("order-", i, "-term-", term), CustomerID: "c", EventType: "e", EventTime: 1e15}))
 			}
 			l, err := house.Load(ctx, b)
 			if err != nil {
@@ -80,10 +80,10 @@ func TestG4_AStaleTermChangesNothing(t *testing.T) {
 			t.Fatalf("%s rows went in under a stale term", n)
 		}
 		five := stream.Position{Sequence: "5"}
-		if l := load(7, horizon, "5"); l.Changed != 1 || l.Outcomes[0] != (warehouse.Outcome{Term: 7, Position: five}) || l.Outcomes[1].Verdict != warehouse.Refused {
+		if l := load(7, horizon, "5"); l.Written.Total() != 1 || l.Outcomes[0] != (warehouse.Outcome{Term: 7, Position: five}) || l.Outcomes[1].Verdict != warehouse.Refused {
 			t.Fatalf("a load under the present term: %+v", l)
 		}
-		if l := load(7, horizon, "5"); l.Changed != -1 || l.Outcomes[0] != (warehouse.Outcome{Term: 7, Position: five}) {
+		if l := load(7, horizon, "5"); l.Written.Total() != -1 || l.Outcomes[0] != (warehouse.Outcome{Term: 7, Position: five}) {
 			t.Fatalf("the same load again, as after a lost reply: %+v", l)
 		}
 		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_orders"); n != "1" {
@@ -242,7 +242,7 @@ func TestG8_BadInputIsKeptWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 		if bytes.HasSuffix(data, []byte("} {}")) {
-			s.Why, s.Data = string(event.OrderIDMissing), base64.StdEncoding.EncodeToString([]byte("{}"))
+			s.Why, s.Data = string(event.UnknownFamily), base64.StdEncoding.EncodeToString([]byte("{}"))
 			apart++
 		}
 		want[s.Why+" "+s.Data]++

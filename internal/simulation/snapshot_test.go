@@ -83,10 +83,10 @@ func loadOne(ctx context.Context, round int, shard string) func(*warehouse.Wareh
 		_, err := house.Load(ctx, warehouse.Batch{
 			Stream: StreamName,
 			Moves:  []warehouse.Move{{Shard: shard, Term: 1, From: at(round), To: at(round + 1)}},
-			Rows: []warehouse.Row{{Order: &event.Order{
+			Rows: []warehouse.Row{orderRow(warehouse.Insert{}, 0, event.Order{
 				OrderID: fmt.Sprint("order-", round), CustomerID: "c", EventType: "e",
 				EventTime: 1e15 + int64(round)*60e6, // a rollup of its own: one that both replace would conflict by itself
-			}}},
+			})},
 		})
 		return err
 	}

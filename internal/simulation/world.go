@@ -268,7 +268,7 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 		Open: func(s stream.Shard, at stream.Position, room func(int) error) worker.Reader {
 			return source.BoundedReader(s, at, room)
 		},
-		Shards: source.Shards, Identity: source.Identity, Warehouse: db, Letters: c.Letters,
+		Fetch: source.Record, Shards: source.Shards, Identity: source.Identity, Warehouse: db, Letters: c.Letters,
 		Note:      func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
 		BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
 		PageBytes: c.PageBytes, RetryAfter: c.RetryAfter, Metrics: r.Metrics, Log: w.Options.Log,

@@ -4,66 +4,68 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// standing is what the stream says of one order: how it may stand in the
+// standing is what the stream says of one key: how its row may stand in the
 // warehouse. There is more than one way while workers load, and where events of
 // the same instant lie in different shards.
 type standing struct {
-	settled bool                   // it must be in the warehouse
-	letter  bool                   // a dead letter has one of its records
-	newest  map[uint32]event.Order // of the events before the earlier checkpoint, the newest instant's last one in each shard
-	later   []event.Order          // events between the checkpoints
+	settled bool           // it must be in the warehouse
+	letter  bool           // a dead letter has one of its records
+	newest  map[uint32]row // of the events before the earlier checkpoint, the newest instant's last one in each shard
+	later   []row          // events between the checkpoints
 }
 
 func (s *standing) add(e entry) {
 	s.letter = s.letter || e.letter
 	if !e.settled {
-		s.later = append(s.later, e.order)
+		s.later = append(s.later, e.row)
 		return
 	}
 	s.settled = true
 	at := s.newestTime()
 	switch {
-	case len(s.newest) == 0 || e.order.EventTime > at:
-		s.newest = map[uint32]event.Order{e.shard: e.order}
-	case e.order.EventTime == at:
-		s.newest[e.shard] = e.order
+	case len(s.newest) == 0 || e.row.Time > at:
+		s.newest = map[uint32]row{e.shard: e.row}
+	case e.row.Time == at:
+		s.newest[e.shard] = e.row
 	}
 }
 
 func (s *standing) newestTime() int64 {
-	for _, o := range s.newest {
-		return o.EventTime
+	for _, r := range s.newest {
+		return r.Time
 	}
 	return 0
 }
 
-func (s *standing) allows(fact event.Order) bool {
-	for _, o := range s.newest {
-		if sameRow(o, fact) {
+func (s *standing) allows(fact row) bool {
+	for _, r := range s.newest {
+		if r == fact {
 			return true
 		}
 	}
-	for _, o := range s.later {
-		if sameRow(o, fact) && o.EventTime >= s.newestTime() {
+	for _, r := range s.later {
+		if r == fact && r.Time >= s.newestTime() {
 			return true
 		}
 	}
 	return false
 }
 
-func (s *standing) example() event.Order {
-	for _, o := range s.newest {
-		return o
+func (s *standing) example() row {
+	for _, r := range s.newest {
+		return r
 	}
 	if len(s.later) > 0 {
 		return s.later[len(s.later)-1]
 	}
-	return event.Order{}
+	return row{}
 }
 
 func (v *verifier) compare(ctx context.Context) error {
@@ -73,12 +75,33 @@ func (v *verifier) compare(ctx context.Context) error {
 		}
 	}
 	v.Tell("comparing rollups")
-	return v.compareRollups(ctx)
+	for i := range v.rows {
+		f := warehouse.FactsOf(event.Family(i))
+		if f.Rollup == nil || v.absent[i] {
+			continue
+		}
+		if err := v.compareRollups(ctx, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// key names a row of any table.
+type key struct {
+	family event.Family
+	text   string
+}
+
+// held is a row that the warehouse holds.
+type held struct {
+	row
+	spelt string
 }
 
 func (v *verifier) comparePart(i int) error {
-	orders := make(map[string]*standing)
-	facts := make(map[string][]event.Order)
+	told := make(map[key]*standing)
+	facts := make(map[key][]held)
 	letters := make(map[string]*lettered)
 	letterAt := func(place string) *lettered {
 		l := letters[place]
@@ -89,16 +112,15 @@ func (v *verifier) comparePart(i int) error {
 		return l
 	}
 	err := v.spool.read(i, func(e entry) {
+		k := key{e.row.Family, e.row.Key}
 		switch e.kind {
 		case kindEvent:
-			id := keyOf(e.order.OrderID)
-			if orders[id] == nil {
-				orders[id] = new(standing)
+			if told[k] == nil {
+				told[k] = new(standing)
 			}
-			orders[id].add(e)
+			told[k].add(e)
 		case kindFact:
-			id := keyOf(e.order.OrderID)
-			facts[id] = append(facts[id], e.order)
+			facts[k] = append(facts[k], held{e.row, e.spelt})
 		case kindRejected:
 			l := letterAt(e.place)
 			l.onStream, l.needed = true, e.settled
@@ -111,7 +133,7 @@ func (v *verifier) comparePart(i int) error {
 	if err != nil {
 		return err
 	}
-	v.compareOrders(orders, facts)
+	v.compareRows(told, facts)
 	v.compareLetters(letters)
 	return nil
 }
@@ -123,15 +145,16 @@ type lettered struct {
 	stored   bool // it has one
 }
 
-func (v *verifier) compareOrders(orders map[string]*standing, facts map[string][]event.Order) {
-	for id, s := range orders {
+func (v *verifier) compareRows(told map[key]*standing, facts map[key][]held) {
+	for k, s := range told {
+		t := &v.report.Tables[k.family]
 		if s.settled {
-			v.report.Orders++
+			t.Keys++
 		}
-		held := facts[id]
-		if len(held) == 0 && s.settled {
-			v.report.Missing++
-			d := Difference{Kind: "order missing", Key: id, Stream: describe(s.example())}
+		rows := facts[k]
+		if len(rows) == 0 && s.settled {
+			t.Missing++
+			d := Difference{Kind: noun(k.family) + " missing", Key: k.text, Stream: s.example().describe()}
 			if s.letter {
 				d.Warehouse = "not there: its record is in the dead letters, from where redrive takes it"
 			}
@@ -139,49 +162,50 @@ func (v *verifier) compareOrders(orders map[string]*standing, facts map[string][
 		}
 		// A row that a worker moved while the pages were read comes more than once,
 		// and each time it must be as the stream says.
-		for _, fact := range held {
-			if !s.allows(fact) {
-				v.report.Differing++
-				v.report.note(Difference{Kind: "order differs", Key: id, Stream: describe(s.example()), Warehouse: describe(fact)})
+		for _, fact := range rows {
+			if !s.allows(fact.row) {
+				t.Differing++
+				v.report.note(Difference{Kind: noun(k.family) + " differs", Key: k.text, Stream: s.example().describe(), Warehouse: fact.describe()})
 				break
 			}
 		}
 	}
-	for id, held := range facts {
-		if orders[id] == nil {
-			v.compareUnknown(id, held)
+	for k, rows := range facts {
+		if told[k] == nil {
+			v.compareUnknown(k, rows)
 		}
-		if spelt := twoSpellings(held); spelt != "" && !v.doubled[id] {
-			v.report.Surplus++
-			v.report.note(Difference{Kind: "order twice", Key: id, Warehouse: spelt})
+		if spelt := twoSpellings(k.family, rows); spelt != "" && !v.doubled[k] {
+			v.report.Tables[k.family].Surplus++
+			v.report.note(Difference{Kind: noun(k.family) + " twice", Key: k.text, Warehouse: spelt})
 		}
 	}
 }
 
-// twoSpellings tells of an order whose rows differ in blanks at the end of its id:
-// an engine that counts them takes it for two.
-func twoSpellings(held []event.Order) string {
-	for _, o := range held[1:] {
-		if o.OrderID != held[0].OrderID {
-			return fmt.Sprintf("rows of %q and of %q, which Redshift takes for one order", held[0].OrderID, o.OrderID)
+// twoSpellings tells of a key whose rows differ in blanks at its end: an engine
+// that counts them takes it for two.
+func twoSpellings(f event.Family, rows []held) string {
+	for _, r := range rows[1:] {
+		if r.spelt != rows[0].spelt {
+			return fmt.Sprintf("rows of %q and of %q, which Redshift takes for one %s", rows[0].spelt, r.spelt, noun(f))
 		}
 	}
 	return ""
 }
 
 // compareUnknown judges rows of which what was read of the stream says nothing.
-// They may be of a shard that was not read. Otherwise an order whose events are
-// all past the retention cannot be checked, and one that is newer than the
-// oldest record was never on the stream.
-func (v *verifier) compareUnknown(id string, held []event.Order) {
-	switch n := int64(len(held)); {
+// They may be of a shard that was not read. Otherwise a key whose events are all
+// past the retention cannot be checked, and one that is newer than the oldest
+// record was never on the stream.
+func (v *verifier) compareUnknown(k key, rows []held) {
+	t := &v.report.Tables[k.family]
+	switch n := int64(len(rows)); {
 	case v.blind:
-		v.report.Uncompared += n
-	case v.horizon.IsZero() || time.UnixMicro(held[0].EventTime).Before(v.horizon):
-		v.report.Unverifiable += n
+		t.Uncompared += n
+	case v.horizon.IsZero() || time.UnixMicro(rows[0].Time).Before(v.horizon):
+		t.Unverifiable += n
 	default:
-		v.report.Surplus += n
-		v.report.note(Difference{Kind: "order not on the stream", Key: id, Warehouse: describe(held[0])})
+		t.Surplus += n
+		v.report.note(Difference{Kind: noun(k.family) + " not on the stream", Key: k.text, Warehouse: rows[0].describe()})
 	}
 }
 
@@ -201,43 +225,61 @@ func (v *verifier) compareLetters(letters map[string]*lettered) {
 	}
 }
 
-func describe(o event.Order) string {
-	return fmt.Sprintf("%q %s store %d customer %q amount %d.%02d items %d", o.EventType,
-		time.UnixMicro(o.EventTime).UTC().Format("2006-01-02T15:04:05.000000Z"), o.StoreID, o.CustomerID,
-		o.AmountCents/100, max(o.AmountCents%100, -(o.AmountCents%100)), o.ItemCount)
-}
-
 // rollupsSQL is one statement, and so one snapshot: rollups that differ from a
 // GROUP BY over the facts, in either direction.
-const rollupsSQL = `SELECT COALESCE(a.minute, f.minute) AS minute, COALESCE(a.store_id, f.store_id) AS store_id,
- COALESCE(a.event_type, f.event_type) AS event_type, a.order_count, f.order_count AS fact_count,
- a.item_count, f.item_count AS fact_items, a.revenue, f.revenue AS fact_revenue
-FROM agg_orders_minute a FULL OUTER JOIN (
- SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type, COUNT(*) AS order_count,
-  SUM(item_count) AS item_count, SUM(total_amount) AS revenue
- FROM fact_orders GROUP BY 1, 2, 3) f
- ON a.minute = f.minute AND a.store_id = f.store_id AND a.event_type = f.event_type
-WHERE a.minute IS NULL OR f.minute IS NULL OR a.order_count <> f.order_count
- OR a.item_count <> f.item_count OR a.revenue <> f.revenue
-LIMIT 1000`
+func rollupsSQL(f *warehouse.Facts) string {
+	r := f.Rollup
+	var names, join, differs, sums []string
+	group := []string{"DATE_TRUNC('minute', " + f.Time + ") AS minute"}
+	group = append(group, r.Group...)
+	for _, g := range append([]string{"minute"}, r.Group...) {
+		names = append(names, "COALESCE(a."+g+", f."+g+") AS "+g)
+		join = append(join, "a."+g+" = f."+g)
+	}
+	for _, s := range r.Sums {
+		names = append(names, "a."+s.Column+", f."+s.Column+" AS fact_"+s.Column)
+		differs = append(differs, "a."+s.Column+" <> f."+s.Column)
+		if s.Of == "" {
+			sums = append(sums, "COUNT(*) AS "+s.Column)
+		} else {
+			sums = append(sums, "SUM("+s.Of+") AS "+s.Column)
+		}
+	}
+	numbers := make([]string, len(group))
+	for i := range group {
+		numbers[i] = strconv.Itoa(i + 1)
+	}
+	return "SELECT " + strings.Join(names, ", ") + "\nFROM " + r.Name + " a FULL OUTER JOIN (\n SELECT " + strings.Join(append(group, sums...), ", ") +
+		"\n FROM " + f.Name + " GROUP BY " + strings.Join(numbers, ", ") + ") f\n ON " + strings.Join(join, " AND ") +
+		"\nWHERE a.minute IS NULL OR f.minute IS NULL OR " + strings.Join(differs, " OR ") + "\nLIMIT 1000"
+}
 
-func (v *verifier) compareRollups(ctx context.Context) error {
-	r, err := v.query(ctx, "rollups", rollupsSQL)
+func (v *verifier) compareRollups(ctx context.Context, f *warehouse.Facts) error {
+	t := &v.report.Tables[f.Family]
+	r, err := v.query(ctx, "rollups", rollupsSQL(f))
 	if err != nil {
 		return err
 	}
-	v.report.RollupsDiffering = int64(len(r.Rows))
+	t.RollupsDiffering = int64(len(r.Rows))
 	for _, row := range r.Rows {
+		var key, facts, rollup []string
+		groups := 1 + len(f.Rollup.Group)
+		for i := range groups {
+			key = append(key, row[i].Text)
+		}
+		for i, s := range f.Rollup.Sums {
+			rollup = append(rollup, s.Column+" "+row[groups+2*i].Text)
+			facts = append(facts, s.Column+" "+row[groups+2*i+1].Text)
+		}
 		v.report.note(Difference{
-			Kind: "rollup differs", Key: row[0].Text + " store " + row[1].Text + " " + row[2].Text,
-			Stream:    fmt.Sprintf("facts: %s orders, %s items, %s", row[4].Text, row[6].Text, row[8].Text),
-			Warehouse: fmt.Sprintf("rollup: %s orders, %s items, %s", row[3].Text, row[5].Text, row[7].Text),
+			Kind: "rollup differs", Key: strings.Join(key, "/"),
+			Stream: "facts: " + strings.Join(facts, ", "), Warehouse: f.Rollup.Name + ": " + strings.Join(rollup, ", "),
 		})
 	}
-	count, err := v.query(ctx, "rollups", `SELECT COUNT(*) FROM agg_orders_minute`)
+	count, err := v.query(ctx, "rollups", "SELECT COUNT(*) FROM "+f.Rollup.Name)
 	if err != nil {
 		return err
 	}
-	v.report.Rollups, err = strconv.ParseInt(count.Rows[0][0].Text, 10, 64)
+	t.Rollups, err = strconv.ParseInt(count.Rows[0][0].Text, 10, 64)
 	return err
 }

@@ -2,12 +2,13 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -15,55 +16,59 @@ import (
 // 10 MB of Redshift's 500 MB a result, and 60 MB of our memory.
 const factsPage = 100_000
 
-// doubledKept bounds the orders that are reported as standing twice.
+// doubledKept bounds the keys that are reported as standing twice.
 const doubledKept = 1000
 
 // span is a range of event times, from one hour to before another. The zero time
 // is no bound.
 type span struct{ from, to time.Time }
 
-// readFacts reads all of fact_orders, by ranges of the sort key: a page by
-// order_id would have the warehouse sort the rest of the table each time, and
-// Redshift skips blocks by comparing times with literals.
+// readFacts reads all of a table, by ranges of the sort key: a page by key would
+// have the warehouse sort the rest of the table each time, and Redshift skips
+// blocks by comparing times with literals.
 //
 // Each page is a snapshot of its own. Workers that load meanwhile replace rows by
 // later ones only, and the ranges are read in the order of time: a row that
-// moves is read twice, and never missed. Whether an order stands twice is
-// therefore asked in one statement, which looks at orders as the warehouse
-// compares them: on Redshift blanks at the end do not count.
-func (v *verifier) readFacts(ctx context.Context) error {
-	spans, err := v.spans(ctx)
+// moves is read twice, and never missed. Whether a key stands twice is therefore
+// asked in one statement, which looks at keys as the warehouse compares them: on
+// Redshift blanks at the end do not count.
+func (v *verifier) readFacts(ctx context.Context, r *rowReader) error {
+	spans, err := v.spans(ctx, r.facts)
+	if errors.Is(err, warehouse.ErrNoTable) && v.Families != nil && !slices.Contains(v.Families, r.facts.Family) {
+		v.absent[r.facts.Family] = true
+		return nil
+	}
 	if err != nil {
 		return err
 	}
 	for _, s := range spans {
-		if err := v.readSpan(ctx, s); err != nil {
+		if err := v.readSpan(ctx, r, s); err != nil {
 			return err
 		}
 	}
-	return v.readDoubled(ctx)
+	return v.readDoubled(ctx, r)
 }
 
 // spans packs hours into ranges of at most a page's rows, as far as hours allow.
 // The first and the last are open: what is loaded meanwhile may lie beyond.
-func (v *verifier) spans(ctx context.Context) ([]span, error) {
-	v.Tell("counting facts")
-	r, err := v.query(ctx, "facts", `SELECT DATE_TRUNC('hour', event_timestamp) AS hour_of, COUNT(*) AS orders FROM fact_orders GROUP BY 1 ORDER BY 1`)
+func (v *verifier) spans(ctx context.Context, f *warehouse.Facts) ([]span, error) {
+	v.Tell("counting rows of " + f.Name)
+	r, err := v.query(ctx, "facts", "SELECT DATE_TRUNC('hour', "+f.Time+") AS hour_of, COUNT(*) AS held FROM "+f.Name+" GROUP BY 1 ORDER BY 1")
 	if err != nil {
 		return nil, err
 	}
 	out, held := []span{{}}, 0
 	for _, row := range r.Rows {
 		if row[0].Null {
-			return nil, fmt.Errorf("fact_orders holds %s rows without an event_timestamp, which no worker writes", row[1].Text)
+			return nil, fmt.Errorf("%s holds %s rows without an %s, which no worker writes", f.Name, row[1].Text, f.Time)
 		}
 		hour, err := warehouse.ParseTimestamp(row[0].Text)
 		if err != nil {
-			return nil, fmt.Errorf("an hour of fact_orders: %w", err)
+			return nil, fmt.Errorf("an hour of %s: %w", f.Name, err)
 		}
 		n, err := strconv.Atoi(row[1].Text)
 		if err != nil {
-			return nil, fmt.Errorf("rows of an hour of fact_orders: %w", err)
+			return nil, fmt.Errorf("rows of an hour of %s: %w", f.Name, err)
 		}
 		if held > 0 && held+n > v.page {
 			out[len(out)-1].to = hour
@@ -75,126 +80,123 @@ func (v *verifier) spans(ctx context.Context) ([]span, error) {
 }
 
 // readSpan reads the rows of a range. A range of more than a page is read in the
-// order of order_id. The last order of a full page may go on behind it, so its
-// rows are left to the next page.
-func (v *verifier) readSpan(ctx context.Context, s span) error {
-	begin := "" // the first order of the page
+// order of the key. The last key of a full page may go on behind it, so its rows
+// are left to the next page.
+func (v *verifier) readSpan(ctx context.Context, r *rowReader, s span) error {
+	var begin []warehouse.Value // the first row of the page
 	for {
-		r, err := v.query(ctx, "facts", factsSQL(s, begin, v.page))
+		got, err := v.query(ctx, "facts", factsSQL(r, s, begin, v.page))
 		if err != nil {
 			return err
 		}
-		rows, full := r.Rows, len(r.Rows) == v.page
+		rows, full := got.Rows, len(got.Rows) == v.page
 		if full {
 			n := len(rows) - 1
-			for n > 0 && sameOrder(rows[n-1][0].Text, rows[len(rows)-1][0].Text) {
+			for n > 0 && r.sameKey(rows[n-1], rows[len(rows)-1]) {
 				n--
 			}
 			if n == 0 {
-				return fmt.Errorf("fact_orders holds order %q at least %d times", rows[0][0].Text, len(rows))
+				return fmt.Errorf("%s holds %q at least %d times", r.facts.Name, r.spelt(rows[0]), len(rows))
 			}
-			rows, begin = rows[:n], rows[n][0].Text
+			rows, begin = rows[:n], rows[n]
 		}
-		if err := v.addFacts(rows); err != nil {
+		if err := v.addFacts(r, rows); err != nil {
 			return err
 		}
-		v.Tell(fmt.Sprintf("read %d facts", v.report.Facts))
+		v.Tell(fmt.Sprintf("read %d rows of %s", v.report.Tables[r.facts.Family].Facts, r.facts.Name))
 		if !full {
 			return nil
 		}
 	}
 }
 
-func factsSQL(s span, begin string, limit int) string {
+func factsSQL(r *rowReader, s span, begin []warehouse.Value, limit int) string {
+	f := r.facts
 	var where []string
 	if !s.from.IsZero() {
-		where = append(where, "event_timestamp >= "+hourLiteral(s.from))
+		where = append(where, f.Time+" >= "+hourLiteral(s.from))
 	}
 	if !s.to.IsZero() {
-		where = append(where, "event_timestamp < "+hourLiteral(s.to))
+		where = append(where, f.Time+" < "+hourLiteral(s.to))
 	}
-	if begin != "" {
-		where = append(where, "order_id >= "+warehouse.Quote(begin))
+	if begin != nil {
+		where = append(where, r.from(begin))
 	}
-	sql := "SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM fact_orders"
+	sql := "SELECT " + strings.Join(f.Names(), ", ") + " FROM " + f.Name
 	if len(where) > 0 {
 		sql += " WHERE " + strings.Join(where, " AND ")
 	}
-	return sql + " ORDER BY order_id LIMIT " + strconv.Itoa(limit)
+	return sql + " ORDER BY " + strings.Join(f.Key, ", ") + " LIMIT " + strconv.Itoa(limit)
+}
+
+// from is true of the rows whose keys are that of the given row or come after it.
+func (r *rowReader) from(begin []warehouse.Value) string {
+	condition := ""
+	for i := len(r.keys) - 1; i >= 0; i-- {
+		c := r.facts.Columns[r.keys[i]]
+		literal := begin[r.keys[i]].Text
+		if strings.HasPrefix(c.Type, "VARCHAR") {
+			literal = warehouse.Quote(literal)
+		}
+		if condition == "" {
+			condition = c.Name + " >= " + literal
+			continue
+		}
+		condition = fmt.Sprintf("(%s > %s OR %s = %s AND %s)", c.Name, literal, c.Name, literal, condition)
+	}
+	return condition
+}
+
+// sameKey reports whether two rows have one key, as Redshift compares.
+func (r *rowReader) sameKey(a, b []warehouse.Value) bool {
+	for _, k := range r.keys {
+		if strings.TrimRight(a[k].Text, " ") != strings.TrimRight(b[k].Text, " ") {
+			return false
+		}
+	}
+	return true
 }
 
 func hourLiteral(t time.Time) string { return "'" + t.UTC().Format(time.DateTime) + "'" }
 
-func (v *verifier) addFacts(rows [][]warehouse.Value) error {
-	for _, row := range rows {
-		f, err := readFact(row)
+func (v *verifier) addFacts(r *rowReader, rows [][]warehouse.Value) error {
+	for _, values := range rows {
+		row, spelt, err := r.fact(values)
 		if err != nil {
-			return fmt.Errorf("fact_orders, order %q: %w", row[0].Text, err)
+			return fmt.Errorf("%s, %q: %w", r.facts.Name, r.spelt(values), err)
 		}
-		if err := v.spool.add(keyOf(f.OrderID), entry{kind: kindFact, order: f}); err != nil {
+		if err := v.spool.add(row.hashed(), entry{kind: kindFact, row: row, spelt: spelt}); err != nil {
 			return err
 		}
-		v.report.Facts++
+		v.report.Tables[r.facts.Family].Facts++
 	}
 	return nil
 }
 
-// readDoubled asks which orders stand more than once.
-func (v *verifier) readDoubled(ctx context.Context) error {
-	v.Tell("looking for orders that stand twice")
-	r, err := v.query(ctx, "orders that stand twice", `SELECT order_id, COUNT(*) AS copies FROM fact_orders GROUP BY order_id HAVING COUNT(*) > 1
-ORDER BY 2 DESC, 1 LIMIT `+strconv.Itoa(doubledKept))
+// readDoubled asks which keys stand more than once.
+func (v *verifier) readDoubled(ctx context.Context, r *rowReader) error {
+	f := r.facts
+	names := strings.Join(f.Key, ", ")
+	v.Tell("looking for keys that stand twice in " + f.Name)
+	got, err := v.query(ctx, "keys that stand twice", "SELECT "+names+", COUNT(*) AS copies FROM "+f.Name+" GROUP BY "+names+
+		" HAVING COUNT(*) > 1\nORDER BY "+strconv.Itoa(len(f.Key)+1)+" DESC, 1 LIMIT "+strconv.Itoa(doubledKept))
 	if err != nil {
 		return err
 	}
-	v.doubled = make(map[string]bool, len(r.Rows))
-	for _, row := range r.Rows {
-		n, err := strconv.ParseInt(row[1].Text, 10, 64)
-		if err != nil {
-			return fmt.Errorf("copies of order %q: %w", row[0].Text, err)
+	for _, row := range got.Rows {
+		last := len(row) - 1
+		parts := make([]string, last)
+		for i := range parts {
+			parts[i] = strings.TrimRight(row[i].Text, " ")
 		}
-		v.doubled[keyOf(row[0].Text)] = true
-		v.report.Surplus += n - 1
-		v.report.note(Difference{Kind: "order twice", Key: row[0].Text, Warehouse: fmt.Sprintf("%d rows of fact_orders", n)})
+		text := strings.Join(parts, "/")
+		n, err := strconv.ParseInt(row[last].Text, 10, 64)
+		if err != nil {
+			return fmt.Errorf("copies of %q: %w", text, err)
+		}
+		v.doubled[key{f.Family, text}] = true
+		v.report.Tables[f.Family].Surplus += n - 1
+		v.report.note(Difference{Kind: noun(f.Family) + " twice", Key: text, Warehouse: fmt.Sprintf("%d rows of %s", n, f.Name)})
 	}
 	return nil
-}
-
-// keyOf is the order that an order_id names: Redshift does not count blanks at
-// the end when it compares.
-func keyOf(id string) string { return strings.TrimRight(id, " ") }
-
-func sameOrder(a, b string) bool { return keyOf(a) == keyOf(b) }
-
-// sameRow reports whether two rows are equal as Redshift compares them.
-func sameRow(a, b event.Order) bool { return trimmed(a) == trimmed(b) }
-
-func trimmed(o event.Order) event.Order {
-	o.OrderID, o.CustomerID, o.EventType = keyOf(o.OrderID), keyOf(o.CustomerID), keyOf(o.EventType)
-	return o
-}
-
-func readFact(row []warehouse.Value) (o event.Order, err error) {
-	if len(row) != 7 {
-		return o, fmt.Errorf("%d columns instead of 7", len(row))
-	}
-	o.OrderID, o.CustomerID, o.EventType = row[0].Text, row[1].Text, row[5].Text
-	store, err := strconv.ParseInt(row[2].Text, 10, 32)
-	if err != nil {
-		return o, fmt.Errorf("store_id: %w", err)
-	}
-	items, err := strconv.ParseInt(row[4].Text, 10, 32)
-	if err != nil {
-		return o, fmt.Errorf("item_count: %w", err)
-	}
-	o.StoreID, o.ItemCount = int32(store), int32(items)
-	if o.AmountCents, err = warehouse.ParseCents(row[3].Text); err != nil {
-		return o, fmt.Errorf("total_amount: %w", err)
-	}
-	at, err := warehouse.ParseTimestamp(row[6].Text)
-	if err != nil {
-		return o, fmt.Errorf("event_timestamp: %w", err)
-	}
-	o.EventTime = at.UnixMicro()
-	return o, nil
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // Report is the outcome of a comparison. Counts cover what the checkpoints cover.
@@ -17,15 +19,16 @@ type Report struct {
 
 	Early    int64 `json:"early"`    // on the stream from before the start: they need not be loaded, and count nowhere else
 	Records  int64 `json:"records"`  // on the stream, up to the checkpoints
-	Rejected int64 `json:"rejected"` // of them, those that are no order
+	Rejected int64 `json:"rejected"` // of them, those that are no event, or none that is loaded
 	Orders   int64 `json:"orders"`   // distinct orders among the others
 
-	Facts        int64 `json:"facts"`        // rows of fact_orders
-	Missing      int64 `json:"missing"`      // orders that are not in fact_orders
-	Surplus      int64 `json:"surplus"`      // rows that no event accounts for, or that are there twice
-	Differing    int64 `json:"differing"`    // rows that are not their order's newest event
-	Unverifiable int64 `json:"unverifiable"` // rows whose events are past the stream's retention
-	Uncompared   int64 `json:"uncompared"`   // rows that may be of a shard that was not read
+	// Tables has the counts of each family's table, and these are their sums.
+	Facts        int64 `json:"facts"`
+	Missing      int64 `json:"missing"`
+	Surplus      int64 `json:"surplus"`
+	Differing    int64 `json:"differing"`
+	Unverifiable int64 `json:"unverifiable"`
+	Uncompared   int64 `json:"uncompared"`
 
 	Letters        int64 `json:"letters"`
 	LettersLoaded  int64 `json:"letters_loaded"`  // of them, rows that the warehouse refused and took at a later try; not among the rejected
@@ -33,12 +36,30 @@ type Report struct {
 	LettersMissing int64 `json:"letters_missing"` // rejected records that are not in the dead letters
 	LettersSurplus int64 `json:"letters_surplus"` // letters of records that the stream never had
 
-	Rollups          int64 `json:"rollups"`           // rows of agg_orders_minute
-	RollupsDiffering int64 `json:"rollups_differing"` // that are not what the facts add up to; 1000 at most
+	Rollups          int64 `json:"rollups"`
+	RollupsDiffering int64 `json:"rollups_differing"`
+
+	Tables [event.Families]TableReport `json:"tables"`
 
 	Shards      []ShardReport `json:"shards"`
 	Differences []Difference  `json:"differences"` // the first ones
 	Gaps        []Gap         `json:"gaps"`        // what should have been compared, and was not
+}
+
+// TableReport is what was found of one table of facts.
+type TableReport struct {
+	Family           string `json:"family"`
+	Table            string `json:"table"`
+	Rollup           string `json:"rollup,omitempty"`  // the table of its rollups, if it has one
+	Keys             int64  `json:"keys"`              // distinct keys among its events
+	Facts            int64  `json:"facts"`             // rows
+	Missing          int64  `json:"missing"`           // keys that have no row
+	Surplus          int64  `json:"surplus"`           // rows that no event accounts for, or that are there twice
+	Differing        int64  `json:"differing"`         // rows that are not their key's newest event
+	Unverifiable     int64  `json:"unverifiable"`      // rows whose events are past the stream's retention
+	Uncompared       int64  `json:"uncompared"`        // rows that may be of a shard that was not read
+	Rollups          int64  `json:"rollups"`           // rows of the rollup
+	RollupsDiffering int64  `json:"rollups_differing"` // that are not what the facts add up to; 1000 at most
 }
 
 // Gap is a part of the stream that should be loaded by now and is not, so that
@@ -75,5 +96,16 @@ func (r *Report) note(d Difference) {
 
 func (r *Report) finish() {
 	slices.SortFunc(r.Shards, func(a, b ShardReport) int { return strings.Compare(a.ID, b.ID) })
+	r.Orders = r.Tables[event.Orders].Keys
+	for _, t := range r.Tables {
+		r.Facts += t.Facts
+		r.Missing += t.Missing
+		r.Surplus += t.Surplus
+		r.Differing += t.Differing
+		r.Unverifiable += t.Unverifiable
+		r.Uncompared += t.Uncompared
+		r.Rollups += t.Rollups
+		r.RollupsDiffering += t.RollupsDiffering
+	}
 	r.OK = len(r.Differences) == 0 && len(r.Gaps) == 0
 }

@@ -217,8 +217,11 @@ const lateShard = 1 << 31
 func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) error {
 	e := entry{kind: kindEvent, shard: uint32(shard), settled: w.settled && !w.early}
 	p := placeOf(id, stream.Position{Sequence: r.SequenceNumber, Sub: r.SubSequence})
-	bad := event.Decode(r.Data, r.ArrivedAt, &e.order) != nil
+	bad := event.Decode(r.Data, r.ArrivedAt, &v.event) != nil
 	rejected := bad || v.refused[p]
+	if !bad {
+		e.row = v.rows[v.event.Family].event(&v.event)
+	}
 	switch {
 	case w.early:
 		v.report.Early++
@@ -242,5 +245,5 @@ func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) erro
 			return err
 		}
 	}
-	return v.spool.add(keyOf(e.order.OrderID), e)
+	return v.spool.add(e.row.hashed(), e)
 }

@@ -10,18 +10,17 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-
-	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // entry is one thing that was read, on its way through a file.
 type entry struct {
 	kind    kind
-	order   event.Order // of an event or a fact
-	shard   uint32      // of an event: its shard's number
-	settled bool        // of an event or rejection: before the earlier checkpoint
-	letter  bool        // of an event: its record seems to have a letter
-	place   string      // of a rejection, a taken record or a letter
+	row     row    // of an event or a fact
+	spelt   string // of a fact: its key as it stands there
+	shard   uint32 // of an event: its shard's number
+	settled bool   // of an event or rejection: before the earlier checkpoint
+	letter  bool   // of an event: its record seems to have a letter
+	place   string // of a rejection, a taken record or a letter
 }
 
 type kind uint8
@@ -37,7 +36,8 @@ const (
 // line is entry as gob sees it.
 type line struct {
 	Kind    kind
-	Order   event.Order
+	Row     row
+	Spelt   string
 	Shard   uint32
 	Settled bool
 	Letter  bool
@@ -122,7 +122,7 @@ func (s *spool) add(key string, e entry) error {
 }
 
 func (p *part) write(e entry) error {
-	if err := p.enc.Encode(line{e.kind, e.order, e.shard, e.settled, e.letter, e.place}); err != nil {
+	if err := p.enc.Encode(line{e.kind, e.row, e.spelt, e.shard, e.settled, e.letter, e.place}); err != nil {
 		return fmt.Errorf("write temporary file %s: %w", p.file.Name(), err)
 	}
 	return nil
@@ -151,6 +151,6 @@ func (s *spool) read(i int, yield func(entry)) error {
 		} else if err != nil {
 			return fmt.Errorf("read temporary file %s: %w", p.file.Name(), err)
 		}
-		yield(entry{l.Kind, l.Order, l.Shard, l.Settled, l.Letter, l.Place})
+		yield(entry{l.Kind, l.Row, l.Spelt, l.Shard, l.Settled, l.Letter, l.Place})
 	}
 }

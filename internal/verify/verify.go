@@ -1,11 +1,11 @@
-// Package verify compares the stream with the warehouse: every order that the
-// stream holds up to the checkpoints must be in fact_orders as its newest event
-// says, every rejected record in the dead letters, and the rollups must equal
-// the facts.
+// Package verify compares the stream with the warehouse: every order, level and
+// payment that the stream holds up to the checkpoints must be in its table as its
+// newest event says, every rejected record in the dead letters, and the rollups
+// must equal the facts.
 //
 // Workers may go on loading meanwhile. The checkpoints are therefore read before
-// and after the facts, and an order whose events lie between the two may stand
-// at any of them. Memory stays bounded: what is read is spread over files by the
+// and after the facts, and a key whose events lie between the two may stand at
+// any of them. Memory stays bounded: what is read is spread over files by the
 // hash of its key, and the files are compared one after another.
 package verify
 
@@ -41,8 +41,10 @@ type Config struct {
 	Letters  iter.Seq2[deadletter.Letter, error] // nil = rejected records are counted but not looked up
 	// Fates tells of letters whose row went in later; nil = none did.
 	Fates func(context.Context) (deadletter.Fates, error)
-	Dir   string             // for temporary files; empty = the system's
-	Tell  func(doing string) // progress; may be nil
+	// Families are those that workers load; nil = all. Tables of others need not be there.
+	Families []event.Family
+	Dir      string             // for temporary files; empty = the system's
+	Tell     func(doing string) // progress; may be nil
 
 	// Start is where loading of a shard once began. What lies before it may be in
 	// the warehouse and need not be: a child shard, for one, begins at its oldest
@@ -62,7 +64,18 @@ func run(ctx context.Context, c Config, page int, now time.Time) (*Report, error
 	}
 	sp := newSpool(c.Dir)
 	defer sp.remove()
-	v := &verifier{Config: c, page: page, spool: sp, report: &Report{Stream: c.Stream}, began: now, read: make(map[string]reach)}
+	v := &verifier{
+		Config: c, page: page, spool: sp, report: &Report{Stream: c.Stream}, began: now,
+		read: make(map[string]reach), doubled: make(map[key]bool),
+	}
+	for i := range v.rows {
+		v.rows[i] = newRowReader(event.Family(i))
+		f := v.rows[i].facts
+		v.report.Tables[i] = TableReport{Family: f.Family.String(), Table: f.Name}
+		if f.Rollup != nil {
+			v.report.Tables[i].Rollup = f.Rollup.Name
+		}
+	}
 	if err := v.collect(ctx); err != nil {
 		return nil, err
 	}
@@ -75,12 +88,15 @@ func run(ctx context.Context, c Config, page int, now time.Time) (*Report, error
 
 type verifier struct {
 	Config
-	page          int // rows of fact_orders in one query
+	page          int // rows of facts in one query
+	rows          [event.Families]*rowReader
+	event         event.Event          // the one that is being read
+	absent        [event.Families]bool // tables that are not there, and need not be
 	spool         *spool
 	report        *Report
 	began         time.Time
 	before, after map[string]stream.Position // checkpoints around the reading of the facts
-	doubled       map[string]bool            // orders that stand twice
+	doubled       map[key]bool               // keys that stand twice
 	fates         deadletter.Fates           // of before the facts were read
 	refused       map[string]bool            // places of good events that the warehouse itself refused
 	late          map[string]bool            // places of those that it took at a later try
@@ -99,8 +115,10 @@ func (v *verifier) collect(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	if err := v.readFacts(ctx); err != nil {
-		return err
+	for i := range v.rows {
+		if err := v.readFacts(ctx, v.rows[i]); err != nil {
+			return err
+		}
 	}
 	if v.after, err = v.checkpoints(ctx, v.report.note); err != nil {
 		return err
@@ -176,6 +194,7 @@ func (v *verifier) readLetters() error {
 	for _, r := range event.Reasons() {
 		known[string(r)] = true
 	}
+	delete(known, string(event.FamilyOff)) // such an event decodes, and may have been loaded before it was switched off
 	for l, err := range v.Letters {
 		if err != nil {
 			return fmt.Errorf("read dead letters: %w", err)

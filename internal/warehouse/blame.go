@@ -89,7 +89,8 @@ func refusedLine(ctx context.Context, db DB, file string, b Batch) (Blame, bool)
 		}
 		if row, ok := b.rowAt(line); ok {
 			reason := strings.TrimSpace(told[2].Text)
-			if column := strings.TrimSpace(told[1].Text); column != "" && reason != "" {
+			column := strings.TrimPrefix(strings.TrimSpace(told[1].Text), b.Rows[row].Family.String()+"_")
+			if column != "" && reason != "" {
 				reason = column + ": " + reason
 			}
 			return Blame{From: row, To: row + 1, Reason: reason}, true

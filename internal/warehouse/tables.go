@@ -129,8 +129,12 @@ var checkpoints = &Table{
 	Layout: "DISTSTYLE ALL",
 }
 
+// LockTable holds nothing. A load locks it against readers too, so that to ask it
+// is to wait for the load.
+const LockTable = "worker_load_lock"
+
 var loadLock = &Table{
-	Name:    "worker_load_lock",
+	Name:    LockTable,
 	Comment: "Holds nothing. Loads lock it, so that they come one after another and readers of the other tables never wait.",
 	Columns: []Column{{"nothing", "INTEGER", true}},
 }

@@ -66,6 +66,7 @@ func (c *chunk) rejected(i int) (at int, is bool) {
 // use.
 type decoder struct {
 	encoder warehouse.Encoder
+	loaded  func(event.Family) bool // others are rejected
 	event   event.Event
 	perLine int // bytes of a line, as they were of late
 }
@@ -73,7 +74,9 @@ type decoder struct {
 // usualLine is how long a line is taken to be until some were written.
 const usualLine = 96
 
-func newDecoder(e warehouse.Encoder) *decoder { return &decoder{encoder: e, perLine: usualLine} }
+func newDecoder(e warehouse.Encoder, loaded func(event.Family) bool) *decoder {
+	return &decoder{encoder: e, loaded: loaded, perLine: usualLine}
+}
 
 // decode turns a page into a chunk: a line or a rejection for each record. The
 // chunk shares no memory with the page.
@@ -92,7 +95,11 @@ func (d *decoder) decode(s *shard, page stream.Page) *chunk {
 		it.arrived, it.sub = r.ArrivedAt.UnixMicro(), int32(r.SubSequence)
 		it.line, it.number, it.numberSize = uint32(len(c.lines)), uint32(len(c.numbers)), uint8(len(r.SequenceNumber))
 		c.numbers = append(c.numbers, r.SequenceNumber...)
-		if rejection := event.Decode(r.Data, r.ArrivedAt, &d.event); rejection != nil {
+		rejection := event.Decode(r.Data, r.ArrivedAt, &d.event)
+		if rejection == nil && !d.loaded(d.event.Family) {
+			rejection = &event.Rejection{Reason: event.FamilyOff, Detail: "FAMILIES leaves out " + d.event.Family.String()}
+		}
+		if rejection != nil {
 			c.rejects = append(c.rejects, reject{i, *rejection, slices.Clone(r.Data), strings.Clone(r.PartitionKey)})
 			c.bytes += int64(len(rejection.Detail) + len(r.Data) + len(r.PartitionKey))
 			continue

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
@@ -24,7 +25,7 @@ func page(s *shard, from, n int, ends bool) *chunk {
 		}
 		p.Records = append(p.Records, r)
 	}
-	c := newDecoder(warehouse.Insert{}.Encoder()).decode(s, p)
+	c := newDecoder(warehouse.Insert{}.Encoder(), func(event.Family) bool { return true }).decode(s, p)
 	c.bytes = int64(100 * n)
 	return c
 }

@@ -23,7 +23,7 @@ const (
 func (w *Worker) read(ctx context.Context, s *shard) error {
 	memory := newFetch(w.queue, w.cfg.PollInterval)
 	reader := w.cfg.Open(s.term.Shard, s.committed, memory.room)
-	retry, empty, decoder := newBackoff(), sparse{}, newDecoder(w.cfg.Warehouse.Encoder())
+	retry, empty, decoder := newBackoff(), sparse{}, newDecoder(w.cfg.Warehouse.Encoder(), w.loads)
 	for {
 		started := time.Now()
 		page, err := w.fetchPage(ctx, s, reader, memory, decoder)

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
@@ -68,10 +69,11 @@ type Config struct {
 	// Note tells the lease holder how far a shard is loaded.
 	Note func(shard string, p stream.Position)
 
-	BatchSize    int           // records that start a load
-	PollInterval time.Duration // wait of a shard that is caught up, and longest wait of a record for a load
-	LoadInterval time.Duration // least time between the starts of two loads
-	PageBytes    int64         // memory for pages: those being read, and those whose records wait or are being loaded
+	Families     []event.Family // that are loaded; nil = all
+	BatchSize    int            // records that start a load
+	PollInterval time.Duration  // wait of a shard that is caught up, and longest wait of a record for a load
+	LoadInterval time.Duration  // least time between the starts of two loads
+	PageBytes    int64          // memory for pages: those being read, and those whose records wait or are being loaded
 	// RetryAfter is when a row that the warehouse refused is tried again, each time
 	// after the last try; empty = 1, 5 and 30 minutes.
 	RetryAfter []time.Duration
@@ -248,6 +250,11 @@ func (w *Worker) retire(s *shard) {
 	if w.shards[s.term.Shard.ID] == s {
 		delete(w.shards, s.term.Shard.ID)
 	}
+}
+
+// loads reports whether events of the family are loaded.
+func (w *Worker) loads(f event.Family) bool {
+	return w.cfg.Families == nil || slices.Contains(w.cfg.Families, f)
 }
 
 func (w *Worker) owned() []*shard {

@@ -138,7 +138,7 @@ func TestProgressIsTold(t *testing.T) {
 	c.Tell = func(doing string) { told = append(told, doing) }
 	r.agrees(r.verifyAt(c, largePage, time.Now()))
 	all := strings.Join(told, "\n")
-	for _, want := range []string{"counting facts", "read 24 facts", "records of shard", "comparing rollups"} {
+	for _, want := range []string{"counting rows of fact_orders", "read 24 rows of fact_orders", "records of shard", "comparing rollups"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("%q is not told: %s", want, all)
 		}

@@ -77,7 +77,7 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 			return out
 		}, "order twice"},
 		"G3 a checkpoint moves without its rows": {
-			replaced("total_amount, item_count, event_type, event_timestamp FROM load_staged", "total_amount, item_count, event_type, event_timestamp FROM load_staged WHERE 1 = 0"),
+			replaced("total_amount, item_count, event_type, event_timestamp FROM load_orders_staged", "total_amount, item_count, event_type, event_timestamp FROM load_orders_staged WHERE 1 = 0"),
 			"order missing",
 		},
 		"G6 a late event wins": {
@@ -85,11 +85,11 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 			"order differs",
 		},
 		"G5 of equal events the first wins": {
-			replaced("i.event_timestamp DESC, i.ordinal DESC", "i.event_timestamp DESC, i.ordinal ASC"),
+			replaced("i.orders_event_timestamp DESC, i.ordinal DESC", "i.orders_event_timestamp DESC, i.ordinal ASC"),
 			"order differs",
 		},
 		"G7 rollups forget what is replaced": {
-			replaced("-1, -held_items, -held_amount", "0, 0, 0"),
+			replaced("-1, -held_item_count, -held_total_amount", "0, 0, 0"),
 			"rollup differs",
 		},
 		"G8 a rejected record is not kept": {nil, "dead letter missing"},

@@ -178,24 +178,16 @@ func writeCSV(out *bytes.Buffer, batch Batch) error {
 // A line of the file has a field for each column of load_incoming. rowBegins and
 // rowEnds are what stands around a row's own fields, and moveBegins what stands
 // before a move's: the fields of others, which are empty.
-var (
-	rowBegins, rowEnds [event.Families]string
-	moveBegins         string
-)
-
-func init() {
-	columns := 0
-	for _, f := range factTables {
-		columns += len(f.Columns)
-	}
-	before := 0
+var rowBegins, rowEnds, moveBegins = func() (begins, ends [event.Families]string, move string) {
+	all := len(incoming().Columns)
+	before := len(incomingRow)
 	for i, f := range factTables {
-		rowBegins[i] = f.Family.String() + strings.Repeat(",", 1+before)
+		begins[i] = f.Family.String() + strings.Repeat(",", 1+before-len(incomingRow))
 		before += len(f.Columns)
-		rowEnds[i] = strings.Repeat(",", columns-before+len(incomingMove)) + "\n"
+		ends[i] = strings.Repeat(",", all-before) + "\n"
 	}
-	moveBegins = strings.Repeat(",", len(incomingRow)+columns)
-}
+	return begins, ends, strings.Repeat(",", all-len(incomingMove))
+}()
 
 func appendRowCSV(b []byte, ordinal int, r Row) []byte {
 	b = strconv.AppendInt(b, int64(r.Move), 10)

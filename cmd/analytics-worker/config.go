@@ -62,7 +62,7 @@ func settings() []setting {
 		{"REDSHIFT_SECRET_ARN", "", "Secrets Manager secret to log in with, in place of a user", parseSecret},
 		{"AWS_REGION", "", "region; empty = AWS_DEFAULT_REGION, the profile's or the instance's, as any AWS program finds it, else us-east-1", text(func(c *config) *string { return &c.Region })},
 		{"ENVIRONMENT", "dev", "value of the metrics' dimension Environment", parseEnvironment},
-		{"FAMILIES", "orders,inventory,payments", "kinds of events that are loaded; others are rejected as \"family switched off\", and redrive can bring them back later", parseFamilies},
+		{"FAMILIES", "orders,inventory,payments", "kinds of events that are loaded; others are rejected as family switched off, and redrive can bring them back later", parseFamilies},
 		{"BATCH_SIZE", "100", "records that start a load, 1 to 100000", parseBatchSize},
 		{"POLL_INTERVAL", "5", "wait between reads of a shard that is caught up, and longest wait of a record for a load: seconds, or \"500ms\"; 200ms to 5m", duration(func(c *config) *time.Duration { return &c.PollInterval }, 200*time.Millisecond, 5*time.Minute)},
 		{"LOAD_INTERVAL", "1", "least time between the starts of two loads: the Data API's rates hold for the whole account", duration(func(c *config) *time.Duration { return &c.LoadInterval }, 0, 5*time.Minute)},

@@ -84,7 +84,7 @@ const (
 )
 
 var (
-	settingName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$|^ENVIRONMENT$`)
+	settingName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$|^ENVIRONMENT$|^FAMILIES$`)
 	// A setting's row in the table of the README: | `NAME` | default | meaning |
 	settingRow = regexp.MustCompile("(?m)^\\|\\s*`([A-Z][A-Z0-9_]+)`\\s*\\|")
 )

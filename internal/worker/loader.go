@@ -72,7 +72,6 @@ func (w *Worker) load(ctx context.Context, l *load) (whole bool) {
 func (w *Worker) attempt(ctx context.Context, l *load) error {
 	for s, letters := range l.letters {
 		pulse.Beat(ctx)
-		pulse.Beat(ctx)
 		from, _ := w.queue.position(s)
 		w.letters.began(time.Now())
 		err := w.cfg.Letters.Put(ctx, from, letters)
@@ -168,5 +167,4 @@ func (w *Worker) pause(ctx context.Context, d time.Duration) {
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	pulse.Beat(ctx)
 }

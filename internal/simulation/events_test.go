@@ -64,7 +64,7 @@ func TestG8_EachEventOfARecordIsJudgedByItself(t *testing.T) {
 		again = append(again, aws.Entry{PartitionKey: l.PartitionKey, Data: l.Data})
 	}
 	want := []string{
-		`1 order_id not a string: {"order_id": 17}`, `3 not JSON: {"order_id": oops}`, "2 order_id missing: {}",
+		`1 order_id not a string: {"order_id": 17}`, `3 not JSON: {"order_id": oops}`, "2 unknown family: {}",
 		"0 text after the object: " + tail, "0 not JSON: \ufeff" + lined("u-1") + lined("u-2"),
 	}
 	if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {

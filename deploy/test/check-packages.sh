@@ -17,39 +17,39 @@ command -v rpm >/dev/null || "$repo/scripts/apt-install" rpm
 make -s --no-print-directory -C "$repo" .tools/release/ready
 # Three versions in order: a prerelease, a commit behind it, and the next one.
 versions=(1.0.0-rc.1 1.0.0-rc.1-3-gabcdef1 1.1.0-rc.1)
-packages=$built/packages
-mkdir -p "$packages"
+versioned=$built/packages
+mkdir -p "$versioned"
 for n in 1 2 3; do
-	[[ -f $packages/$n.rpm ]] && continue
+	[[ -f $versioned/$n.rpm ]] && continue
 	DIST=$work/dist-$n VERSION=v${versions[n - 1]} ARCHES=$arch TOOLS=$repo/.tools/release \
 		"$repo/scripts/release" >"$work/release.log" 2>&1 || { cat "$work/release.log"; exit 1; }
-	for kind in deb rpm; do mv "$work/dist-$n"/*."$kind" "$packages/$n.$kind"; done
+	for kind in deb rpm; do mv "$work/dist-$n"/*."$kind" "$versioned/$n.$kind"; done
 	rm -rf "$work/dist-$n"
 done
 
 # ---- what is in them --------------------------------------------------------------
 
 listed() { # what both hold, whatever their makers add
-	diff <(dpkg-deb -c "$packages/1.deb" | awk '!/^d/ { print substr($6, 2) }' | sort) \
-		<(rpm -qlvp "$packages/1.rpm" | awk '!/^d/ { print $9 }' | sort)
+	diff <(dpkg-deb -c "$versioned/1.deb" | awk '!/^d/ { print substr($6, 2) }' | sort) \
+		<(rpm -qlvp "$versioned/1.rpm" | awk '!/^d/ { print $9 }' | sort)
 }
 expect "deb and rpm hold the same files" listed
-of_root() { ! dpkg-deb -c "$packages/1.deb" | grep -v ' root/root '; }
+of_root() { ! dpkg-deb -c "$versioned/1.deb" | grep -v ' root/root '; }
 expect "all files of the deb are root's" of_root
-nobody_writes() { ! { dpkg-deb -c "$packages/1.deb"; rpm -qlvp "$packages/1.rpm"; } | grep -v ^l | awk '$1 ~ /^.....w|^........w|[sS]/ { print; bad = 1 } END { exit !bad }'; }
+nobody_writes() { ! { dpkg-deb -c "$versioned/1.deb"; rpm -qlvp "$versioned/1.rpm"; } | grep -v ^l | awk '$1 ~ /^.....w|^........w|[sS]/ { print; bad = 1 } END { exit !bad }'; }
 expect "no file is set-uid, or for others to write" nobody_writes
-is_config() { [[ $(rpm -qcp "$packages/1.rpm") == "$config" && $(dpkg-deb -I "$packages/1.deb" conffiles) == "$config" ]]; }
+is_config() { [[ $(rpm -qcp "$versioned/1.rpm") == "$config" && $(dpkg-deb -I "$versioned/1.deb" conffiles) == "$config" ]]; }
 expect "the settings are a configuration file" is_config
 in_order() {
 	local of=() n
-	for n in 1 2 3; do of+=("$(dpkg-deb -f "$packages/$n.deb" Version)"); done
+	for n in 1 2 3; do of+=("$(dpkg-deb -f "$versioned/$n.deb" Version)"); done
 	dpkg --compare-versions "${of[0]}" lt "${of[1]}" && dpkg --compare-versions "${of[1]}" lt "${of[2]}"
 }
 expect "a later version is one for dpkg" in_order
 clean_scripts() {
 	local kind
 	for kind in preinst postinst prerm postrm; do
-		dpkg-deb -I "$packages/1.deb" "$kind" >"$work/$kind" && shellcheck -s sh "$work/$kind" || return
+		dpkg-deb -I "$versioned/1.deb" "$kind" >"$work/$kind" && shellcheck -s sh "$work/$kind" || return
 	done
 }
 if command -v shellcheck >/dev/null; then expect "the scripts, put together, are clean for shellcheck" clean_scripts; fi
@@ -59,7 +59,7 @@ if command -v shellcheck >/dev/null; then expect "the scripts, put together, are
 start_machine
 local_aws
 mkdir "$root/root/packages"
-cp "$packages"/* "$root/root/packages/"
+cp "$versioned"/* "$root/root/packages/"
 
 deb() { inside env DEBIAN_FRONTEND=noninteractive dpkg --force-confold "$@"; }
 # The host's package lists do not matter to rpm on a Debian.
@@ -156,7 +156,7 @@ fresh() {
 	bare=$work/bare
 	rm -rf "$bare"
 	cp -a "$base/." "$bare"
-	cp "$packages"/*.deb "$bare/root/"
+	cp "$versioned"/*.deb "$bare/root/"
 }
 bare() { env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive chroot "$bare" "$@"; }
 
@@ -198,7 +198,7 @@ expect "and said" says 'deploy-ec2.sh --uninstall'
 
 if command -v lintian >/dev/null; then
 	# Not for Debian's archive: a folder of our own in /opt, and a static program.
-	linted() { lintian --fail-on error --allow-root --suppress-tags dir-or-file-in-opt,statically-linked-binary,no-changelog,debian-changelog-file-missing "$packages/1.deb"; }
+	linted() { lintian --fail-on error --allow-root --suppress-tags dir-or-file-in-opt,statically-linked-binary,no-changelog,debian-changelog-file-missing "$versioned/1.deb"; }
 	expect "lintian finds no error" linted
 fi
 finish

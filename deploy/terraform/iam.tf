@@ -157,7 +157,7 @@ resource "aws_iam_role_policy" "instance" {
     {
       Sid      = "WriteLogs", Effect = "Allow"
       Action   = ["logs:CreateLogStream", "logs:DescribeLogStreams", "logs:PutLogEvents"]
-      Resource = [local.log_group_arn, "${local.log_group_arn}:log-stream:*"]
+      Resource = [local.log_group_arn, "${local.log_group_arn}:*"]
     },
   ] })
 }

@@ -421,6 +421,7 @@ sample_names() { sed -nE 's/^#?([A-Z][A-Z0-9_]*)=.*/\1/p' "$1"; }
 setting() {
 	local value
 	value=$(sed -nE "s/^$1=\"?([^\"]*)\"?\$/\\1/p" "$ENV_FILE" 2>/dev/null | tail -n 1)
+	value=${value//\'/}
 	echo "${value:-$2}"
 }
 
@@ -430,6 +431,7 @@ limits() {
 	local bytes limit
 	limit=$(setting MEMORY_LIMIT 256MiB)
 	bytes=$(numfmt --from=auto "$(sed -E 's/[Bb]$//; s/^k/K/; s/([0-9])k/\1K/' <<<"${limit// /}")" 2>/dev/null || true)
+	[[ $bytes =~ ^[0-9]+$ ]] || warn "MEMORY_LIMIT=$limit is not understood here, so MemoryMax stays at the unit's own: see systemctl edit $NAME"
 	if [[ ! $bytes =~ ^[0-9]+$ || $limit == 256MiB ]]; then
 		if [[ -e $DROP_IN ]]; then run rm -f "$DROP_IN"; fi
 		return 0

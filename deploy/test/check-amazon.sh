@@ -5,7 +5,8 @@
 . "$(dirname "$0")/lib.sh"
 echo "check-amazon: user data, ssh and Systems Manager, as on Amazon Linux"
 
-shared=("$(cd "$repo" && go env GOROOT)" "$(cd "$repo" && go env GOMODCACHE)" "$(cd "$repo" && go env GOCACHE)")
+mapfile -t shared < <(cd "$repo" && "${GO:-go}" env GOROOT GOMODCACHE GOCACHE)
+shared[0]+=:/mnt/go # not where the script looks for one
 start_machine
 local_aws
 
@@ -16,7 +17,7 @@ cat >"$root/usr/bin/dnf" <<DNF
 echo "\$*" >>/root/dnf.log
 case \${*: -1} in
 golang)
-	printf '#!/bin/sh\nexport GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local GOMODCACHE=${shared[1]} GOCACHE=${shared[2]}\nexec ${shared[0]}/bin/go "\$@"\n' >/usr/bin/go
+	printf '#!/bin/sh\nexport GOFLAGS=-mod=mod GOPROXY=off GOTOOLCHAIN=local GOMODCACHE=${shared[1]} GOCACHE=${shared[2]}\nexec /mnt/go/bin/go "\$@"\n' >/usr/bin/go
 	chmod +x /usr/bin/go
 	;;
 amazon-cloudwatch-agent)

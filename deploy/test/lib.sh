@@ -75,7 +75,7 @@ make_base() {
 	flock -u 8
 }
 
-# start_machine boots one, which sees the folders of shared too. Its network is this
+# start_machine boots one, which sees the folders of shared too (FOLDER:WHERE). Its network is this
 # machine's, so that it reaches the local AWS.
 shared=()
 start_machine() {
@@ -110,8 +110,8 @@ mount -t devpts devpts "$root/dev/pts"
 ln -s pts/ptmx "$root/dev/ptmx"
 shift
 for d in "$@"; do
-	mkdir -p "$root$d"
-	mount --bind "$d" "$root$d"
+	mkdir -p "$root${d##*:}"
+	mount --bind "${d%%:*}" "$root${d##*:}"
 done
 exec chroot "$root" /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=console --log-level=warning
 BOOT
@@ -134,7 +134,7 @@ inside() { nsenter -t "$init" -m -u -i -p -r -w -- /usr/bin/env -i PATH=/usr/loc
 # local_aws starts the local AWS with a stream of two shards and the tables.
 local_aws() {
 	local _ port
-	[[ -x $built/localaws ]] || (cd "$repo" && scripts/need-cc && CGO_ENABLED=1 go build -buildvcs=false -trimpath -o "$built/localaws" ./cmd/localaws)
+	[[ -x $built/localaws ]] || (cd "$repo" && scripts/need-cc && CGO_ENABLED=1 "${GO:-go}" build -buildvcs=false -trimpath -o "$built/localaws" ./cmd/localaws)
 	worker_of 1.0.0 >/dev/null
 	for _ in {1..20}; do
 		port=$((20000 + RANDOM % 20000))
@@ -160,7 +160,7 @@ faults() { curl -fsS -X PUT -d "$1" "$aws_url/_localaws/faults" >/dev/null; }
 # worker_of VERSION builds it once and prints where it is.
 worker_of() {
 	local file=$built/analytics-worker-$1
-	[[ -x $file ]] || (cd "$repo" && CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-X main.version=v$1" -o "$file" ./cmd/analytics-worker)
+	[[ -x $file ]] || (cd "$repo" && CGO_ENABLED=0 "${GO:-go}" build -buildvcs=false -trimpath -ldflags "-X main.version=v$1" -o "$file" ./cmd/analytics-worker)
 	echo "$file"
 }
 

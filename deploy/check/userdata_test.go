@@ -24,6 +24,8 @@ func TestUserDataHandsOnEverySetting(t *testing.T) {
 	_, table, _ := strings.Cut(string(text), "\n## Settings\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	left := map[string]string{
+		"FAMILIES":  "every family is loaded; an instance's /etc/cloudcafe/analytics-worker.env or a tag may say less",
+		"LOG_FILE":  "the unit names it, as the CloudWatch agent follows that file",
 		"HTTP_ADDR": "the pages stay on 127.0.0.1; operators reach them through Session Manager",
 	}
 	var given []string

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
@@ -288,7 +289,16 @@ func TestG9_APausedWarehouseStopsReadingAndNothingElse(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	held, calls := r.Worker.Status().HeldBytes, r.Metrics.RecordsRead.Value()
+	held, calls, still := int64(0), int64(0), time.Now() // since when nothing more is read
+	if err := Await(deadline(t), "reading stands still", func() (bool, error) {
+		held = max(held, r.Worker.Status().HeldBytes)
+		if n := r.Metrics.RecordsRead.Value(); n != calls {
+			calls, still = n, time.Now()
+		}
+		return time.Since(still) > 2*time.Second, nil
+	}); err != nil {
+		t.Fatal(err)
+	}
 	setFaults(t, w)
 	settle(t, w, 100+published)
 	// What a page takes once it is decoded is known a little too late.

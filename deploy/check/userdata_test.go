@@ -24,7 +24,6 @@ func TestUserDataHandsOnEverySetting(t *testing.T) {
 	_, table, _ := strings.Cut(string(text), "\n## Settings\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	left := map[string]string{
-		"FAMILIES":  "every family is loaded; an instance's /etc/cloudcafe/analytics-worker.env or a tag may say less",
 		"LOG_FILE":  "the unit names it, as the CloudWatch agent follows that file",
 		"HTTP_ADDR": "the pages stay on 127.0.0.1; operators reach them through Session Manager",
 	}
@@ -55,9 +54,12 @@ func TestUserData(t *testing.T) {
 		status          int
 		result          string
 	}{
-		"in order":           {hex.EncodeToString(sum[:]), "0", 0, "CONTINUE"},
-		"another file":       {strings.Repeat("0", 64), "0", 1, "ABANDON"},
-		"fails to come up":   {hex.EncodeToString(sum[:]), "3", 3, "ABANDON"},
+		"in order":         {hex.EncodeToString(sum[:]), "0", 0, "CONTINUE"},
+		"another file":     {strings.Repeat("0", 64), "0", 1, "ABANDON"},
+		"fails to come up": {hex.EncodeToString(sum[:]), "1", 1, "ABANDON"},
+		"wrongly called":   {hex.EncodeToString(sum[:]), "2", 2, "ABANDON"},
+		// As with a paused cluster: what is started in its place would wait as well.
+		"up, and waiting":    {hex.EncodeToString(sum[:]), "3", 0, "CONTINUE"},
 		"no release fetched": {"", "0", 1, "ABANDON"},
 	} {
 		t.Run(name, func(t *testing.T) {

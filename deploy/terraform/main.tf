@@ -52,6 +52,7 @@ locals {
       REDSHIFT_DB_USER    = var.redshift_db_user
       REDSHIFT_SECRET_ARN = var.redshift_secret_arn
       ENVIRONMENT         = var.environment
+      FAMILIES            = var.families
       BATCH_SIZE          = var.batch_size
       POLL_INTERVAL       = var.poll_interval
       LOAD_INTERVAL       = var.load_interval

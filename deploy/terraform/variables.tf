@@ -140,6 +140,16 @@ variable "environment" {
   }
 }
 
+variable "families" {
+  type        = string
+  description = "Kinds of events that are loaded (FAMILIES); others become dead letters."
+  default     = "orders,inventory,payments"
+  validation {
+    condition     = can(regex("^(orders|inventory|payments)(,(orders|inventory|payments))*$", var.families))
+    error_message = "Does not have the form of families."
+  }
+}
+
 variable "batch_size" {
   type        = number
   description = "Records that start a load (BATCH_SIZE)."

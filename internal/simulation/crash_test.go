@@ -63,6 +63,7 @@ func crashRun(t *testing.T, f *Fleet, at int, after bool) int {
 	ctx, rng := t.Context(), rand.New(rand.NewPCG(7, 7))
 	alive, die := context.WithCancel(ctx)
 	defer die()
+	f.mixed = true
 	c := &crash{at: at, after: after, died: die}
 	f.spoil = func(next http.RoundTripper) http.RoundTripper { c.next = next; return c }
 	f.born = 3             // the next one stages its rows in S3: the way with the most calls

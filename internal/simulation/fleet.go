@@ -44,6 +44,7 @@ type Fleet struct {
 	ended   []*Running // whose goroutines may not have
 	leaving []*member  // told to stop; they may have
 	moody   bool       // the warehouse has moods
+	mixed   bool       // what is published is of all kinds, and not of orders alone
 	// restless says that since the last schedule somebody may have ended, or lost a
 	// shard; orphans are the parked rows of before, which nobody tries any more.
 	restless bool
@@ -100,7 +101,7 @@ func (f *Fleet) begin() {
 	f.live, f.ended, f.leaving, f.pending, f.born = nil, nil, nil, nil, 0
 	f.restless, f.orphans = false, make(map[int]bool)
 	f.shards, f.began = f.world.Options.Shards, time.Now()
-	f.expect = expectation{orders: make(map[string][]happened)}
+	f.expect = expectation{things: make(map[thing][]happened)}
 	f.log.Reset()
 }
 

@@ -13,8 +13,9 @@ import (
 )
 
 // The warehouse of half of the fleets has moods: it refuses some rows for good,
-// and for a while others, or every row, or every load above a size. Refused rows
-// are told by the text of their INSERT, so such fleets do not COPY.
+// and for a while others, or every row, or every load above a size. It may
+// refuse all rows of one table and take those of the others. Refused rows are told
+// by the text of their INSERT, so such fleets do not COPY.
 
 // Customers whose rows are refused.
 const (
@@ -42,6 +43,9 @@ func drawMood(rng *rand.Rand) fault.Fault {
 		fault.Fault{Error: "ERROR: abort query"},
 		fault.Fault{Error: "ERROR: could not open relation with OID 123456789"},
 		fault.Fault{Error: "ERROR: something that nobody has seen before"},
+		fault.Fault{Match: "INTO fact_inventory", Error: "ERROR: permission denied for relation fact_inventory"},
+		fault.Fault{Match: "INTO fact_payments", Error: "ERROR: null value in column \"branch\" of relation fact_payments violates not-null constraint"},
+		fault.Fault{Match: "INTO fact_orders", Error: "ERROR: null value in column \"branch\" of relation fact_orders violates not-null constraint"},
 		fault.Fault{Above: 6000, Error: "ERROR: Query (150) canceled on user's request"},
 	)
 	f.Service, f.Operation, f.Kind = forGood.Service, forGood.Operation, forGood.Kind
@@ -74,8 +78,8 @@ func (f *Fleet) customer(rng *rand.Rand) string {
 	return "c"
 }
 
-// refusals are the fates of the rows that have a letter, by the amounts that name
-// their events.
+// refusals are the fates of the rows that have a letter, by the numbers that
+// name their events.
 func (f *Fleet) refusals(ctx context.Context) (map[int]deadletter.Fate, error) {
 	letters := f.world.Letters()
 	fates, err := letters.Fates(ctx)
@@ -91,16 +95,18 @@ func (f *Fleet) refusals(ctx context.Context) (map[int]deadletter.Fate, error) {
 			continue
 		}
 		var event struct {
-			Amount json.Number `json:"total_amount"`
+			Total    json.Number `json:"total_amount"`
+			Amount   string      `json:"amount"`
+			Quantity json.Number `json:"quantity"`
 		}
-		var units, cents int
 		if err := json.Unmarshal(l.Data, &event); err != nil {
-			return nil, fmt.Errorf("a letter of no order: %w", err)
+			return nil, fmt.Errorf("a letter of no event: %w", err)
 		}
-		if _, err := fmt.Sscanf(event.Amount.String(), "%d.%d", &units, &cents); err != nil {
-			return nil, fmt.Errorf("the amount of a letter: %w", err)
+		number, err := numberOf(event.Total.String() + event.Amount + event.Quantity.String()) // it has one of them
+		if err != nil {
+			return nil, fmt.Errorf("what names the event of a letter: %w", err)
 		}
-		out[100*units+cents] = fates.Of(l)
+		out[number] = fates.Of(l)
 	}
 	return out, nil
 }
@@ -110,25 +116,25 @@ func (f *Fleet) refusals(ctx context.Context) (map[int]deadletter.Fate, error) {
 // may have ended, or lost the shard before the position moved on.
 func (f *Fleet) judgeRefusals(fates map[int]deadletter.Fate) error {
 	poison := make(map[int]bool)
-	for id, events := range f.expect.orders {
+	for id, events := range f.expect.things {
 		for _, e := range events {
-			fate, has := fates[e.cents]
+			fate, has := fates[e.number]
 			switch {
 			case e.poison && !has:
-				return &unsettledError{fmt.Sprintf("record %d of %s is refused and has no letter", e.cents, id)}
+				return &unsettledError{fmt.Sprintf("record %d of %s is refused and has no letter", e.number, id)}
 			case e.poison && fate == deadletter.Loaded:
-				return fmt.Errorf("record %d of %s is refused for good, and its letter says that it was loaded", e.cents, id)
+				return fmt.Errorf("record %d of %s is refused for good, and its letter says that it was loaded", e.number, id)
 			case !e.poison && fate == deadletter.Final:
-				return fmt.Errorf("record %d of %s is a good row, and a dead letter for good", e.cents, id)
-			case !e.poison && fate == deadletter.Parked && !f.restless && !f.orphans[e.cents]:
-				return &unsettledError{fmt.Sprintf("record %d of %s is a good row, and still parked", e.cents, id)}
+				return fmt.Errorf("record %d of %s is a good row, and a dead letter for good", e.number, id)
+			case !e.poison && fate == deadletter.Parked && !f.restless && !f.orphans[e.number]:
+				return &unsettledError{fmt.Sprintf("record %d of %s is a good row, and still parked", e.number, id)}
 			}
-			poison[e.cents] = e.poison
+			poison[e.number] = e.poison
 		}
 	}
-	for cents := range fates {
-		if _, known := poison[cents]; !known {
-			return fmt.Errorf("the letter of record %d is of no event", cents)
+	for number := range fates {
+		if _, known := poison[number]; !known {
+			return fmt.Errorf("the letter of record %d is of no event", number)
 		}
 	}
 	return nil
@@ -140,55 +146,58 @@ func (f *Fleet) forgetParked(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the letters: %w", err)
 	}
-	for cents, fate := range fates {
+	for number, fate := range fates {
 		if fate == deadletter.Parked {
-			f.orphans[cents] = true
+			f.orphans[number] = true
 		}
 	}
 	f.restless = f.count() > 1
 	return nil
 }
 
-// standing is how an order may stand in the end, by the amounts of its events.
+// standing is how a thing may stand in the end, by the numbers of its events.
 type standing struct {
 	allowed map[int]bool
-	lacking bool // it may not be there at all
+	lacking bool           // it may not be there at all
+	says    map[int]string // what each of its events says
+	second  map[int]int    // and when that was
 }
 
 // standings follows from the order of each key's events, and from which of them
 // were parked: those that went in later replace nothing of their own instant, and
 // those that still are may be in or not.
-func (e expectation) standings(fates map[int]deadletter.Fate) map[string]standing {
-	out := make(map[string]standing)
-	for id, events := range e.orders {
-		s := standing{allowed: make(map[int]bool), lacking: true}
+func (e expectation) standings(fates map[int]deadletter.Fate) map[thing]standing {
+	out := make(map[thing]standing)
+	for id, events := range e.things {
+		s := standing{allowed: make(map[int]bool), lacking: true, says: make(map[int]string), second: make(map[int]int)}
 		newest := -1
 		for _, ev := range events {
-			if fate, refused := fates[ev.cents]; !ev.poison && (!refused || fate == deadletter.Loaded) {
+			s.says[ev.number], s.second[ev.number] = ev.says, ev.second
+			if fate, refused := fates[ev.number]; !ev.poison && (!refused || fate == deadletter.Loaded) {
 				newest, s.lacking = max(newest, ev.second), false
 			}
 		}
 		last, late := 0, make(map[int]bool)
 		for _, ev := range events {
-			fate, refused := fates[ev.cents]
+			fate, refused := fates[ev.number]
 			switch {
 			case ev.poison:
 			case refused && fate != deadletter.Loaded:
 				if ev.second >= newest {
-					s.allowed[ev.cents] = true
+					s.allowed[ev.number] = true
 				}
 			case ev.second != newest:
 			case refused:
-				late[ev.cents] = true
+				late[ev.number] = true
 			default:
-				last = ev.cents
+				last = ev.number
 			}
 		}
 		if last > 0 {
 			late = map[int]bool{last: true}
 		}
-		for cents := range late {
-			s.allowed[cents] = true
+		for number := range late {
+			s.allowed[number] = true
 		}
 		if len(s.allowed) > 0 {
 			out[id] = s

@@ -12,7 +12,7 @@ import (
 // TestTheOracleKnowsWhichRowsMayBeLetters: none but those refused for good, and
 // parked ones that went in are no letters any more.
 func TestTheOracleKnowsWhichRowsMayBeLetters(t *testing.T) {
-	events := map[string][]happened{"order-1": {{second: 5, cents: 1}, {second: 5, cents: 2}, {second: 9, cents: 3, poison: true}}}
+	events := map[thing][]happened{{orderEvent, "order-1"}: {{second: 5, number: 1}, {second: 5, number: 2}, {second: 9, number: 3, poison: true}}}
 	for name, c := range map[string]struct {
 		fates    map[int]deadletter.Fate
 		restless bool
@@ -28,12 +28,12 @@ func TestTheOracleKnowsWhichRowsMayBeLetters(t *testing.T) {
 		"one that went in late":         {map[int]deadletter.Fate{2: deadletter.Loaded, 3: deadletter.Final}, false, "", []int{1}},
 		"a letter of nothing":           {map[int]deadletter.Fate{3: deadletter.Final, 77: deadletter.Final}, false, "of no event", []int{2}},
 	} {
-		f := &Fleet{restless: c.restless, expect: expectation{orders: events}}
+		f := &Fleet{restless: c.restless, expect: expectation{things: events}}
 		err := f.judgeRefusals(c.fates)
 		if (err == nil) != (c.wrong == "") || err != nil && !strings.Contains(err.Error(), c.wrong) {
 			t.Errorf("%s: the judge says %v, want %q", name, err, c.wrong)
 		}
-		if got := slices.Sorted(maps.Keys(f.expect.standings(c.fates)["order-1"].allowed)); !slices.Equal(got, c.allowed) {
+		if got := slices.Sorted(maps.Keys(f.expect.standings(c.fates)[thing{orderEvent, "order-1"}].allowed)); !slices.Equal(got, c.allowed) {
 			t.Errorf("%s: events %v may stand, want %v", name, got, c.allowed)
 		}
 	}

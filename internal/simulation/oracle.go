@@ -20,16 +20,9 @@ import (
 // expectation is what the records published so far are to bring about, kept
 // without any code of the worker's or of the verifier's.
 type expectation struct {
-	records int                   // published, each event of a Kinesis record counted
-	bad     int                   // of them, no order
-	orders  map[string][]happened // in the order of the stream
-}
-
-// happened is an event of an order. The amount names it: no two have the same.
-type happened struct {
-	second int // of the event, within the hour
-	cents  int
-	poison bool // the warehouse refuses it for good
+	records int                  // published, each event of a Kinesis record counted
+	bad     int                  // of them, no event
+	things  map[thing][]happened // in the order of the stream
 }
 
 // glance asks the checker in the middle of things: what the checkpoints cover
@@ -178,14 +171,19 @@ func (f *Fleet) check(ctx context.Context) error {
 	return nil
 }
 
-// look compares the warehouse's three tables with the expectation, which knows
-// the order of each key's events, and with the stream's shards.
+// look compares the warehouse's tables with the expectation, which knows the order
+// of each key's events, and with the stream's shards.
 func (f *Fleet) look(ctx context.Context) error {
-	r, err := f.world.DB.Run(ctx, warehouse.Token(), []string{
-		"SELECT order_id, total_amount, event_timestamp, store_id, event_type, item_count FROM fact_orders",
-		"SELECT minute, store_id, event_type, order_count, item_count, revenue FROM agg_orders_minute",
-		"SELECT shard_id, sequence_number FROM worker_checkpoints WHERE stream_name = " + warehouse.Quote(f.world.stream),
-	})
+	sql := []string{"SELECT shard_id, sequence_number FROM worker_checkpoints WHERE stream_name = " + warehouse.Quote(f.world.stream)}
+	for _, t := range tables {
+		sql = append(sql, t.facts)
+	}
+	for _, t := range tables {
+		if t.rollups != "" {
+			sql = append(sql, t.rollups)
+		}
+	}
+	r, err := f.world.DB.Run(ctx, warehouse.Token(), sql)
 	if err != nil {
 		return fmt.Errorf("look at the warehouse: %w", err)
 	}
@@ -193,58 +191,81 @@ func (f *Fleet) look(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at the letters: %w", err)
 	}
-	sums, err := f.lookAtFacts(r[0], f.expect.standings(fates))
-	if err != nil {
-		return err
+	expected := f.expect.standings(fates)
+	var sums [kinds]map[string]sum
+	var wrong []error
+	for k := range kinds {
+		if sums[k], err = lookAtFacts(kind(k), r[1+k], expected); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if err := errors.Join(wrong...); err != nil {
+		return &unsettledError{err.Error()}
 	}
 	if err := f.judgeRefusals(fates); err != nil {
 		return err
 	}
-	if err := lookAtRollups(r[1], sums); err != nil {
-		return err
+	at := 1 + kinds
+	for k, t := range tables {
+		if t.rollups == "" {
+			continue
+		}
+		if err := lookAtRollups(r[at], sums[k]); err != nil {
+			return fmt.Errorf("of each %s%w", thing{kind: kind(k)}, err)
+		}
+		at++
 	}
-	return f.lookAtShards(ctx, r[2])
+	return f.lookAtShards(ctx, r[0])
 }
 
 // sum is a row of the rollups.
-type sum struct{ orders, items, cents int64 }
+type sum struct{ rows, items, number int64 }
 
-func (f *Fleet) lookAtFacts(r warehouse.Result, expected map[string]standing) (map[string]sum, error) {
+func lookAtFacts(k kind, r warehouse.Result, expected map[thing]standing) (map[string]sum, error) {
 	sums := make(map[string]sum)
-	seen := make(map[string]bool)
+	seen := make(map[thing]bool)
 	var wrong []string
 	for _, row := range r.Rows {
-		id := row[0].Text
-		cents, err := warehouse.ParseCents(row[1].Text)
-		if err != nil {
-			return nil, fmt.Errorf("amount of %s: %w", id, err)
+		id := thing{k, row[0].Text}
+		number, err1 := numberOf(row[1].Text)
+		at, err2 := warehouse.ParseTimestamp(row[2].Text)
+		items, err3 := strconv.ParseInt(row[5].Text, 10, 64)
+		if err := errors.Join(err1, err2, err3); err != nil {
+			return nil, fmt.Errorf("%s: %w", id, err)
 		}
-		if s := expected[id]; !s.allowed[int(cents)] || seen[id] {
-			wrong = append(wrong, fmt.Sprintf("%s stands at record %d and not at %v", id, cents, slices.Collect(maps.Keys(s.allowed))))
+		var values []any
+		for _, v := range row[3:] {
+			if v.Null {
+				v.Text = absent
+			}
+			values = append(values, v.Text)
+		}
+		switch s, says := expected[id], said(values...); {
+		case seen[id]:
+			wrong = append(wrong, fmt.Sprintf("%s stands twice", id))
+		case !s.allowed[number]:
+			wrong = append(wrong, fmt.Sprintf("%s stands at record %d and not at %v", id, number, slices.Collect(maps.Keys(s.allowed))))
+		case s.says[number] != says || at.Minute()*60+at.Second() != s.second[number]:
+			wrong = append(wrong, fmt.Sprintf("%s says %s at %v, and record %d said %s at second %d", id, says, at, number, s.says[number], s.second[number]))
 		}
 		seen[id] = true
-		at, err := warehouse.ParseTimestamp(row[2].Text)
-		if err != nil {
-			return nil, fmt.Errorf("time of %s: %w", id, err)
-		}
 		key := at.Truncate(time.Minute).UTC().String() + " " + row[3].Text + " " + row[4].Text
 		s := sums[key]
-		items, err := strconv.ParseInt(row[5].Text, 10, 64)
-		if err != nil {
-			return nil, fmt.Errorf("items of %s: %w", id, err)
-		}
-		sums[key] = sum{s.orders + 1, s.items + items, s.cents + cents}
+		sums[key] = sum{s.rows + 1, s.items + items, s.number + int64(number)}
 	}
 	for id, s := range expected {
-		if !seen[id] && !s.lacking {
-			wrong = append(wrong, id+" is not there")
+		if id.kind == k && !seen[id] && !s.lacking {
+			wrong = append(wrong, id.String()+" is not there")
 		}
 	}
 	if wrong != nil {
-		return nil, &unsettledError{fmt.Sprintf("%d of %d orders are there; %s", len(seen), len(expected), strings.Join(wrong, "; "))}
+		return nil, fmt.Errorf("%d of each %sare there; %s", len(seen), thing{kind: k}, strings.Join(wrong, "; "))
 	}
 	return sums, nil
 }
+
+// numberOf reads a number that names an event: pieces, or cents behind a point.
+func numberOf(text string) (int, error) { return strconv.Atoi(strings.Replace(text, ".", "", 1)) }
 
 func lookAtRollups(r warehouse.Result, sums map[string]sum) error {
 	held := make(map[string]sum)
@@ -254,16 +275,16 @@ func lookAtRollups(r warehouse.Result, sums map[string]sum) error {
 			return fmt.Errorf("minute of a rollup: %w", err)
 		}
 		key := at.UTC().String() + " " + row[1].Text + " " + row[2].Text
-		orders, err1 := strconv.ParseInt(row[3].Text, 10, 64)
+		rows, err1 := strconv.ParseInt(row[3].Text, 10, 64)
 		items, err2 := strconv.ParseInt(row[4].Text, 10, 64)
-		cents, err3 := warehouse.ParseCents(row[5].Text)
+		number, err3 := numberOf(row[5].Text)
 		if err := errors.Join(err1, err2, err3); err != nil {
 			return fmt.Errorf("rollup %s: %w", key, err)
 		}
 		if _, twice := held[key]; twice {
 			return fmt.Errorf("rollup %s is there twice", key)
 		}
-		held[key] = sum{orders, items, cents}
+		held[key] = sum{rows, items, int64(number)}
 	}
 	if !maps.Equal(held, sums) {
 		return fmt.Errorf("the rollups are %v, and the facts add up to %v", held, sums)

@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
-	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 )
@@ -15,30 +14,36 @@ import (
 // publish puts n events on the stream. Orders are few, so that most events
 // meet an earlier one; event times are fewer, so that many of them are equal
 // and the order of the stream decides, and some go back. Some records hold
-// several events, in each of the ways there are.
+// several events, in each of the ways there are; of a mixed stream, those of an
+// order, of its payment and of an article.
 func (f *Fleet) publish(ctx context.Context, n int, rng *rand.Rand) error {
 	var entries []aws.Entry
+	things := 40
+	if f.mixed {
+		things = 16
+	}
 	for n > 0 {
-		id := fmt.Sprintf("order-%d", rng.IntN(40))
+		thing := rng.IntN(things)
 		size := 1
 		if rng.IntN(8) == 0 {
 			size = min(n, 2+rng.IntN(4))
 		}
 		n -= size
-		entries = append(entries, aws.Entry{PartitionKey: id, Data: f.record(id, size, rng)})
+		entries = append(entries, aws.Entry{PartitionKey: orderID(thing), Data: f.record(thing, size, rng)})
 	}
 	return f.world.Put(ctx, entries)
 }
 
-// record writes a record of so many events of an order.
-func (f *Fleet) record(id string, size int, rng *rand.Rand) []byte {
+// record writes a record of so many events of one thing.
+func (f *Fleet) record(thing, size int, rng *rand.Rand) []byte {
+	id := orderID(thing)
 	if size == 1 && rng.IntN(40) == 0 { // whole objects, but not only: none of them counts
 		f.expect.records++
 		f.expect.bad++
 		return fmt.Appendf(nil, `{"order_id":%q,"customer_id":"nobody"} {"order_id":%q,"customer_id":"nobody"}, {}`, id, id)
 	}
 	if size == 1 {
-		event, good := f.event(id, rng)
+		event, good := f.event(thing, rng)
 		if !good {
 			return event[:len(event)-1] // cut short
 		}
@@ -47,7 +52,7 @@ func (f *Fleet) record(id string, size int, rng *rand.Rand) []byte {
 	f.tally.event("a record of several events")
 	events := make([][]byte, size)
 	for i := range events {
-		events[i], _ = f.event(id, rng)
+		events[i], _ = f.event(thing, rng)
 	}
 	between := [][]byte{{'\n'}, {' '}, nil}[rng.IntN(3)]
 	cut := 1 + rng.IntN(size-1)
@@ -58,23 +63,6 @@ func (f *Fleet) record(id string, size int, rng *rand.Rand) []byte {
 		return aggregated(id, bytes.Join(events[:cut], between), bytes.Join(events[cut:], between))
 	}
 	return bytes.Join(events, between)
-}
-
-// event writes an event of an order, or an object that is none, and expects it.
-func (f *Fleet) event(id string, rng *rand.Rand) (event []byte, good bool) {
-	e := &f.expect
-	e.records++
-	if rng.IntN(12) == 0 {
-		e.bad++
-		return fmt.Appendf(nil, `{"order_id":%q,"record":%d}`, id, e.records), false
-	}
-	customer := f.customer(rng)
-	m := happened{second: 17 * rng.IntN(9), cents: e.records, poison: customer == poisonCustomer}
-	at := f.began.UTC().Truncate(time.Hour).Add(time.Hour + time.Duration(m.second)*time.Second)
-	e.orders[id] = append(e.orders[id], m)
-	return fmt.Appendf(nil,
-		`{"order_id":%q,"customer_id":%q,"store_id":%d,"total_amount":%d.%02d,"item_count":1,"event_type":"order_%d","timestamp":%q}`,
-		id, customer, rng.IntN(3), m.cents/100, m.cents%100, rng.IntN(2), at.Format("2006-01-02T15:04:05")), true
 }
 
 // aggregated packs user records of one partition key as the KPL does.

@@ -65,6 +65,7 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 		s := draw(rng, f.moody)
 		out.drawn = append(out.drawn, s)
 		f.note("schedule %d", n)
+		f.mixed = rng.IntN(2) == 0
 		before := f.tally.total()
 		out.err = f.Run(ctx, s, rng, n%fullEvery == 0)
 		if f.tally.total() == before {

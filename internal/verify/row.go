@@ -15,13 +15,17 @@ type row struct {
 	Family event.Family
 	Key    string // values of the key, with a slash between
 	Time   int64  // event time, UTC microseconds
-	Values string // of all columns, in order, with a NUL between; empty = NULL
+	Values string // of all columns, in order, with a NUL between; null = NULL
 }
 
 // noun is what a row of the family is called.
 func noun(f event.Family) string {
 	return [event.Families]string{event.Orders: "order", event.Inventory: "level", event.Payments: "payment"}[f]
 }
+
+// null stands for NULL, which is no value: a row that has an empty text in its
+// place says something else. It is no text that an event or a warehouse can hold.
+const null = "\xff"
 
 // rowReader takes the values of rows.
 type rowReader struct {
@@ -79,7 +83,7 @@ func (r *rowReader) Time(micros int64) {
 }
 
 // Null implements event.Fields.
-func (r *rowReader) Null() { r.values = append(r.values, "") }
+func (r *rowReader) Null() { r.values = append(r.values, null) }
 
 // event reads the row of an event.
 func (r *rowReader) event(e *event.Event) row {
@@ -129,7 +133,7 @@ func (r row) describe() string {
 	for i, c := range f.Columns {
 		switch {
 		case i >= len(values) || isKey(f, c.Name):
-		case values[i] == "":
+		case values[i] == null:
 			out = append(out, c.Name+" NULL")
 		case strings.HasPrefix(c.Type, "VARCHAR"):
 			out = append(out, c.Name+" "+strconv.Quote(values[i]))

@@ -109,7 +109,9 @@ func (w writer) integerText(n int64) string {
 	case 0:
 		return fmt.Sprintf("%d.000", n)
 	case 1:
-		return fmt.Sprintf("%d000e-3", n)
+		if n != 0 { // no number begins with several zeros
+			return fmt.Sprintf("%d000e-3", n)
+		}
 	case 2:
 		if n%10 == 0 && n != 0 {
 			return fmt.Sprintf("%dE+1", n/10)
@@ -197,12 +199,46 @@ func (w writer) object(fields []string) string {
 }
 
 // event writes a row as a record.
-func (w writer) event(o Order) []byte {
+func (w writer) event(e *Event) []byte {
+	switch e.Family {
+	case Inventory:
+		return w.record(w.level(e.Inventory))
+	case Payments:
+		return w.record(w.payment(e.Payment))
+	}
+	return w.record(w.order(e.Order))
+}
+
+// record writes the fields of a row among others.
+func (w writer) record(fields []string) []byte {
+	for i := range w.IntN(6) {
+		fields = append(fields, w.quote(fmt.Sprintf("unknown %d %s", i, w.text(20))), w.other(3))
+	}
+	return []byte(w.space() + w.object(fields) + w.space())
+}
+
+// foreign writes fields that mean something to other families, and nothing here.
+func (w writer) foreign(names ...string) (fields []string) {
+	for _, n := range names {
+		if w.IntN(4) == 0 {
+			fields = append(fields, w.quote(n), w.other(2))
+		}
+	}
+	return fields
+}
+
+// timed writes a time under one of the keys that say when an event was.
+func (w writer) timed(micros int64, ours string) []string {
+	return []string{w.quote([]string{"event_timestamp", "timestamp", ours}[w.IntN(3)]), w.time(micros)}
+}
+
+func (w writer) order(o Order) []string {
 	fields := []string{
 		w.quote("order_id"), w.quote(o.OrderID), w.quote("customer_id"), w.loose(o.CustomerID),
 		w.quote("total_amount"), w.amount(o.AmountCents),
-		w.quote([]string{"event_timestamp", "timestamp", "created_at"}[w.IntN(3)]), w.time(o.EventTime),
 	}
+	fields = append(fields, w.timed(o.EventTime, "created_at")...)
+	fields = append(fields, w.foreign("sku", "quantity", "amount", "payment_method", "transaction_id", "fraud_score")...)
 	fields = append(fields, w.quote("store_id"), w.integer(int64(o.StoreID)))
 	if w.IntN(2) == 0 {
 		fields = append(fields, w.quote("item_count"), w.integer(int64(o.ItemCount)), w.quote("items"), w.other(2))
@@ -214,10 +250,51 @@ func (w writer) event(o Order) []byte {
 	} else {
 		fields = append(fields, w.quote("event_type"), w.loose(o.EventType), w.quote("status"), w.other(1))
 	}
-	for i := range w.IntN(6) {
-		fields = append(fields, w.quote(fmt.Sprintf("unknown %d %s", i, w.text(20))), w.other(3))
+	return fields
+}
+
+func (w writer) level(l Level) []string {
+	fields := []string{w.quote("sku"), w.quote(l.SKU), w.quote("store_id"), w.integer(int64(l.StoreID)), w.quote("quantity"), w.integer(int64(l.Quantity))}
+	fields = append(fields, w.timed(l.EventTime, "updated_at")...)
+	fields = append(fields, w.foreign("customer_id", "status", "items", "item_count", "total_amount", "amount", "fraud_score")...)
+	return append(fields, w.unless(l.EventType == "inventory_updated", "event_type", l.EventType)...)
+}
+
+func (w writer) payment(p Payment) []string {
+	fields := []string{
+		w.quote("payment_id"), w.quote(p.PaymentID), w.quote("order_id"), w.loose(p.OrderID), w.quote("customer_id"), w.loose(p.CustomerID),
+		w.quote("amount"), w.amount(p.AmountCents), w.quote("payment_method"), w.loose(p.Method),
 	}
-	return []byte(w.space() + w.object(fields) + w.space())
+	fields = append(fields, w.timed(p.EventTime, "processed_at")...)
+	fields = append(fields, w.foreign("sku", "quantity", "store_id", "items", "item_count", "total_amount")...)
+	switch {
+	case p.TransactionID != "":
+		fields = append(fields, w.quote("transaction_id"), w.loose(p.TransactionID))
+	case w.IntN(2) == 0:
+		fields = append(fields, w.quote("transaction_id"), "null")
+	}
+	switch {
+	case p.Scored:
+		fields = append(fields, w.quote("fraud_score"), w.integer(int64(p.FraudScore)))
+	case w.IntN(2) == 0:
+		fields = append(fields, w.quote("fraud_score"), "null")
+	}
+	// Each stands in for the other where it can.
+	usual := p.Status == "completed" && p.EventType == "payment_completed"
+	if w.IntN(2) == 0 {
+		fields = append(fields, w.unless(usual || p.Status == strings.TrimPrefix(p.EventType, "payment_"), "status", p.Status)...)
+		return append(fields, w.quote("event_type"), w.loose(p.EventType))
+	}
+	fields = append(fields, w.unless(p.EventType == "payment_"+p.Status, "event_type", p.EventType)...)
+	return append(fields, w.quote("status"), w.loose(p.Status))
+}
+
+// unless writes a text that may be left out, or be null, where that says the same.
+func (w writer) unless(same bool, name, text string) []string {
+	if same && w.IntN(2) == 0 {
+		return [][]string{nil, {w.quote(name), "null"}}[w.IntN(2)]
+	}
+	return []string{w.quote(name), w.loose(text)}
 }
 
 // itemList writes items whose quantities add up to n.
@@ -236,12 +313,48 @@ func (w writer) itemList(n int32) string {
 	return "[" + strings.Join(list, ",") + "]"
 }
 
-func (w writer) row() Order {
+func (w writer) row(f Family) Event {
+	at := earliestMicros + w.Int64N(arrival.UnixMicro()+aheadMicros-earliestMicros+1)
+	cents := w.Int64N(2*centsLimit-1) - (centsLimit - 1)
+	e := Event{Family: f}
+	switch f {
+	case Orders:
+		e.Order = w.orderRow(at, cents)
+	case Inventory:
+		e.Inventory = Level{SKU: w.text(100), StoreID: int32(w.Uint32()), Quantity: w.Int32(), EventTime: at}
+		e.Inventory.EventType = []string{"inventory_updated", "inventory_" + w.text(40), w.text(50)}[w.IntN(3)]
+	case Payments:
+		e.Payment = w.paymentRow(at, cents)
+	}
+	return e
+}
+
+func (w writer) paymentRow(at, cents int64) Payment {
+	p := Payment{PaymentID: w.text(100), OrderID: w.text(100), CustomerID: w.text(100), Method: w.text(50), AmountCents: cents, EventTime: at}
+	if w.IntN(2) == 0 {
+		p.TransactionID = w.text(100)
+	}
+	if w.IntN(2) == 0 {
+		p.FraudScore, p.Scored = int32(w.Uint32())>>w.IntN(32), true
+	}
+	p.EventType, p.Status = w.text(50), w.text(50)
+	switch w.IntN(4) {
+	case 0:
+		p.EventType, p.Status = "payment_completed", "completed"
+	case 1:
+		p.Status = w.text(42)
+		p.EventType = "payment_" + p.Status
+	case 2:
+		p.Status = p.EventType
+	}
+	return p
+}
+
+func (w writer) orderRow(at, cents int64) Order {
 	o := Order{
 		OrderID: w.text(100), CustomerID: w.text(100), EventType: w.text(50),
 		StoreID: int32(w.Uint32()), ItemCount: w.Int32(),
-		AmountCents: w.Int64N(2*centsLimit-1) - (centsLimit - 1),
-		EventTime:   earliestMicros + w.Int64N(arrival.UnixMicro()+aheadMicros-earliestMicros+1),
+		AmountCents: cents, EventTime: at,
 	}
 	switch w.IntN(3) {
 	case 0:
@@ -257,20 +370,33 @@ func (w writer) row() Order {
 // that and is JSON.
 func TestEveryWayOfWritingAnEvent(t *testing.T) {
 	const seed = 7
-	w := writer{rand.New(rand.NewPCG(seed, 0))}
-	for i := range 2000 {
-		want := w.row()
-		record := w.event(want)
-		got, ok := decoded(t, record)
-		if !ok || got != want {
-			t.Fatalf("seed %d, event %d: %s\n got %+v\nwant %+v", seed, i, record, got, want)
+	for f := range Family(Families) {
+		w := writer{rand.New(rand.NewPCG(seed, uint64(f)))}
+		for i := range 1000 {
+			want := w.row(f)
+			record := w.event(&want)
+			var got Event
+			if rejected := Decode(record, arrival, &got); rejected != nil || got != want {
+				t.Fatalf("seed %d, event %d of %v: %s\n got %+v, %v\nwant %+v", seed, i, f, record, got, rejected, want)
+			}
+			agrees(t, record, &got)
 		}
-		agrees(t, record, got)
 	}
 }
 
-// agrees checks a row against what encoding/json reads from the same record.
-func agrees(t *testing.T, record []byte, o Order) {
+// columns are the names of each family's columns.
+var columns = [Families][]string{
+	Orders:    {"order_id", "customer_id", "store_id", "total_amount", "item_count", "event_type", "event_timestamp"},
+	Inventory: {"store_id", "sku", "quantity", "event_type", "event_timestamp"},
+	Payments: {
+		"payment_id", "order_id", "customer_id", "transaction_id", "amount", "payment_method", "status", "fraud_score", "event_type",
+		"event_timestamp",
+	},
+}
+
+// agrees checks a row against what encoding/json reads from the same record, and
+// against what its columns hold.
+func agrees(t *testing.T, record []byte, e *Event) {
 	t.Helper()
 	var fields map[string]any
 	decoder := json.NewDecoder(bytes.NewReader(record))
@@ -278,17 +404,92 @@ func agrees(t *testing.T, record []byte, o Order) {
 	if err := decoder.Decode(&fields); err != nil || !json.Valid(record) {
 		t.Fatalf("%q was taken, but is not JSON: %v", record, err)
 	}
-	if fields["order_id"] != o.OrderID || trimmed(fields["customer_id"]) != o.CustomerID {
-		t.Errorf("%q: read as %+v, encoding/json says %q and %q", record, o, fields["order_id"], fields["customer_id"])
+	c := checker{T: t, record: record, fields: fields, names: columns[e.Family]}
+	e.Fields(&c)
+	if c.at != len(c.names) {
+		t.Errorf("%v has %d values for %d columns", e.Family, c.at, len(c.names))
 	}
-	if eventType, ok := fields["event_type"].(string); ok && trimmed(eventType) != o.EventType {
-		t.Errorf("%q: event type read as %q, encoding/json says %q", record, o.EventType, eventType)
+}
+
+// checker takes the values of a row.
+type checker struct {
+	*testing.T
+	record []byte
+	fields map[string]any // as encoding/json read them
+	names  []string
+	at     int
+}
+
+// next is what the record says of the next column.
+func (c *checker) next() (name string, value any) {
+	name = c.names[c.at]
+	c.at++
+	return name, c.fields[name]
+}
+
+func (c *checker) wrong(name string, got, value any) {
+	c.Errorf("%q: %s read as %v, encoding/json says %v", c.record, name, got, value)
+}
+
+// Text implements Fields.
+func (c *checker) Text(s string) {
+	name, value := c.next()
+	limit := 50
+	if strings.HasSuffix(name, "_id") || name == "sku" {
+		limit = 100
 	}
-	if number, ok := fields["total_amount"].(json.Number); ok {
-		amount, err := number.Float64()
-		if diff := amount*100 - float64(o.AmountCents); err != nil || diff > 0.5001 || diff < -0.5001 {
-			t.Errorf("%q: %d cents, encoding/json says %v", record, o.AmountCents, number)
+	switch made := value == nil && (name == "event_type" || name == "status"); {
+	case made: // of the other one
+	case (name == "sku" || name == c.key()) && value != s, trimmed(value) != s:
+		c.wrong(name, strconv.Quote(s), value)
+	}
+	if s == "" || len(s) > limit || !utf8.ValidString(s) || strings.Contains(s, "\x00") || strings.HasSuffix(s, " ") || strings.ContainsFunc(s, refused) {
+		c.Errorf("%q is no text for the warehouse, or does not fit %s of %d bytes", s, name, limit)
+	}
+}
+
+// key is the column of the key, where it is the first.
+func (c *checker) key() string { return c.names[0] }
+
+// Int implements Fields.
+func (c *checker) Int(n int64) {
+	name, value := c.next()
+	if number, ok := value.(json.Number); ok {
+		if f, err := number.Float64(); err != nil || f != float64(n) {
+			c.wrong(name, n, number)
 		}
+	}
+	if n != int64(int32(n)) || n < 0 && (name == "item_count" || name == "quantity") {
+		c.wrong(name, n, value)
+	}
+}
+
+// Cents implements Fields.
+func (c *checker) Cents(n int64) {
+	name, value := c.next()
+	if number, ok := value.(json.Number); ok {
+		amount, err := number.Float64()
+		if diff := amount*100 - float64(n); err != nil || diff > 0.5001 || diff < -0.5001 {
+			c.wrong(name, n, number)
+		}
+	}
+	if n >= centsLimit || n <= -centsLimit {
+		c.wrong(name, n, value)
+	}
+}
+
+// Time implements Fields.
+func (c *checker) Time(micros int64) {
+	name, value := c.next()
+	if when := time.UnixMicro(micros).UTC(); when.Year() < 2000 || when.After(arrival.Add(24*time.Hour)) {
+		c.wrong(name, when, value)
+	}
+}
+
+// Null implements Fields.
+func (c *checker) Null() {
+	if name, value := c.next(); value != nil || name != "transaction_id" && name != "fraud_score" {
+		c.wrong(name, "NULL", value)
 	}
 }
 

@@ -105,9 +105,7 @@ func loadedRig(t *testing.T, url string) *rig {
 	}
 	r.put(entries...)
 	r.load(len(entries))
-	for _, table := range warehouse.Tables() {
-		r.sql("CREATE TABLE kept_" + table + " AS SELECT * FROM " + table)
-	}
+	r.keep()
 	r.shard = r.text("SELECT MAX(shard_id) FROM worker_checkpoints WHERE sequence_number <> 'TRIM_HORIZON' AND stream_name = 'order-events'")
 	return r
 }
@@ -141,6 +139,14 @@ func (r *rig) load(records int) {
 	}
 	if err != nil {
 		r.Fatal(err)
+	}
+}
+
+// keep copies the tables.
+func (r *rig) keep() {
+	r.Helper()
+	for _, table := range warehouse.Tables() {
+		r.sql("CREATE TABLE kept_" + table + " AS SELECT * FROM " + table)
 	}
 }
 

@@ -130,7 +130,7 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 			"level differs",
 		},
 		"G7 the rollups of payments forget what is replaced": {replaced("-1, -held_amount", "0, 0"), "rollup differs"},
-		"G8 a rejected record is not kept": {nil, "dead letter missing"},
+		"G8 a rejected record is not kept":                   {nil, "dead letter missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

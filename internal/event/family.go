@@ -22,6 +22,9 @@ const (
 
 var familyNames = [Families]string{Orders: "orders", Inventory: "inventory", Payments: "payments"}
 
+// familyReasons are those of each family's own columns.
+var familyReasons = [Families][]Reason{Orders: orderReasons, Inventory: inventoryReasons, Payments: paymentReasons}
+
 // String is the name by which settings and metrics know the family.
 func (f Family) String() string {
 	if int(f) < len(familyNames) {

@@ -28,6 +28,10 @@ const inventoryPrefix = "inventory_"
 var (
 	skuReasons      = keyReasons("sku", maxIDBytes)
 	quantityReasons = integerReasons("quantity")
+
+	// inventoryReasons are those of the columns that only a level has.
+	inventoryReasons = append(skuReasons.list(),
+		quantityReasons.missing, quantityReasons.null, quantityReasons.notInteger, quantityReasons.negative, quantityReasons.outOfRange)
 )
 
 // level judges the fields in the order of the table's columns and fills l.

@@ -2,6 +2,7 @@ package event
 
 import (
 	"math"
+	"slices"
 	"time"
 )
 
@@ -24,6 +25,14 @@ type Order struct {
 	AmountCents int64
 	EventTime   int64 // UTC microseconds since 1970
 }
+
+// orderReasons are those of an order's columns, in the order in which they win.
+var orderReasons = slices.Concat(
+	orderIDReasons.list(), customerIDReasons.list(),
+	[]Reason{storeIDReasons.missing, storeIDReasons.null, storeIDReasons.notInteger, storeIDReasons.outOfRange},
+	totalReasons.list(),
+	[]Reason{itemCountReasons.notInteger, itemCountReasons.negative, itemCountReasons.outOfRange},
+)
 
 func (o *Order) fields(to Fields) {
 	to.Text(o.OrderID)

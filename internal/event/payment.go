@@ -1,6 +1,7 @@
 package event
 
 import (
+	"slices"
 	"strings"
 	"time"
 )
@@ -59,6 +60,12 @@ var (
 	statusReasons        = textReasons("status", maxStatusBytes).optional()
 	fraudScoreReasons    = integerReasons("fraud_score")
 	paidReasons          = amountReasons("amount")
+
+	// paymentReasons are those of a payment's columns, in the order in which they win.
+	paymentReasons = slices.Concat(
+		paymentIDReasons.list(), paidOrderReasons.list(), transactionIDReasons.list(), paidReasons.list(), methodReasons.list(), statusReasons.list(),
+		[]Reason{fraudScoreReasons.notInteger, fraudScoreReasons.outOfRange},
+	)
 )
 
 // payment judges the fields in the order of the table's columns and fills p.

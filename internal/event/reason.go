@@ -106,22 +106,9 @@ const (
 // family in the order in which they win, each once.
 func Reasons() []Reason {
 	out := []Reason{NotJSON, NotAnObject, TextAfterObject, NestedTooDeep, KeyTwice, UnknownFamily, FamilyOff}
-	for _, more := range [][]Reason{
-		orderIDReasons.list(), customerIDReasons.list(),
-		{storeIDReasons.missing, storeIDReasons.null, storeIDReasons.notInteger, storeIDReasons.outOfRange},
-		totalReasons.list(),
-		{itemCountReasons.notInteger, itemCountReasons.negative, itemCountReasons.outOfRange},
-		skuReasons.list(),
-		{quantityReasons.missing, quantityReasons.null, quantityReasons.notInteger, quantityReasons.negative, quantityReasons.outOfRange},
-		paymentIDReasons.list(), transactionIDReasons.list(), paidReasons.list(), methodReasons.list(), statusReasons.list(),
-		{fraudScoreReasons.notInteger, fraudScoreReasons.outOfRange},
-		eventTypeReasons.list(),
-		{TimestampNotTime, TimestampOutOfRange},
-	} {
-		for _, r := range more {
-			if r != "" && !slices.Contains(out, r) {
-				out = append(out, r)
-			}
+	for _, r := range slices.Concat(append(familyReasons[:], eventTypeReasons.list(), []Reason{TimestampNotTime, TimestampOutOfRange})...) {
+		if r != "" && !slices.Contains(out, r) {
+			out = append(out, r)
 		}
 	}
 	return out

@@ -59,7 +59,7 @@ func TestPagesFollowTheSortKey(t *testing.T) {
 			for i := range each {
 				values = append(values, fmt.Sprintf("('o-%d-%d','c',1,1.00,1,'x','%s')", h, i, hour.Add(time.Duration(h)*time.Hour+time.Duration(i)*1234567*time.Microsecond).Format("2006-01-02 15:04:05.000000")))
 			}
-			r.sql("INSERT INTO fact_orders VALUES " + strings.Join(values, ", "))
+			r.sql(insertOrders + strings.Join(values, ", "))
 		}
 		for _, page := range []int{2, each, each + 1, 2 * each, 4*each + 1, largePage} {
 			c, db := r.config(), &recorder{DB: r.DB}
@@ -118,7 +118,7 @@ func TestBlanksAtTheEndDoNotCount(t *testing.T) {
 		r := loadedRig(t, url)
 		r.sql("UPDATE fact_orders SET customer_id = 'c  ' WHERE order_id = 'order-01'")
 		r.agrees(r.verify(4))
-		r.sql("INSERT INTO fact_orders SELECT order_id || ' ', customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM kept_fact_orders WHERE order_id = 'order-02'")
+		r.sql("INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp) SELECT order_id || ' ', customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM kept_fact_orders WHERE order_id = 'order-02'")
 		for _, page := range []int{3, 4, 5, largePage} {
 			report := r.verify(page)
 			r.only(report, "order twice")

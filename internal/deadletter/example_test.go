@@ -3,7 +3,6 @@ package deadletter_test
 import (
 	"context"
 	"fmt"
-	"log"
 	"os"
 	"time"
 
@@ -14,7 +13,7 @@ import (
 // A letter that is put again, as after a crash, is stored once.
 func ExampleStore() {
 	if err := keepOne(); err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
 	}
 	// Output:
 	// not JSON at 49590338: "{oops"

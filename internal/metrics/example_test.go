@@ -2,7 +2,6 @@ package metrics_test
 
 import (
 	"fmt"
-	"log"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -18,7 +17,8 @@ func ExampleCollector() {
 	}
 	collector, err := metrics.Collector(&baked)
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	baked.Loaves.Add(3)
 	baked.Took.Observe(1500*time.Millisecond, 3)
@@ -27,7 +27,8 @@ func ExampleCollector() {
 	registry.MustRegister(collector)
 	families, err := registry.Gather()
 	if err != nil {
-		log.Fatal(err)
+		fmt.Println(err)
+		return
 	}
 	for _, f := range families {
 		m := f.GetMetric()[0]

@@ -64,9 +64,9 @@ test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm; its memory, its ch
 		| { grep --line-buffered -v -e '^=== ' || true; }
 
 # Needs root: it makes a small Debian with debootstrap, once, and boots it with its
-# systemd in namespaces of its own.
+# systemd in namespaces of its own. The scaling policies are tried on workers alone.
 .PHONY: test-deploy
-test-deploy: ## Install, upgrade, roll back and remove the worker on machines made for it (root)
+test-deploy: ## Install, upgrade, roll back and remove the worker on machines made for it (root); scale it
 	@GO='$(GO)' deploy/test/run
 
 .PHONY: test-peers

@@ -22,13 +22,16 @@ const metricsNamespace = "CloudCafe/Analytics"
 
 // cloudWatch sends what package metrics measures by what package aws offers:
 // neither knows the other.
-type cloudWatch struct{ to *aws.Metrics }
+type cloudWatch struct {
+	to    *aws.Metrics
+	every time.Duration // below a minute, what is sent more often is kept apart
+}
 
 // PutMetricData sends the data.
 func (c cloudWatch) PutMetricData(ctx context.Context, data []metrics.Datum) error {
 	out := make([]aws.Datum, len(data))
 	for i, d := range data {
-		out[i] = aws.Datum{Name: d.Name, Unit: d.Unit, Time: d.Time, Values: d.Values, Counts: d.Counts}
+		out[i] = aws.Datum{Name: d.Name, Unit: d.Unit, Time: d.Time, Values: d.Values, Counts: d.Counts, BySecond: c.every < time.Minute}
 		for _, dim := range d.Dimensions {
 			out[i].Dimensions = append(out[i].Dimensions, aws.Dimension(dim))
 		}
@@ -134,7 +137,7 @@ func (s *service) openMetrics(c config, account *aws.Account, log *slog.Logger) 
 	if c.MetricsInterval == 0 {
 		return nil
 	}
-	s.publisher, err = metrics.NewPublisher(cloudWatch{account.Metrics(metricsNamespace)}, c.MetricsInterval, log,
+	s.publisher, err = metrics.NewPublisher(cloudWatch{account.Metrics(metricsNamespace), c.MetricsInterval}, c.MetricsInterval, log,
 		metrics.Set{Metrics: s.metrics, Dimensions: []metrics.Dimension{{Name: "Environment", Value: c.Environment}}})
 	return err
 }

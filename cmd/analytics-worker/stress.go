@@ -293,7 +293,7 @@ func (a *app) publishStorm(ctx context.Context, c config, account *aws.Account, 
 	if c.MetricsInterval == 0 {
 		return func() {}, nil
 	}
-	p, err := metrics.NewPublisher(cloudWatch{account.Metrics(metricsNamespace)}, c.MetricsInterval, a.logger(),
+	p, err := metrics.NewPublisher(cloudWatch{account.Metrics(metricsNamespace), c.MetricsInterval}, c.MetricsInterval, a.logger(),
 		metrics.Set{Metrics: m, Dimensions: []metrics.Dimension{{Name: "Scenario", Value: "QueryStorm"}}})
 	if err != nil {
 		return nil, err

@@ -50,6 +50,7 @@ type Datum struct {
 	Time       time.Time
 	Values     []float64
 	Counts     []float64 // as many as Values, or none: once each
+	BySecond   bool      // CloudWatch is to keep the seconds apart, and not the minutes
 }
 
 // Metrics returns the publisher of a namespace. It makes no call.
@@ -162,6 +163,9 @@ func (m *Metrics) parts(ctx context.Context, d Datum) []types.MetricDatum {
 		}
 		if !d.Time.IsZero() {
 			part.Timestamp = sdk.Time(d.Time)
+		}
+		if d.BySecond {
+			part.StorageResolution = sdk.Int32(1)
 		}
 		out = append(out, part)
 		values, counts = values[n:], counts[n:]

@@ -17,25 +17,30 @@ import (
 
 const namespace = "CloudCafe/Analytics"
 
-// statistics reads a metric back with a client of the SDK's own.
-func statistics(t *testing.T, metric string, at time.Time) types.Datapoint {
+// datapoints reads a metric back with a client of the SDK's own.
+func datapoints(t *testing.T, metric string, from, to time.Time, period time.Duration) []types.Datapoint {
 	t.Helper()
 	cfg, err := config.LoadDefaultConfig(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	out, err := sdkcloudwatch.NewFromConfig(cfg).GetMetricStatistics(t.Context(), &sdkcloudwatch.GetMetricStatisticsInput{
-		Namespace: sdk.String(namespace), MetricName: &metric, Period: sdk.Int32(3600),
-		StartTime: sdk.Time(at.Add(-time.Hour)), EndTime: sdk.Time(at.Add(time.Hour)),
+		Namespace: sdk.String(namespace), MetricName: &metric, Period: sdk.Int32(int32(period.Seconds())), StartTime: &from, EndTime: &to,
 		Dimensions: []types.Dimension{{Name: sdk.String("Environment"), Value: sdk.String("dev")}},
 		Statistics: []types.Statistic{types.StatisticSum, types.StatisticSampleCount, types.StatisticMaximum},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
+	return out.Datapoints
+}
+
+// statistics sums a metric up.
+func statistics(t *testing.T, metric string, at time.Time) types.Datapoint {
+	t.Helper()
 	var sum types.Datapoint
 	sum.Sum, sum.SampleCount, sum.Maximum = sdk.Float64(0), sdk.Float64(0), sdk.Float64(math.Inf(-1))
-	for _, p := range out.Datapoints { // the time may lie in two periods
+	for _, p := range datapoints(t, metric, at.Add(-time.Hour), at.Add(time.Hour), time.Hour) { // the time may lie in two periods
 		*sum.Sum += *p.Sum
 		*sum.SampleCount += *p.SampleCount
 		*sum.Maximum = max(*sum.Maximum, *p.Maximum)
@@ -79,6 +84,32 @@ func TestMetricsArriveWithinTheLimitsAndWithoutWhatCloudWatchRefuses(t *testing.
 	}
 	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Nothing")}); err != nil || l.calls(t, "PutMetricData") != 2 {
 		t.Errorf("a call for nothing: %v", err)
+	}
+}
+
+// What is published more often than once a minute can be told apart by the second,
+// if it says so; CloudWatch keeps minutes otherwise.
+func TestMetricsAreKeptByTheSecond(t *testing.T) {
+	_, a := start(t, true)
+	at := time.Now().Truncate(time.Minute).Add(-time.Minute)
+	var data []aws.Datum
+	for second := range 3 {
+		for name, fine := range map[string]bool{"Fine": true, "Coarse": false} {
+			d := datum(name, float64(second))
+			d.Time, d.BySecond = at.Add(time.Duration(second)*time.Second), fine
+			data = append(data, d)
+		}
+	}
+	if err := a.Metrics(namespace).PutMetricData(t.Context(), data); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"Fine": 3, "Coarse": 0} {
+		if p := datapoints(t, name, at, at.Add(time.Minute), time.Second); len(p) != want {
+			t.Errorf("%s has %d seconds apart, want %d", name, len(p), want)
+		}
+		if p := datapoints(t, name, at, at.Add(time.Minute), time.Minute); len(p) != 1 || *p[0].Sum != 3 {
+			t.Errorf("%s by the minute: %+v", name, p)
+		}
 	}
 }
 

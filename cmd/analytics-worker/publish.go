@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,7 +20,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/orders"
+	"github.com/cloudcafe/analytics-worker/internal/madeup"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -32,15 +33,17 @@ type publishOptions struct {
 	file   string
 	create int
 	bad    float64
+
+	ordersOnly bool
 }
 
 func (a *app) publishCommand() *cobra.Command {
 	var o publishOptions
 	cmd := &cobra.Command{
 		Use:   "publish",
-		Short: "Put test orders, or the lines of a file, on the stream",
-		Long: `publish puts made-up orders on the stream, or each line of a file as one record. The same seed makes the
-same orders. It goes as fast as the stream takes them, or at --rate; Ctrl-C ends it with a summary.`,
+		Short: "Put test events, or the lines of a file, on the stream",
+		Long: `publish puts made-up events on the stream, or each line of a file as one record. Made-up events are orders, the
+payments of them and the levels of inventory that they leave. The same seed makes the same events. It goes as fast as the stream takes them, or at --rate; Ctrl-C ends it with a summary.`,
 		Example: `  analytics-worker publish --count 1000
   analytics-worker publish --count 0 --rate 200 --seed 7     # until Ctrl-C
   analytics-worker publish --file orders.ndjson --stream order-events`,
@@ -57,11 +60,12 @@ same orders. It goes as fast as the stream takes them, or at --rate; Ctrl-C ends
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.stream, "stream", "", "stream to publish to (default KINESIS_STREAM_NAME)")
-	f.IntVar(&o.count, "count", 1000, "orders to publish; 0 = until Ctrl-C")
+	f.IntVar(&o.count, "count", 1000, "events to publish; 0 = until Ctrl-C")
 	f.Float64Var(&o.rate, "rate", 0, "records a second; 0 = as fast as the stream takes them")
-	f.Uint64Var(&o.seed, "seed", 0, "seed of the made-up orders (default random)")
+	f.Uint64Var(&o.seed, "seed", 0, "seed of the made-up events (default random)")
 	f.StringVar(&o.file, "file", "", "NDJSON file to publish instead, a record a line; - = standard input")
 	f.IntVar(&o.create, "create", 0, "create the stream with this many shards if it does not exist")
+	f.BoolVar(&o.ordersOnly, "orders-only", false, "make up orders alone, and no payments and levels of inventory beside them")
 	f.Float64Var(&o.bad, "bad", 0, "share of records that are broken on purpose, 0 to 1")
 	return cmd
 }
@@ -160,15 +164,15 @@ func (o publishOptions) source() (source, error) {
 }
 
 func (o publishOptions) madeUp() func() (entry, error) {
-	g, n := orders.New(o.seed), 0
-	g.Bad = o.bad
+	g, n := madeup.New(o.seed), 0
+	g.Bad, g.Mixed = o.bad, !o.ordersOnly
 	return func() (entry, error) {
 		if o.count > 0 && n == o.count {
 			return entry{}, io.EOF
 		}
 		n++
 		e := g.Next(time.Now())
-		return entry{Entry: aws.Entry{PartitionKey: e.OrderID, Data: e.Data}}, nil
+		return entry{Entry: aws.Entry{PartitionKey: e.Key, Data: e.Data}}, nil
 	}
 }
 
@@ -201,15 +205,23 @@ func lines(r io.Reader) func() (entry, error) {
 	}
 }
 
-// partitionKey keeps the events of an order in one shard, and so in order.
-// Records without an order id are spread by their bytes.
+// partitionKey keeps the events of one row in one shard, and so in order. Records
+// that name none are spread by their bytes.
 func partitionKey(line []byte) string {
 	var e struct {
-		OrderID string `json:"order_id"`
+		PaymentID string `json:"payment_id"`
+		OrderID   string `json:"order_id"`
+		SKU       string `json:"sku"`
+		StoreID   any    `json:"store_id"`
 	}
-	// 256 characters is Kinesis's limit for a key.
-	if json.Unmarshal(line, &e) == nil && e.OrderID != "" && len(e.OrderID) <= 256 {
-		return e.OrderID
+	if json.Unmarshal(line, &e) == nil {
+		key := cmp.Or(e.PaymentID, e.OrderID)
+		if key == "" && e.SKU != "" {
+			key = fmt.Sprint(e.StoreID, "/", e.SKU)
+		}
+		if key != "" && len(key) <= 256 { // Kinesis's limit for a key is 256 characters
+			return key
+		}
 	}
 	h := fnv.New64a()
 	_, _ = h.Write(line)

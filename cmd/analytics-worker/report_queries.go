@@ -51,6 +51,32 @@ FROM agg_orders_minute`,
 			timeColumn: "minute", byStore: true, plot: "order_count",
 		},
 		{
+			name: "stock", about: "levels of inventory, the lowest first",
+			columns:    "store_id, sku, quantity, event_type, event_timestamp FROM fact_inventory",
+			groupBy:    "ORDER BY quantity, store_id, sku",
+			timeColumn: "event_timestamp", byStore: true, plot: "quantity",
+		},
+		{
+			name: "payments", about: "payments by minute and method, and how many are flagged, newest first",
+			columns: `minute, payment_method, SUM(payment_count) AS payment_count, SUM(amount) AS amount,
+ SUM(CASE WHEN event_type LIKE 'payment_flagged%' THEN payment_count ELSE 0 END) AS flagged FROM agg_payments_minute`,
+			groupBy:    "GROUP BY minute, payment_method ORDER BY minute DESC, payment_method",
+			timeColumn: "minute", plot: "payment_count",
+		},
+		{
+			name: "unpaid", about: "orders without a completed payment, and payments without an order, the oldest first",
+			columns: `unpaid, order_id, payment_id, amount, event_type, payment_status, event_timestamp FROM (
+ SELECT 'order' AS unpaid, o.order_id, p.payment_id, o.total_amount AS amount, o.event_type, p.payment_status, o.event_timestamp
+ FROM fact_orders o LEFT JOIN (SELECT order_id, MAX(payment_id) AS payment_id, MAX(status) AS payment_status,
+  MAX(CASE WHEN status = 'completed' THEN 1 ELSE 0 END) AS completed FROM fact_payments GROUP BY order_id) p ON p.order_id = o.order_id
+ WHERE COALESCE(p.completed, 0) = 0 AND o.event_type <> 'order_cancelled'
+ UNION ALL
+ SELECT 'payment', p.order_id, p.payment_id, p.amount, p.event_type, p.status, p.event_timestamp
+ FROM fact_payments p LEFT JOIN fact_orders o ON o.order_id = p.order_id WHERE o.order_id IS NULL) open_items`,
+			groupBy:    "ORDER BY event_timestamp, order_id",
+			timeColumn: "event_timestamp",
+		},
+		{
 			name: "freshness", about: "how far each shard is loaded, the oldest first",
 			columns: "stream_name, shard_id, sequence_number, arrived_until, updated_at FROM worker_checkpoints",
 			groupBy: "WHERE stream_name <> '" + warehouse.SharedRow + "' ORDER BY arrived_until, stream_name, shard_id",

@@ -9,10 +9,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/orders"
+	"github.com/cloudcafe/analytics-worker/internal/madeup"
 )
 
-// publishing puts made-up orders on the stream until it is stopped.
+// publishing puts made-up events on the stream until it is stopped.
 type publishing struct {
 	cancel context.CancelFunc
 	ended  chan struct{} // closed when it has ended
@@ -28,15 +28,15 @@ func (d *demo) publish(ctx context.Context) *publishing {
 	go func() {
 		defer close(p.ended)
 		if err := d.putOrders(ctx); !errors.Is(err, context.Canceled) {
-			p.err = fmt.Errorf("publish orders: %w", err)
+			p.err = fmt.Errorf("publish events: %w", err)
 		}
 	}()
 	return p
 }
 
 func (d *demo) putOrders(ctx context.Context) error {
-	g := orders.New(7)
-	g.Bad = d.bad
+	g := madeup.New(7)
+	g.Bad, g.Mixed = d.bad, true
 	stream := d.account.Stream("order-events")
 	part := max(1, int(d.rate/publishPart))
 	limiter := rate.NewLimiter(rate.Limit(d.rate), part)
@@ -47,7 +47,7 @@ func (d *demo) putOrders(ctx context.Context) error {
 		entries := make([]aws.Entry, part)
 		for i := range entries {
 			e := g.Next(time.Now())
-			entries[i] = aws.Entry{PartitionKey: e.OrderID, Data: e.Data}
+			entries[i] = aws.Entry{PartitionKey: e.Key, Data: e.Data}
 		}
 		// A put that was begun is finished, so that what is counted is what is there.
 		failed, err := stream.Put(context.WithoutCancel(ctx), entries)

@@ -27,8 +27,10 @@ func (d *demo) reconcile(ctx context.Context) error {
 	ok := check("published = loaded + rejected", published == r.Records,
 		"%d = %d + %d", published, r.Records-r.Rejected, r.Rejected)
 	ok = check("rejected = dead letters", r.Rejected == r.Letters && r.LettersMissing == 0, "%d = %d", r.Rejected, r.Letters) && ok
-	ok = check("distinct orders = rows of fact_orders", r.Orders == r.Facts && r.Missing+r.Surplus == 0, "%d = %d", r.Orders, r.Facts) && ok
-	ok = check("each row is its order's newest event", r.Differing == 0, "%d differ", r.Differing) && ok
+	for _, t := range r.Tables {
+		ok = check("distinct "+t.Family+" = rows of "+t.Table, t.Keys == t.Facts && t.Missing+t.Surplus == 0, "%d = %d", t.Keys, t.Facts) && ok
+	}
+	ok = check("each row is its newest event", r.Differing == 0, "%d differ", r.Differing) && ok
 	ok = check("rollups = facts", r.RollupsDiffering == 0, "%d rollups, %d differ", r.Rollups, r.RollupsDiffering) && ok
 	for _, difference := range r.Differences {
 		fmt.Printf("  %s: %s\n    stream    %s\n    warehouse %s\n", difference.Kind, difference.Key, difference.Stream, difference.Warehouse)

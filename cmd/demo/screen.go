@@ -39,6 +39,8 @@ func newScreen(d *demo, out *os.File) *screen {
 const topStores = `SELECT store_id, COUNT(*) AS orders, SUM(total_amount) AS revenue
 FROM fact_orders GROUP BY store_id ORDER BY revenue DESC, store_id LIMIT 5`
 
+const rowCounts = `SELECT (SELECT COUNT(*) FROM fact_orders), (SELECT COUNT(*) FROM fact_inventory), (SELECT COUNT(*) FROM fact_payments)`
+
 // show draws the present state.
 func (s *screen) show(ctx context.Context, doing string) error {
 	st, err := s.status(ctx)
@@ -46,34 +48,36 @@ func (s *screen) show(ctx context.Context, doing string) error {
 		return err
 	}
 	s.settled = int(st.Processed)
-	results, err := s.db.Run(ctx, warehouse.Token(), []string{topStores, "SELECT COUNT(*) FROM fact_orders"})
+	results, err := s.db.Run(ctx, warehouse.Token(), []string{topStores, rowCounts})
 	if err != nil {
 		return fmt.Errorf("ask the warehouse: %w", err)
 	}
 	published := s.demo.published.Load()
 	loaded := st.Processed - st.Rejected
-	orders := results[1].Rows[0][0].Text
+	orders, levels, payments := results[1].Rows[0][0].Text, results[1].Rows[0][1].Text, results[1].Rows[0][2].Text
 	if !s.inPlace {
 		if time.Since(s.lastLine) >= 2*time.Second {
 			s.lastLine = time.Now()
-			fmt.Fprintf(s.out, "%4.0fs  published %d  loaded %d  rejected %d  orders in the warehouse %s  behind %v  delay p99 %v\n",
-				time.Since(s.started).Seconds(), published, loaded, st.Rejected, orders,
+			fmt.Fprintf(s.out, "%4.0fs  published %d  loaded %d  rejected %d  in the warehouse: %s orders, %s levels, %s payments  behind %v  delay p99 %v\n",
+				time.Since(s.started).Seconds(), published, loaded, st.Rejected, orders, levels, payments,
 				time.Duration(st.BehindMillis)*time.Millisecond, time.Duration(st.DelayP99)*time.Millisecond)
 		}
 		return nil
 	}
-	s.draw(fmt.Sprintf(`CloudCafe orders, Kinesis to Redshift on this machine (%s)
+	s.draw(fmt.Sprintf(`CloudCafe events, Kinesis to Redshift on this machine (%s)
 
   published            %12d
   loaded               %12d
   rejected             %12d
-  orders in warehouse  %12s
+  rows of orders       %12s
+  rows of inventory    %12s
+  rows of payments     %12s
   behind               %12v
   delay p50 / p99      %6v / %v
   dashboard            %s
   AWS endpoint         %s
 
-%s`, doing, published, loaded, st.Rejected, orders,
+%s`, doing, published, loaded, st.Rejected, orders, levels, payments,
 		time.Duration(st.BehindMillis)*time.Millisecond,
 		time.Duration(st.DelayP50)*time.Millisecond, time.Duration(st.DelayP99)*time.Millisecond, s.demo.pages, s.demo.env.endpoint(), table(results[0])))
 	return nil

@@ -16,7 +16,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
-	"github.com/cloudcafe/analytics-worker/internal/orders"
+	"github.com/cloudcafe/analytics-worker/internal/madeup"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -99,13 +99,13 @@ func start(t testing.TB, w *World, c Worker) *Running {
 
 // made makes n order events, a share of them broken.
 func made(seed uint64, n int, bad float64) []aws.Entry {
-	g := orders.New(seed)
+	g := madeup.New(seed)
 	g.Bad = bad
 	at := time.Now().Add(-time.Hour)
 	out := make([]aws.Entry, n)
 	for i := range out {
 		e := g.Next(at.Add(time.Duration(i) * time.Millisecond))
-		out[i] = aws.Entry{PartitionKey: e.OrderID, Data: e.Data}
+		out[i] = aws.Entry{PartitionKey: e.Key, Data: e.Data}
 	}
 	return out
 }

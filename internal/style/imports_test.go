@@ -14,7 +14,7 @@ var mayImport = map[string][]string{
 	"internal/stream":     nil,
 	"internal/event":      nil,
 	"internal/metrics":    nil,
-	"internal/orders":     nil,
+	"internal/madeup":     nil,
 	"internal/localaws":   nil, // it stands for AWS: sharing code, it would share mistakes
 	"internal/style":      nil,
 	"internal/pulse":      nil,

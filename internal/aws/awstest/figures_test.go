@@ -21,7 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	made "github.com/cloudcafe/analytics-worker/internal/orders"
+	made "github.com/cloudcafe/analytics-worker/internal/madeup"
 )
 
 // The figures of the whole worker, as a process against localaws as another:
@@ -190,7 +190,7 @@ func (s *site) write(ctx context.Context, seed uint64, n int) error {
 		entries := make([]aws.Entry, min(500, n))
 		for i := range entries {
 			e := g.Next(time.Now())
-			entries[i] = aws.Entry{PartitionKey: e.OrderID, Data: e.Data}
+			entries[i] = aws.Entry{PartitionKey: e.Key, Data: e.Data}
 		}
 		if _, err := s.stream.Put(ctx, entries); err != nil {
 			return err
@@ -315,7 +315,7 @@ func (s *site) steady(seconds, perSecond int) error {
 		entries := make([]aws.Entry, perSecond/parts)
 		for i := range entries {
 			e := g.Next(time.Now())
-			entries[i] = aws.Entry{PartitionKey: e.OrderID, Data: e.Data}
+			entries[i] = aws.Entry{PartitionKey: e.Key, Data: e.Data}
 		}
 		if _, err := s.stream.Put(s.b.Context(), entries); err != nil {
 			return err

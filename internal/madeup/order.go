@@ -1,26 +1,10 @@
-// Package orders makes up orders that look like those of CloudCafe's services:
-// for demonstrations, load tests and benchmarks. The same seed makes the same
-// orders.
-package orders
+package madeup
 
 import (
-	"bytes"
 	"fmt"
-	"math/rand/v2"
 	"strconv"
 	"time"
 )
-
-// Generator makes order events one after another. It is not safe for
-// concurrent use.
-type Generator struct {
-	Bad float64 // share of events that are broken on purpose, 0 to 1
-
-	rng  *rand.Rand
-	seed uint64
-	n    int
-	open []order // orders that are not finished yet, oldest first
-}
 
 type order struct {
 	id, customer string
@@ -59,43 +43,8 @@ const (
 	openMost  = 400 // orders under way at a time
 )
 
-// New returns a Generator for a seed.
-func New(seed uint64) *Generator {
-	return &Generator{rng: rand.New(rand.NewPCG(seed, 0x0ca7e)), seed: seed}
-}
-
-// Event is one event on its way to the stream.
-type Event struct {
-	OrderID string // also the partition key, which keeps an order's events in one shard
-	Data    []byte // JSON
-	Bad     bool   // broken on purpose
-}
-
-// Next makes the next event, which happens at the given time. About half of
-// them are new orders, the rest are steps in the life of earlier ones; event
-// times of one order never go back.
-func (g *Generator) Next(at time.Time) Event {
-	e := g.whole(at)
-	if g.Bad > 0 && g.rng.Float64() < g.Bad {
-		e.Data = g.spoil(e.Data)
-		e.Bad = true
-	}
-	return e
-}
-
-// spoil breaks an event in one of the ways that are seen in practice.
-func (g *Generator) spoil(data []byte) []byte {
-	switch g.rng.IntN(3) {
-	case 0:
-		return data[:len(data)/2]
-	case 1:
-		return bytes.Replace(data, []byte(`"order_id"`), []byte(`"orderId"`), 1)
-	default:
-		return bytes.Replace(data, []byte(`"total_amount":`), []byte(`"total_amount":"n/a","was":`), 1)
-	}
-}
-
-func (g *Generator) whole(at time.Time) Event {
+// order makes an order, or takes one a step on.
+func (g *Generator) order(at time.Time) Event {
 	if len(g.open) > 0 && (len(g.open) >= openMost || g.rng.IntN(2) == 0) {
 		return g.advance(at)
 	}
@@ -117,6 +66,9 @@ func (g *Generator) create(at time.Time) Event {
 	}
 	g.n++
 	g.open = append(g.open, o)
+	if g.Mixed {
+		g.sell(&o)
+	}
 	return o.event()
 }
 
@@ -136,13 +88,6 @@ func (g *Generator) advance(at time.Time) Event {
 		g.open = append(g.open[:i], g.open[i+1:]...)
 	}
 	return e
-}
-
-// skewed draws from 0 to n-1, small numbers more often: a few stores and
-// customers make most of the orders.
-func (g *Generator) skewed(n int) int {
-	f := g.rng.Float64()
-	return int(f * f * float64(n))
 }
 
 func (o *order) event() Event {
@@ -166,7 +111,7 @@ func (o *order) event() Event {
 	b = append(b, `","timestamp":"`...)
 	b = o.last.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000")
 	b = append(b, `"}`...)
-	return Event{OrderID: o.id, Data: b}
+	return Event{Key: o.id, Data: b}
 }
 
 // serviceEvent writes the order as the Order Service does: store as a string,
@@ -200,7 +145,7 @@ func (o *order) serviceEvent() Event {
 	b = append(b, `","created_at":`...)
 	b = strconv.AppendInt(b, o.last.UnixMilli(), 10)
 	b = append(b, '}')
-	return Event{OrderID: o.id, Data: b}
+	return Event{Key: o.id, Data: b}
 }
 
 func (o *order) total() (cents int64, count int) {

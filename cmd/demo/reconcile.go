@@ -47,6 +47,6 @@ func check(what string, ok bool, format string, args ...any) bool {
 	if !ok {
 		mark = "FAIL"
 	}
-	fmt.Printf("  %s  %-40s %s\n", mark, what, fmt.Sprintf(format, args...))
+	fmt.Printf("  %s  %-46s %s\n", mark, what, fmt.Sprintf(format, args...))
 	return ok
 }

@@ -72,6 +72,10 @@ loaded() {
 	return 1
 }
 expect "the orders are loaded, each once" loaded 20
+# As docs/DEPLOY.md shows it.
+verb() { inside systemd-run --quiet --pipe --wait --collect -p User=analytics-worker -p EnvironmentFile=/etc/cloudcafe/analytics-worker.env -p WorkingDirectory=/var/lib/analytics-worker analytics-worker "$@"; }
+expect "a verb with the settings of the service" verb report freshness
+expect "its status is the verb's" refused 2 "unknown" verb nothing
 expect "the unit is verified where it is installed" inside systemd-analyze verify --man=no /etc/systemd/system/analytics-worker.service
 before=$(state)
 expect "a second run" deploy "$(tarball 1.0.0)"

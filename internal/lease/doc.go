@@ -32,14 +32,17 @@
 // conditional write. DRAINING and LOST are states of the worker alone: in the
 // first the row is still its own and renewed, while what was read is loaded; in
 // the second it drops what is not committed, and the row becomes free for the
-// others once they have watched it unchanged for the lease time. A steal is a
-// take of a row that is OWNED elsewhere; its victim is then LOST. An Own that
-// returns an error of its own leaves the lease OWNED and is started again under
-// the next term.
+// others once they have watched it unchanged for the lease time, or at once where
+// its owner's process is known to have ended. A steal is a take of a row that is
+// OWNED elsewhere; its victim is then LOST. An Own that returns an error of its
+// own leaves the lease OWNED and is started again under the next term. A FREE
+// lease waits until all parents of its shard are ENDED.
 //
 // ENDED is final, with two exceptions, in which the row is taken as if it were
 // FREE at the oldest record: a shard that is listed as open has no end, and a row
 // of a stream that was deleted says nothing of the one that took its name. A shard
 // that is no longer listed, and that nobody owns, is made ENDED by whoever
-// notices, who says that it was never read to its end.
+// notices, who says that it was never read to its end. One of another stream is deleted. The
+// rows of the children may be missing in an ENDED lease that was given back while
+// draining: whoever plans next creates them.
 package lease

@@ -42,7 +42,7 @@
 // FREE at the oldest record: a shard that is listed as open has no end, and a row
 // of a stream that was deleted says nothing of the one that took its name. A shard
 // that is no longer listed, and that nobody owns, is made ENDED by whoever
-// notices, who says that it was never read to its end. One of another stream is deleted. The
-// rows of the children may be missing in an ENDED lease that was given back while
-// draining: whoever plans next creates them.
+// notices, who says that it was never read to its end; the row of one of another
+// stream is deleted. The children of a shard that ended while draining may have no
+// rows yet: whoever plans next creates them.
 package lease

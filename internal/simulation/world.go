@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/localaws"
 	"github.com/cloudcafe/analytics-worker/internal/localaws/memnet"
@@ -56,6 +57,8 @@ type Options struct {
 	Letters   string // s3://bucket/prefix for dead letters
 	InMemory  bool   // serve within the process, as a bubble of virtual time needs
 	Tiny      bool   // the warehouse will hold few rows, and is to save its thinking
+	// Families are those that workers load and the verifier expects; nil = all.
+	Families []event.Family
 	// ClockOffset is how far AWS's clock is ahead of the workers'.
 	ClockOffset time.Duration
 	Log         *slog.Logger
@@ -269,8 +272,8 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 			return source.BoundedReader(s, at, room)
 		},
 		Fetch: source.Record, Shards: source.Shards, Identity: source.Identity, Warehouse: db, Letters: c.Letters,
-		Note:      func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
-		BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
+		Note:     func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
+		Families: w.Options.Families, BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
 		PageBytes: c.PageBytes, RetryAfter: c.RetryAfter, Metrics: r.Metrics, Log: w.Options.Log,
 	})
 	r.Holder, err = lease.New(lease.Config{
@@ -414,7 +417,7 @@ func Await(ctx context.Context, what string, done func() (bool, error)) error {
 func (w *World) Verify(ctx context.Context) (*verify.Report, error) {
 	return verify.Run(ctx, verify.Config{
 		Stream: w.stream, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx), Fates: w.Letters().Fates,
-		Open: w.Reader,
+		Open: w.Reader, Families: w.Options.Families,
 	})
 }
 

@@ -218,8 +218,13 @@ func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) erro
 	e := entry{kind: kindEvent, shard: uint32(shard), settled: w.settled && !w.early}
 	p := placeOf(id, stream.Position{Sequence: r.SequenceNumber, Sub: r.SubSequence})
 	bad := event.Decode(r.Data, r.ArrivedAt, &v.event) != nil
-	rejected := bad || v.refused[p]
+	// Of a family that is left out any letter will do, be it one of when nobody knew
+	// the family. What was loaded before it was left out went with its table where
+	// that is gone.
+	lettered := v.lettered[v.spool.hash(p)]
+	rejected := bad || v.refused[p] || lettered && !v.late[p] && !v.loads(v.event.Family)
 	if !bad {
+		e.settled = e.settled && !v.absent[v.event.Family]
 		e.row = v.rows[v.event.Family].event(&v.event)
 	}
 	switch {
@@ -235,12 +240,12 @@ func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) erro
 		e.shard |= lateShard
 	}
 	if rejected {
-		if err := v.spool.add(p, entry{kind: kindRejected, place: p, settled: e.settled}); bad || err != nil {
+		if err := v.spool.add(p, entry{kind: kindRejected, place: p, settled: w.settled && !w.early}); bad || err != nil {
 			return err
 		}
 		e.settled = false // what the warehouse refused once may be in it by now
 	}
-	if e.letter = v.lettered[v.spool.hash(p)]; e.letter && !rejected {
+	if e.letter = lettered; e.letter && !rejected {
 		if err := v.spool.add(p, entry{kind: kindTaken, place: p}); err != nil {
 			return err
 		}

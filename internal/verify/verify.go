@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -104,6 +105,11 @@ type verifier struct {
 	read          map[string]reach           // what was read of each shard
 	blind         bool                       // a shard that may have been loaded was not read
 	horizon       time.Time                  // arrival of the oldest record still on the stream
+}
+
+// loads reports whether workers load events of the family.
+func (v *verifier) loads(f event.Family) bool {
+	return v.Families == nil || slices.Contains(v.Families, f)
 }
 
 func (v *verifier) collect(ctx context.Context) (err error) {

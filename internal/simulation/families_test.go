@@ -1,0 +1,201 @@
+package simulation
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
+	"github.com/cloudcafe/analytics-worker/internal/redrive"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// ofEach makes n events of each family, one after another, whose keys begin with a
+// name. The customer is that of all of them; a level has it as its type.
+func ofEach(name, customer string, n int) []aws.Entry {
+	var out []aws.Entry
+	at := time.Now().UTC().Add(-time.Hour).Format("2006-01-02T15:04:05")
+	for i := range n {
+		for _, data := range []string{
+			`{"order_id":"%[1]s-%[2]d","customer_id":%[3]q,"store_id":1,"total_amount":%[2]d,"timestamp":%[4]q}`,
+			`{"sku":"%[1]s-%[2]d","store_id":1,"quantity":%[2]d,"event_type":%[3]q,"timestamp":%[4]q}`,
+			`{"payment_id":"%[1]s-%[2]d","order_id":"o","customer_id":%[3]q,"amount":%[2]d,"payment_method":"card","timestamp":%[4]q}`,
+		} {
+			out = append(out, aws.Entry{PartitionKey: fmt.Sprint(name, i), Data: fmt.Appendf(nil, data, name, i, customer, at)})
+		}
+	}
+	return out
+}
+
+// TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows: what is wrong with one table is
+// no fault of its rows, nor of the others'. They wait, as their shards' positions
+// are before those rows, and all go in when the table takes them.
+func TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows(t *testing.T) {
+	denied := fault.Fault{
+		Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Match: "INTO fact_inventory",
+		Error: "ERROR: permission denied for relation fact_inventory",
+	}
+	for name, c := range map[string]struct {
+		spoil, mend string
+		faults      []fault.Fault
+		says        string
+	}{
+		"permission": {"", "", []fault.Fault{denied}, "permission denied"},
+		"constraint": {
+			"ALTER TABLE fact_payments ADD CONSTRAINT full_to_the_brim CHECK (false) NOT VALID",
+			"ALTER TABLE fact_payments DROP CONSTRAINT full_to_the_brim", nil, "full_to_the_brim",
+		},
+		"column": {"ALTER TABLE fact_inventory RENAME COLUMN quantity TO pieces", "ALTER TABLE fact_inventory RENAME COLUMN pieces TO quantity", nil, "quantity"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			url := pgtest.Start(t)
+			w := newWorld(t, Options{Warehouse: url, Shards: 2})
+			exec := warehouseDB(t, url)
+			put(t, w, ofEach("before", "c", 5))
+			r := start(t, w, Worker{RetryAfter: []time.Duration{time.Second, time.Second, time.Second}})
+			settle(t, w, 15)
+			if c.spoil != "" {
+				exec(c.spoil)
+			}
+			setFaults(t, w, c.faults...)
+			put(t, w, ofEach("after", "c", 20))
+			await(t, "the worker says that it waits", func() bool {
+				f := r.Worker.Status().Writes.Failing
+				return f != nil && strings.Contains(f.Error(), c.says)
+			})
+			refused := r.Metrics.WriteErrors.Value()
+			await(t, "it has tried some more", func() bool { return r.Metrics.WriteErrors.Value() > refused+3 })
+			if got := fates(t, w); len(got) != 0 {
+				t.Errorf("letters %v, want none", got)
+			}
+			if c.mend != "" {
+				exec(c.mend)
+			}
+			setFaults(t, w)
+			if report := settle(t, w, 75); report.Facts != 75 || report.Letters > 1 {
+				t.Errorf("%d facts and %d letters, want 75 and none", report.Facts, report.Letters)
+			}
+		})
+	}
+}
+
+// TestPoisonOfOneFamilyStopsNoOther: more refused levels side by side than a
+// probe's word counts for, among orders and payments that go in. That one level
+// went in before shows that it is not their table.
+func TestPoisonOfOneFamilyStopsNoOther(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, Options{Shards: 1})
+	poison := forGood
+	poison.Match = "'" + poisonCustomer + "'"
+	setFaults(t, w, poison)
+	bad := ofEach("bad", poisonCustomer, 8)
+	good := ofEach("good", "c", 8)
+	var entries []aws.Entry
+	for i := range good { // of the good levels there is the first alone
+		if i%3 != 1 || i == 1 {
+			entries = append(entries, good[i])
+		}
+		if i%3 == 1 {
+			entries = append(entries, bad[i])
+		}
+	}
+	put(t, w, entries)
+	start(t, w, Worker{})
+	if r := settle(t, w, len(entries)); r.Letters != 8 || int(r.Facts) != len(entries)-8 || r.Tables[event.Inventory].Facts != 1 {
+		t.Errorf("%d facts and %d letters, want %d and 8: %+v", r.Facts, r.Letters, len(entries)-8, r.Tables)
+	}
+}
+
+// TestAFamilyIsSwitchedOffAndOn: what is left out is rejected, whether its table is
+// there or not, and nothing else is touched by it. Switched on again and put back
+// onto the stream, its rows are in. The verifier agrees at each point.
+func TestAFamilyIsSwitchedOffAndOn(t *testing.T) {
+	engines(t, func(t *testing.T, url string) {
+		w := newWorld(t, Options{Warehouse: url, Shards: 2})
+		run := func(settled int) {
+			t.Helper()
+			r := start(t, w, Worker{})
+			report := settle(t, w, settled)
+			if err := r.Drain(); err != nil {
+				t.Fatal(err)
+			}
+			if len(report.Gaps) > 0 {
+				t.Errorf("%+v", report.Gaps)
+			}
+		}
+		put(t, w, ofEach("first", "c", 4))
+		run(12)
+
+		w.Options.Families = []event.Family{event.Orders, event.Payments}
+		put(t, w, append(ofEach("second", "c", 4), ofEach("first", "again", 2)...))
+		run(30)
+		for l, err := range w.Letters().All(deadline(t)) {
+			if err != nil || l.Reason != string(event.FamilyOff) || !strings.Contains(string(l.Data), "sku") || !strings.Contains(l.Detail, "inventory") {
+				t.Errorf("%+v, %v", l, err)
+			}
+		}
+		if got := fates(t, w)[deadletter.Kept]; got != 6 {
+			t.Errorf("%d letters, want 6", got)
+		}
+		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_inventory WHERE event_type = 'c'"); n != "4" {
+			t.Errorf("%s levels are there, want the 4 of before", n)
+		}
+
+		sql := []string{"DROP TABLE fact_inventory"}
+		if _, err := w.DB.Run(deadline(t), warehouse.Token(), sql); err != nil {
+			t.Fatal(err)
+		}
+		put(t, w, ofEach("third", "c", 4))
+		run(42)
+		if r := checkOK(t, w); r.Tables[event.Inventory].Facts != 0 || r.Facts != 24 || r.Letters != 10 {
+			t.Errorf("%+v", r)
+		}
+		// The levels of the first time went with their table: now they are missed.
+		w.Options.Families = nil
+		sql = nil
+		for _, s := range warehouse.Schema(warehouse.Redshift) {
+			sql = append(sql, s.SQL)
+		}
+		if _, err := w.DB.Run(deadline(t), warehouse.Token(), sql); err != nil {
+			t.Fatal(err)
+		}
+		r, err := w.Verify(deadline(t))
+		if err != nil || r.OK || r.Tables[event.Inventory].Missing != 4 || r.Missing != 4 {
+			t.Fatalf("a table that was lost and made anew: %+v, %v", r, err)
+		}
+		redriven(t, w, event.FamilyOff, 10)
+		put(t, w, ofEach("first", "c", 4))
+		run(42 + 10 + 12)
+		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_inventory"); n != "12" {
+			t.Errorf("%s levels are there, want 12", n)
+		}
+	})
+}
+
+// redriven puts the letters of a reason back onto the stream.
+func redriven(t *testing.T, w *World, reason event.Reason, want int) {
+	t.Helper()
+	s, err := redrive.Run(deadline(t), redrive.Config{
+		Letters: w.Letters().All(deadline(t)), Marks: w.Letters(), Run: "run",
+		Put: func(ctx context.Context, letters []deadletter.Letter) ([]deadletter.Outcome, error) {
+			entries, out := make([]aws.Entry, len(letters)), make([]deadletter.Outcome, len(letters))
+			for i, l := range letters {
+				entries[i], out[i] = aws.Entry{PartitionKey: l.PartitionKey, Data: l.Data}, deadletter.Placed
+			}
+			_, err := w.Stream.Put(ctx, entries)
+			return out, err
+		},
+		Match: func(l deadletter.Letter) bool { return l.Reason == string(reason) },
+		Tell:  func(redrive.Summary) {},
+	})
+	if err != nil || s.Placed != want {
+		t.Fatalf("%+v, %v; want %d placed", s, err, want)
+	}
+}

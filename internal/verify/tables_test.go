@@ -9,6 +9,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
+	"github.com/cloudcafe/analytics-worker/internal/verify"
 )
 
 const (
@@ -141,4 +142,36 @@ func TestEachDifferenceIsFoundInEachTable(t *testing.T) {
 	}
 	r.restore()
 	r.agrees(r.verify(largePage))
+}
+
+// TestAFamilyThatIsLeftOut: any letter stands for its events, be it one of before
+// the family was known, and what went with its table is not missed. Its rows are
+// compared all the same where they are there.
+func TestAFamilyThatIsLeftOut(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, simulation.Options{Shards: 1})
+	r.put(level(1), order("order-00", hour), level(2), level(3))
+	r.load(4)
+	r.shard = "shardId-000000000000"
+	left := r.config()
+	left.Families = []event.Family{event.Orders, event.Payments}
+	compare := func() *verify.Report {
+		c := left
+		c.Letters = r.Letters().All(deadline(t))
+		return r.verifyAt(c, largePage, time.Now())
+	}
+	r.store(letterAt(r.shard, r.places()[0], "unknown family"))
+	r.sql("DELETE FROM fact_inventory WHERE store_id = 1")
+	r.only(r.verify(largePage), "level missing")
+	if report := compare(); !report.OK || report.Rejected != 1 || report.Facts != 3 {
+		t.Errorf("%+v", *report)
+	}
+	r.sql("UPDATE fact_inventory SET quantity = 7 WHERE store_id = 2")
+	r.only(compare(), "level differs")
+	r.sql("DELETE FROM fact_inventory WHERE store_id = 2") // it has no letter
+	r.only(compare(), "level missing")
+	r.sql("DROP TABLE fact_inventory")
+	if report := compare(); !report.OK || report.Rejected != 1 || report.Facts != 1 {
+		t.Errorf("%+v", *report)
+	}
 }

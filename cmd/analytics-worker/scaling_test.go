@@ -184,6 +184,9 @@ func TestTheGroupScales(t *testing.T) {
 	f.held(0, g.members()...)
 
 	g.evaluate("the lag has added an instance", func() bool { return len(g.instances) > g.Min })
+	if !g.lagging {
+		t.Error("not the lag has added it, but the CPU")
+	}
 	began := time.Now()
 	f.held(1, g.members()...)
 	g.evaluate("the lag is gone", func() bool { return !g.lagging })

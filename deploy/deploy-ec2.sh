@@ -17,7 +17,7 @@ readonly DROP_IN=$UNIT_FILE.d/50-deploy.conf
 readonly COMMAND=/usr/local/bin/$NAME
 readonly AGENT=/opt/aws/amazon-cloudwatch-agent
 readonly AGENT_CONFIG=$BASE/cloudwatch-agent/$NAME.json
-readonly LOCK=/run/lock/$NAME-deploy.lock
+readonly LOCK=/run/$NAME-deploy.lock # not in /run/lock, where everybody may put a file in the way
 readonly PARAMETERS=/cloudcafe/$NAME/ # in the Systems Manager Parameter Store
 
 self=$(readlink -f "${BASH_SOURCE[0]}")
@@ -29,6 +29,7 @@ ready_within=60
 declare -A wanted=() # settings of --set
 work=''              # our temporary folder
 changed=''           # something on this instance is not as it was
+under_way=''         # from begin to finish
 
 usage() {
 	cat <<'HELP'
@@ -98,6 +99,7 @@ put() {
 		return
 	fi
 	run install -D -m "$mode" -o "${owner%:*}" -g "${owner#*:}" "$text" "$file.new"
+	run sync "$file.new" # or the name may come back empty after a power failure
 	run mv -f "$file.new" "$file"
 }
 
@@ -125,7 +127,8 @@ options() {
 		shift
 	done
 	[[ -z $purge || $action == uninstall ]] || wrong "--purge goes with --uninstall"
-	[[ -z $source || $action == install ]] || wrong "--$action takes no source"
+	[[ $action == install || -z $source && -z $sha256 && ${#wanted[@]} == 0 ]] || wrong "--$action takes no source, --sha256 or --set"
+	[[ -z $sha256 || -n $source && ! -d $source ]] || wrong "--sha256 goes with a release file"
 	case $source in
 	'' | s3://?*/?* | https://?*) ;;
 	*://*) wrong "$source: a source is fetched by s3:// or https://" ;;
@@ -159,11 +162,10 @@ as_root() {
 	for name in $(compgen -e); do
 		[[ $name =~ ^[A-Z][A-Z0-9_]*$ && ! $name =~ ^(HOME|PATH|USER|LOGNAME|MAIL|SHELL|SUDO_.*|LD_.*|BASH.*)$ ]] && names+=("$name")
 	done
-	exec sudo --preserve-env="$(IFS=,; echo "${names[*]}")" -- "$self" "$@"
+	exec sudo --preserve-env="$(IFS=,; echo "${names[*]}")" -- bash "$self" "$@"
 }
 
 one_at_a_time() {
-	mkdir -p "$(dirname "$LOCK")"
 	exec 9>"$LOCK"
 	if ! flock -n 9; then
 		say "another deployment runs on this instance; waiting for it"
@@ -181,12 +183,14 @@ need() {
 	if command -v dnf >/dev/null; then
 		dnf install -y -q "$2" >/dev/null || true
 	elif command -v apt-get >/dev/null; then
-		{ DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2" ||
-			{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$2"; }; } >/dev/null 2>&1 || true
+		{ apt_install "$2" || { apt-get update -qq && apt_install "$2"; }; } >"$work/apt" 2>&1 || sed 's/^/  /' "$work/apt" >&2
 	fi
 	hash -r
 	command -v "$1" >/dev/null || die "$1 is missing and the package $2 could not be installed: install it, or see --help for another source"
 }
+
+# apt_install PACKAGE waits for whoever else installs, as a new instance does while it boots.
+apt_install() { DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends -o DPkg::Lock::Timeout=300 "$1"; }
 
 # fetch URL FILE
 fetch() {
@@ -238,18 +242,23 @@ unpack() {
 
 # obtain makes $work/new a version as it is installed: the binary, and deploy/ beside it.
 obtain() {
-	local file tree=$work/tree
+	local file tree=$work/tree tool=(curl curl)
 	case $source in
 	s3://* | https://*)
-		if [[ $source == s3:* ]]; then need aws awscli; else need curl curl; fi
+		[[ $source != s3:* ]] || tool=(aws awscli)
+		need "${tool[@]}"
+		command -v "${tool[0]}" >/dev/null || { echo "would fetch: $source"; return; } # a dry run
 		file=$work/$(basename "${source%%\?*}")
 		say "fetching $source"
 		fetch "$source" "$file" || die "$source cannot be fetched: check the name and, for S3, that the instance's role may read it (s3:GetObject)"
-		[[ -n $sha256 ]] || fetch "$(dirname "$source")/SHA256SUMS" "$work/SHA256SUMS" 2>/dev/null || rm -f "$work/SHA256SUMS"
+		[[ -n $sha256 ]] || fetch "$(dirname "${source%%\?*}")/SHA256SUMS" "$work/SHA256SUMS" 2>/dev/null || rm -f "$work/SHA256SUMS"
 		check "$file" "$work/SHA256SUMS"
 		unpack "$file" "$tree"
 		;;
-	'') tree=$checkout ;;
+	'')
+		tree=$checkout
+		[[ -f $tree/go.mod || -f $tree/$NAME ]] || die "this script lies in no checkout and in no release: say what to install (a release file, or where to fetch one); see --help"
+		;;
 	*)
 		if [[ -d $source ]]; then
 			tree=$source
@@ -333,7 +342,9 @@ version_of() {
 	said=$("$1" version 2>&1) || die "the program does not run on this machine ($(uname -m)): $said. Take the release for its processor: amd64 or arm64"
 	said=${said#"$NAME "}
 	said=${said%% *}
-	echo "${said#v}" | tr -c 'A-Za-z0-9.+~_\n-' '_'
+	said=$(echo "${said#v}" | tr -c 'A-Za-z0-9.+~_\n-' '_')
+	[[ $said == [A-Za-z0-9_]* ]] || said=_$said # never "", ".." or hidden
+	echo "$said"
 }
 
 # ---- settings ---------------------------------------------------------------------
@@ -351,7 +362,7 @@ quoted() {
 # storable NAME VALUE: refuse what a line of an EnvironmentFile cannot hold.
 storable() {
 	[[ $2 != *[[:cntrl:]]* ]] || die "$1 holds a line break or another control character, which no setting takes: set it without (a file or parameter often ends in a line break)"
-	printf %s "$2" | iconv -f UTF-8 -t UTF-8 >/dev/null 2>&1 || die "$1 is not valid UTF-8: systemd would drop it; set it again"
+	LC_ALL=C.UTF-8 grep -qax '.*' <<<"$2" || die "$1 is not valid UTF-8: systemd would drop it; set it again"
 }
 
 # from_instance fills wanted with what the Parameter Store and the instance's tags say,
@@ -365,7 +376,8 @@ from_instance() {
 			wanted[$name]=$value
 			say "$name comes from the parameter $PARAMETERS$name"
 		done < <(AWS_MAX_ATTEMPTS=2 timeout 20 aws ssm get-parameters-by-path --path "${PARAMETERS%/}" --with-decryption \
-			--cli-connect-timeout 3 --query 'Parameters[].[Name,Value]' --output text 2>/dev/null || true)
+			--cli-connect-timeout 3 --query 'Parameters[].[Name,Value]' --output text 2>"$work/ssm" || true)
+		[[ ! -s $work/ssm ]] || say "no parameters below $PARAMETERS are used: $(grep . "$work/ssm" | tail -n 1 | cut -c 1-300)"
 	fi
 	command -v curl >/dev/null && [[ ${AWS_EC2_METADATA_DISABLED:-} != true ]] || return 0
 	token=$(curl -fs --connect-timeout 1 --max-time 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "$endpoint/latest/api/token" 2>/dev/null) || return 0
@@ -466,7 +478,8 @@ refuse_package() {
 
 account() {
 	getent passwd "$NAME" >/dev/null && return
-	run useradd --system --user-group --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$NAME"
+	getent group "$NAME" >/dev/null || run groupadd --system "$NAME"
+	run useradd --system --gid "$NAME" --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$NAME"
 }
 
 # store puts $work/new among the versions and names it in $version. Of two programs that
@@ -479,19 +492,22 @@ store() {
 		version+=+${sum:0:12}
 	fi
 	if [[ -d $VERSIONS/$version ]]; then
-		# The program is there; what comes with it may be newer.
+		# The program is there and may be running; what comes with it may be newer.
 		diff -rq "$work/new" "$VERSIONS/$version" >/dev/null 2>&1 && return
+		rm -f "$work/new/$NAME"
+		run chown -R root:root "$work/new"
+		run chmod -R u=rwX,go=rX "$work/new"
+		run cp -a --remove-destination "$work/new/." "$VERSIONS/$version/"
+		return
 	fi
 	run install -d -m 0755 "$BASE" "$VERSIONS"
-	run rm -rf "$VERSIONS/.new" "$VERSIONS/.old"
+	run rm -rf "$VERSIONS/.new"
 	run cp -R "$work/new" "$VERSIONS/.new"
 	run chown -R root:root "$VERSIONS/.new"
 	run chmod -R u=rwX,go=rX "$VERSIONS/.new"
 	# The program's own bytes must be on the disk before anything points to it.
 	run sync -f "$VERSIONS/.new/$NAME"
-	if [[ -d $VERSIONS/$version ]]; then run mv -T "$VERSIONS/$version" "$VERSIONS/.old"; fi
 	run mv -T "$VERSIONS/.new" "$VERSIONS/$version"
-	run rm -rf "$VERSIONS/.old"
 }
 
 # activate VERSION: unit and link are that version's.
@@ -528,15 +544,24 @@ agent_config() {
 # or finished by the next one.
 begin() {
 	[[ -z $dry_run ]] || return 0
+	under_way=yes
 	[[ -e $PENDING ]] && return # from a run that was killed: what it started from holds
 	rm -rf "$PENDING.new"
 	mkdir -p "$PENDING.new"
 	echo "$1" >"$PENDING.new/from"
 	if [[ -f $ENV_FILE ]]; then cp -p "$ENV_FILE" "$PENDING.new/env"; fi
+	sync "$PENDING.new"/*
 	mv -T "$PENDING.new" "$PENDING"
 }
 
-finish() { run rm -rf "$PENDING"; }
+# finish: the change is done, or undone. In one step, as begin.
+finish() {
+	under_way=''
+	[[ -z $dry_run && -e $PENDING ]] || return 0
+	rm -rf "$PENDING.new"
+	mv -T "$PENDING" "$PENDING.new"
+	rm -rf "$PENDING.new"
+}
 
 # ---- running it -------------------------------------------------------------------
 
@@ -552,11 +577,16 @@ runs() {
 # start: from now on, and wait until it is ready.
 start() {
 	local until state sub
-	run systemctl daemon-reload
-	run systemctl enable --quiet "$UNIT"
-	run systemctl stop "$UNIT" # it loads what it has read
+	# It is asked for in a condition, where a command that fails does not end the script.
+	if ! run systemctl daemon-reload || ! run systemctl enable --quiet "$UNIT" || ! run systemctl stop "$UNIT"; then # stop: it loads what it has read
+		why="not started: systemctl refused it (see above)"
+		return 1
+	fi
 	run systemctl reset-failed --quiet "$UNIT" || true
-	run systemctl start --no-block "$UNIT"
+	if ! run systemctl start --no-block "$UNIT"; then
+		why="not started: systemctl refused it (see above)"
+		return 1
+	fi
 	[[ -z $dry_run ]] || return 0
 	until=$((SECONDS + ready_within))
 	while :; do
@@ -601,8 +631,7 @@ examine() {
 # ---- what is asked for ------------------------------------------------------------
 
 install_version() {
-	local from version why='' before='' restart=''
-	refuse_package
+	local from version why='' before='' restart='' was_ready='' back=''
 	obtain
 	if [[ -n $dry_run && ! -e $work/new/$NAME ]]; then
 		echo "would install it under $VERSIONS, write $ENV_FILE, $UNIT_FILE and $AGENT_CONFIG, run doctor, start $UNIT and wait until it is ready"
@@ -614,6 +643,7 @@ install_version() {
 		say "the last deployment was cut short; this one begins where it began (${from:-nothing installed})"
 		restart=yes
 	fi
+	if [[ -n $from ]] && runs "$from"; then was_ready=yes; fi
 	store
 	account
 	begin "$from"
@@ -636,7 +666,8 @@ install_version() {
 	fi
 	warn "$version is $why"
 	tail_of_log
-	if [[ -z $from || $from == "$version" ]]; then # there is nothing to go back to
+	# There is nothing to go back to but a version, or settings with which this one was ready.
+	if [[ -z $from ]] || { [[ $from == "$version" ]] && { [[ -z $was_ready ]] || cmp -s "$PENDING/env" "$ENV_FILE"; }; }; then
 		finish
 		if [[ $(show ActiveState) == failed ]]; then die "no other version is here that could take its place; correct what the log names and run this again"; fi
 		warn "it goes on trying: systemctl status $NAME shows what it waits for, $NAME doctor what is missing"
@@ -657,14 +688,17 @@ undo() {
 	finish
 }
 
+# go_back VERSION: undo, and run it. Not for conditions, where a step that fails would not
+# end the script; $back says whether it is ready.
 go_back() {
 	local version=$1
 	warn "going back to $version, with the settings of before"
 	undo "$version"
 	if start; then
-		warn "$version runs again and is ready; the new version is not installed. Correct what the log above names, and run this again"
+		back=yes
+		warn "$version runs again and is ready; what was asked for is not in place. Correct what the log names, and run this again"
 	else
-		warn "$version is not ready either ($why), so it is not the new version's fault: see $NAME doctor"
+		warn "$version is not ready either ($why), so it is not the change's fault: see $NAME doctor"
 	fi
 	prune
 }
@@ -673,14 +707,22 @@ prune() {
 	local v keep
 	[[ -d $VERSIONS ]] || return 0
 	keep=" $(linked current) $(linked previous) "
-	for v in "$VERSIONS"/* "$VERSIONS"/.new "$VERSIONS"/.old; do
+	for v in "$VERSIONS"/* "$VERSIONS"/.new; do
 		[[ ! -e $v || $keep == *" ${v##*/} "* ]] || run rm -rf "$v"
 	done
 }
 
 rollback() {
-	local from to why=''
+	local from to why='' back=''
 	from=$(linked current) to=$(linked previous)
+	if [[ -e $PENDING ]]; then # the version before is the one that the change began with
+		to=$(cat "$PENDING/from")
+		[[ -n $to ]] || die "the first installation was cut short, and nothing was there before it: install again, or --uninstall"
+		say "the last deployment was cut short"
+		go_back "$to"
+		[[ -n $back ]] || exit 1
+		return
+	fi
 	[[ -n $from ]] || die "nothing is installed that could be rolled back"
 	[[ -n $to && -x $VERSIONS/$to/$NAME ]] || die "there is no version before $from on this instance; install the one that you want by its file"
 	begin "$from"
@@ -735,6 +777,14 @@ uninstall() {
 	say "removed, with settings, state, logs and user"
 }
 
+# ended is what is done last, however it ends.
+# shellcheck disable=SC2317 # the trap calls it
+ended() {
+	local status=$?
+	rm -rf "$work"
+	[[ -z $under_way || $status == 0 ]] || warn "cut short (status $status) in the middle of the change; what is above says why. Run this again: it goes on from there, and --rollback goes back"
+}
+
 main() {
 	options "$@"
 	as_root "$@"
@@ -742,9 +792,10 @@ main() {
 	command -v systemctl >/dev/null || die "this system has no systemd; in a container, start $NAME itself"
 	one_at_a_time
 	work=$(mktemp -d "${TMPDIR:-/tmp}/$NAME-deploy.XXXXXX")
-	trap 'rm -rf "$work"' EXIT
+	trap ended EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
+	refuse_package
 	case $action in
 	install) install_version ;;
 	rollback) rollback ;;

@@ -56,8 +56,13 @@ expect "it changed nothing" same
 expect "a file without a checksum is refused" refused 1 "nothing vouches" inside bash -c 'mkdir /root/bare; cp /root/dist/analytics-worker_1.0.0* /root/bare/; exec bash /root/deploy/deploy-ec2.sh /root/bare/analytics-worker_1.0.0_linux_amd64.tar.gz'
 expect "a wrong checksum is refused" refused 1 "is not what was released" deploy --sha256 "$(printf '%064d' 0)" "$(tarball 1.0.0)"
 expect "it changed nothing" same
+expect "--sha256 of a folder is refused" refused 2 "goes with a release file" deploy --sha256 "$(printf '%064d' 0)" /root/dist
+expect "--rollback with settings is refused" refused 2 "takes no source" deploy --rollback --set BATCH_SIZE=1
+expect "the script alone, in no release, says that it wants one" refused 1 "lies in no checkout" inside bash -c 'cp /root/deploy/deploy-ec2.sh /root/; exec bash /root/deploy-ec2.sh'
 expect "a setting with a line break is refused" refused 1 "line break" deploy --set ENVIRONMENT=$'a\nb' "$(tarball 1.0.0)"
 expect "nothing is installed by that" test ! -e "$root/etc/systemd/system/analytics-worker.service"
+expect "a setting that is no UTF-8 is refused" refused 1 "not valid UTF-8" deploy --set ENVIRONMENT=$'a\xff' "$(tarball 1.0.0)"
+inside groupadd --system analytics-worker # as something else may have made it
 expect "wrong settings are refused before anything starts" refused 1 "the settings are wrong" deploy --set BATCH_SIZE=many "$(tarball 1.0.0)"
 expect "a fresh install becomes ready" deploy "${settings[@]}" --set BATCH_SIZE=100 "$(tarball 1.0.0)"
 expect "1.0.0 runs" runs 1.0.0
@@ -88,6 +93,28 @@ expect "a value with blanks, quotes, \$, \` and \\ reaches the worker as it is" 
 # shellcheck disable=SC2016 # the shell on the machine reads it
 expect "a shell reads the same" test "$(inside bash -c '. /etc/cloudcafe/analytics-worker.env; echo "$DEAD_LETTER_URL"')" == "$odd"
 
+# ---- by https, from a server with a certificate of its own
+inside bash -c 'cd /root/dist && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout ../key.pem -out ../cert.pem' 2>"$work/openssl"
+# shellcheck disable=SC2016 # for the shell on the machine
+inside bash -c 'cd /root/dist && echo $$ >/run/server.pid && exec openssl s_server -accept 127.0.0.1:0 -cert ../cert.pem -key ../key.pem -WWW' </dev/null >"$work/served" 2>&1 &
+server=$!
+port=''
+for _ in {1..100}; do
+	port=$(sed -n 's/^ACCEPT .*:\([0-9]*\)$/\1/p' "$work/served")
+	if [[ -n $port ]] || ! kill -0 "$server" 2>/dev/null; then break; fi
+	sleep 0.1
+done
+by_https() { inside CURL_CA_BUNDLE=/root/cert.pem bash /root/deploy/deploy-ec2.sh "$@"; }
+url=https://127.0.0.1:$port/analytics-worker_1.0.0_linux_amd64.tar.gz
+expect "https, checked against SHA256SUMS beside it" refused 0 "nothing to do" by_https "$url"
+expect "https with --sha256 of another file" refused 1 "is not what was released" by_https --sha256 "$(printf '%064d' 0)" "$url"
+expect "https from a server that nobody vouches for" refused 1 "cannot be fetched" deploy "$url"
+expect "a release that is not there" refused 1 "nothing vouches" by_https "${url/1.0.0/9.9.9}" # this server answers 200
+# shellcheck disable=SC2016
+inside bash -c 'kill $(cat /run/server.pid)'
+wait "$server" 2>/dev/null || true
+expect "a server that is not there" refused 1 "cannot be fetched" by_https "$url"
+
 # ---- upgrades
 environment() { inside cat /etc/cloudcafe/analytics-worker.env; }
 kept=$(environment)
@@ -105,6 +132,9 @@ kept=$(environment)
 expect "a version that ends is undone" refused 1 "1.1.0 runs again and is ready" deploy --set BATCH_SIZE=300 "$(tarball 1.2.0)"
 expect "1.1.0 runs" runs 1.1.0
 expect "a version that does not get ready is undone" refused 1 "not ready within 3 s" deploy --ready-within 3 --set BATCH_SIZE=300 "$(tarball 1.3.0)"
+expect "1.1.0 runs" runs 1.1.0
+expect "the settings are those of before" test "$kept" == "$(environment)"
+expect "settings with which the same version does not get ready are undone" refused 1 "1.1.0 runs again and is ready" deploy --ready-within 3 --set KINESIS_STREAM_NAME=none "$(tarball 1.1.0)"
 expect "1.1.0 runs" runs 1.1.0
 expect "the settings are those of before" test "$kept" == "$(environment)"
 expect "its remains are removed" test "$(inside ls -A /opt/cloudcafe/analytics-worker/versions | xargs)" == "1.0.0 1.1.0"
@@ -135,6 +165,10 @@ expect "killed before the switch" killed '[[ -e /opt/cloudcafe/analytics-worker/
 expect "1.1.0 still runs" runs 1.1.0
 # shellcheck disable=SC2016
 expect "killed after the switch" killed '[[ $(readlink /opt/cloudcafe/analytics-worker/current) == versions/1.0.0 ]]' 1.0.0
+expect "--rollback goes back to where it began" refused 0 "1.1.0 runs again and is ready" deploy --rollback
+expect "1.1.0 runs" runs 1.1.0
+# shellcheck disable=SC2016
+expect "killed after the switch, again" killed '[[ $(readlink /opt/cloudcafe/analytics-worker/current) == versions/1.0.0 ]]' 1.0.0
 expect "the next run finishes it" refused 0 "cut short" deploy "$(tarball 1.0.0)"
 expect "1.0.0 runs" runs 1.0.0
 # shellcheck disable=SC2016

@@ -7,7 +7,7 @@ set -euo pipefail
 echo "check-release: two clones release the same bytes"
 
 name=analytics-worker
-make -s --no-print-directory -C "$repo" .tools/release/ready
+release_tools
 [[ -z $(git -C "$repo" status --porcelain) ]] || echo "  note  what is not committed is not looked at"
 
 # clone FOLDER OPTION...: of HEAD, with the tools that are built.

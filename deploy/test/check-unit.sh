@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lib.sh"
 echo "check-unit: systemd-analyze verify and security"
 
-command -v systemd-analyze >/dev/null || "$repo/scripts/apt-install" systemd
+command -v systemd-analyze >/dev/null || apt_install systemd
 unit=$repo/deploy/systemd/analytics-worker.service
 most=20 # tenths of systemd's score
 

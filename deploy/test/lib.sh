@@ -7,21 +7,26 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 repo=$(cd "$here/../.." && pwd)
 export PATH=$PATH:/usr/local/go/bin
 readonly suite=bookworm # its systemd is 252, as that of Amazon Linux 2023
-readonly packages=systemd,dbus,curl,ca-certificates,git,rpm,sudo
+readonly packages=systemd,dbus,curl,ca-certificates,git,rpm,cpio,sudo
 base=${XDG_CACHE_HOME:-$HOME/.cache}/analytics-worker/$suite-$(cksum <<<"$packages" | cut -d ' ' -f 1)
 
 # work is this check's alone; what is built once for all checks is in DEPLOY_TEST_BUILT.
 work=$(mktemp -d "${TMPDIR:-/tmp}/deploy-test.XXXXXX")
 built=${DEPLOY_TEST_BUILT:-$work}
 init='' supervisor='' localaws=''
+groups=() # the machine's own control groups
 failed=0
 
 stop_machine() {
+	local group
 	if [[ -n $supervisor ]]; then
-		kill -KILL "$init" 2>/dev/null || true
+		kill -KILL "${init:-$supervisor}" 2>/dev/null || true
 		wait "$supervisor" 2>/dev/null || true
 	fi
-	supervisor='' init=''
+	for group in "${groups[@]}"; do
+		find "$group" -depth -type d -exec rmdir {} + 2>/dev/null || true # at once empty, or as soon as all have died
+	done
+	supervisor='' init='' groups=()
 }
 
 clean_up() {
@@ -57,6 +62,21 @@ finish() {
 	echo "passed: $(basename "$0") in $SECONDS s"
 }
 
+# once FILE COMMAND...: the command makes FILE.new, which becomes FILE, unless it is there. Two
+# checks that want the same wait for one another.
+once() {
+	local file=$1
+	shift
+	[[ -e $file ]] && return
+	(
+		flock 8
+		[[ ! -e $file ]] || exit 0
+		"$@" && mv "$file.new" "$file"
+	) 8>"$built/lock"
+}
+
+apt_install() { (flock 8 && "$repo/scripts/apt-install" "$@") 8>"$built/lock"; }
+
 # make_base makes the system that every machine begins with, once.
 make_base() {
 	[[ -d $base ]] && return
@@ -65,7 +85,7 @@ make_base() {
 	exec 8>"$base.lock"
 	flock 8
 	[[ -d $base ]] && return
-	command -v debootstrap >/dev/null || "$repo/scripts/apt-install" debootstrap
+	command -v debootstrap >/dev/null || apt_install debootstrap
 	echo "making $base, once" >&2
 	rm -rf "$base.new"
 	debootstrap --variant=minbase --include="$packages" "$suite" "$base.new" >"$base.log" 2>&1 ||
@@ -79,7 +99,7 @@ make_base() {
 # machine's, so that it reaches the local AWS.
 shared=()
 start_machine() {
-	local _
+	local _ group
 	make_base
 	root=$work/root
 	mkdir -p "$root"
@@ -115,7 +135,14 @@ for d in "$@"; do
 done
 exec chroot "$root" /usr/bin/env -i container=test PATH=/usr/sbin:/usr/bin:/sbin:/bin /lib/systemd/systemd --log-target=console --log-level=warning
 BOOT
-	unshare --mount --pid --uts --ipc --cgroup --fork --kill-child bash "$work/boot" "$root" "${shared[@]}" >"$work/boot.log" 2>&1 &
+	# A systemd takes the group that it is started in for the root of all: two must not share one.
+	for group in /sys/fs/cgroup{,/systemd,/unified}; do
+		if [[ -f $group/cgroup.procs ]] && mkdir "$group/$(basename "$work")" 2>/dev/null; then groups+=("$group/$(basename "$work")"); fi
+	done
+	printf '%s/cgroup.procs\n' "${groups[@]}" >"$work/groups"
+	# shellcheck disable=SC2016
+	bash -c 'while read -r procs; do [[ -z $procs ]] || echo $$ >"$procs" || true; done <"$0"; exec "$@"' "$work/groups" \
+		unshare --mount --pid --uts --ipc --cgroup --fork --kill-child bash "$work/boot" "$root" "${shared[@]}" >"$work/boot.log" 2>&1 &
 	supervisor=$!
 	for _ in {1..300}; do
 		init=$(pgrep -P "$supervisor" | head -n 1 || true)
@@ -133,35 +160,43 @@ inside() { nsenter -t "$init" -m -u -i -p -r -w -- /usr/bin/env -i PATH=/usr/loc
 
 # local_aws starts the local AWS with a stream of two shards and the tables.
 local_aws() {
-	local _ port
-	[[ -x $built/localaws ]] || (cd "$repo" && scripts/need-cc && CGO_ENABLED=1 "${GO:-go}" build -buildvcs=false -trimpath -o "$built/localaws" ./cmd/localaws)
+	local _
+	once "$built/localaws" build_localaws
 	worker_of 1.0.0 >/dev/null
-	for _ in {1..20}; do
-		port=$((20000 + RANDOM % 20000))
-		"$built/localaws" --addr "127.0.0.1:$port" >"$work/localaws.log" 2>&1 &
-		localaws=$!
-		for _ in {1..200}; do
-			(: >"/dev/tcp/127.0.0.1/$port") 2>/dev/null && break 2
-			kill -0 "$localaws" 2>/dev/null || break
-			sleep 0.1
-		done
+	"$built/localaws" --addr 127.0.0.1:0 >"$work/localaws.log" 2>&1 &
+	localaws=$!
+	aws_url=''
+	for _ in {1..600}; do
+		aws_url=$(sed -n 's,^localaws is ready on \(http://[0-9.:]*\) .*,\1,p' "$work/localaws.log")
+		if [[ -n $aws_url ]] || ! kill -0 "$localaws" 2>/dev/null; then break; fi
+		sleep 0.1
 	done
-	aws_url=http://127.0.0.1:$port
+	[[ -n $aws_url ]] || { echo "the local AWS did not start:" >&2; tail -n 20 "$work/localaws.log" >&2; exit 1; }
 	aws_settings=("AWS_ENDPOINT_URL=$aws_url" AWS_REGION=us-east-1 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local AWS_EC2_METADATA_DISABLED=true)
 	outside schema --apply >"$work/schema.log" 2>&1
 	outside publish --create 2 --count 20 >"$work/publish.log" 2>&1
 }
 
+build_localaws() (cd "$repo" && scripts/need-cc && CGO_ENABLED=1 "${GO:-go}" build -buildvcs=false -trimpath -o "$built/localaws.new" ./cmd/localaws)
+
 # outside VERB...: the worker's program on this machine.
-outside() { env "${aws_settings[@]}" "$built/analytics-worker-1.0.0" "$@"; }
+outside() { env -C "$work" "${aws_settings[@]}" "$built/analytics-worker-1.0.0" "$@"; }
 
 faults() { curl -fsS -X PUT -d "$1" "$aws_url/_localaws/faults" >/dev/null; }
 
 # worker_of VERSION builds it once and prints where it is.
 worker_of() {
-	local file=$built/analytics-worker-$1
-	[[ -x $file ]] || (cd "$repo" && CGO_ENABLED=0 "${GO:-go}" build -buildvcs=false -trimpath -ldflags "-X main.version=v$1" -o "$file" ./cmd/analytics-worker)
-	echo "$file"
+	once "$built/analytics-worker-$1" build_worker "$1"
+	echo "$built/analytics-worker-$1"
+}
+build_worker() (cd "$repo" && CGO_ENABLED=0 "${GO:-go}" build -buildvcs=false -trimpath -ldflags "-X main.version=v$1" -o "$built/analytics-worker-$1.new" ./cmd/analytics-worker)
+
+# release_tools builds what make release builds with.
+release_tools() {
+	(
+		flock 8
+		make -s --no-print-directory -C "$repo" .tools/release/ready
+	) 8>"$built/lock"
 }
 
 # release VERSION [PROGRAM]: a release file of it in $work/dist, with SHA256SUMS, as make release makes it.

@@ -53,7 +53,7 @@ Options
   --set NAME=VALUE  write a setting into /etc/cloudcafe/analytics-worker.env; may be repeated
   --ready-within S  seconds until a new version must be ready (60)
   --no-agent        leave the CloudWatch agent alone
-  --rollback        go back to the version before
+  --rollback        go back to the version before, or to where a run that was killed began
   --uninstall       remove program, unit and agent configuration; settings, state and logs stay
   --purge           with --uninstall: those too, with the dead letters on this disk, and the user
   --dry-run         say what would be done, and do nothing
@@ -64,7 +64,8 @@ parameters under /cloudcafe/analytics-worker/ of the Parameter Store, else from 
 instance's tags of their names. An upgrade keeps the file as it is, but for --set.
 
 Status: 0 done; 1 failed (and what was changed is undone); 2 wrong usage, nothing was
-tried; 3 installed and started, but not ready yet: it goes on trying.
+tried; 3 started, but not ready yet, and there is nothing to go back to: it goes on
+trying. Settings of --set with which a version is not ready any more are undone, too.
 
 Examples
   KINESIS_STREAM_NAME=order-events REDSHIFT_CLUSTER_ID=my-cluster ./deploy-ec2.sh

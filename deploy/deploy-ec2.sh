@@ -235,7 +235,9 @@ unpack() {
 	*.rpm)
 		command -v rpm2cpio >/dev/null || die "an .rpm cannot be unpacked here: give the .tar.gz or the .deb"
 		need cpio cpio
-		rpm2cpio "$file" | (cd "$dir" && cpio -idm --quiet --no-absolute-filenames)
+		# rpm2cpio reports a failure where the size in the header, which nfpm counts another
+		# way, is not that of what it wrote. What is cut off, cpio finds.
+		{ rpm2cpio "$file" || true; } | (cd "$dir" && cpio -idm --quiet --no-absolute-filenames) 2>"$work/cpio" || { cat "$work/cpio" >&2; false; }
 		;;
 	*) die "$(basename "$file") is no .tar.gz, .deb or .rpm" ;;
 	esac || die "$(basename "$file") cannot be unpacked: it is damaged, or something else; fetch it again"
@@ -393,15 +395,14 @@ from_instance() {
 	done <<<"$tags"
 }
 
-# settings writes the environment file: whole where there is none, else what --set says.
-settings() {
-	local sample=$1 name line names=() done_with=' ' text=''
+# gather fills wanted with all that is to be written, from wherever it is said.
+gather() {
+	local sample=$1 name names=()
 	if [[ -f $ENV_FILE ]]; then
-		sample=$ENV_FILE
 		while read -r name; do
 			[[ -v $name && ! -v wanted[$name] ]] && ! grep -qxF "$name=$(quoted "${!name}")" "$ENV_FILE" &&
 				say "$name of the environment is not written: $ENV_FILE is kept; --set $name=... changes it"
-		done < <(sample_names "$1") || true
+		done < <(sample_names "$sample") || true
 	else
 		mapfile -t names < <(sample_names "$sample")
 		for name in "${names[@]}"; do
@@ -412,6 +413,12 @@ settings() {
 	for name in "${!wanted[@]}"; do
 		storable "$name" "${wanted[$name]}"
 	done
+}
+
+# settings writes the environment file: whole where there is none, else what --set says.
+settings() {
+	local sample=$1 name line done_with=' ' text=''
+	if [[ -f $ENV_FILE ]]; then sample=$ENV_FILE; fi
 	while IFS= read -r line || [[ -n $line ]]; do
 		name=${line#\#}
 		name=${name%%=*}
@@ -644,6 +651,7 @@ install_version() {
 		say "the last deployment was cut short; this one begins where it began (${from:-nothing installed})"
 		restart=yes
 	fi
+	gather "$work/new/deploy/$NAME.env"
 	if [[ -n $from ]] && runs "$from"; then was_ready=yes; fi
 	store
 	account

@@ -595,7 +595,10 @@ start() {
 		why="not started: systemctl refused it (see above)"
 		return 1
 	fi
-	[[ -z $dry_run ]] || return 0
+	if [[ -n $dry_run ]]; then
+		echo "would wait until it is ready, for $ready_within s at most"
+		return
+	fi
 	until=$((SECONDS + ready_within))
 	while :; do
 		state=$(show ActiveState) sub=$(show SubState)
@@ -670,7 +673,7 @@ install_version() {
 		[[ -z $before ]] || point previous "$before"
 		finish
 		prune
-		say "$version is ready: $(show StatusText)"
+		[[ -n $dry_run ]] || say "$version is ready: $(show StatusText)"
 		return
 	fi
 	warn "$version is $why"
@@ -703,6 +706,11 @@ go_back() {
 	local version=$1
 	warn "going back to $version, with the settings of before"
 	undo "$version"
+	if [[ -n $dry_run ]]; then
+		echo "would start it"
+		back=yes
+		return
+	fi
 	if start; then
 		back=yes
 		warn "$version runs again and is ready; what was asked for is not in place. Correct what the log names, and run this again"
@@ -740,7 +748,7 @@ rollback() {
 	if start; then
 		point previous "$from"
 		finish
-		say "$to is ready"
+		[[ -n $dry_run ]] || say "$to is ready"
 		return
 	fi
 	warn "$to is $why"

@@ -144,7 +144,7 @@ BOOT
 	bash -c 'while read -r procs; do [[ -z $procs ]] || echo $$ >"$procs" || true; done <"$0"; exec "$@"' "$work/groups" \
 		unshare --mount --pid --uts --ipc --cgroup --fork --kill-child bash "$work/boot" "$root" "${shared[@]}" >"$work/boot.log" 2>&1 &
 	supervisor=$!
-	for _ in {1..300}; do
+	for _ in {1..1200}; do
 		init=$(pgrep -P "$supervisor" | head -n 1 || true)
 		[[ -n $init && $(cat "/proc/$init/comm" 2>/dev/null) == systemd ]] && inside systemctl is-active --quiet multi-user.target 2>/dev/null && return
 		kill -0 "$supervisor" 2>/dev/null || break

@@ -95,6 +95,7 @@ expect "a shell reads the same" test "$(inside bash -c '. /etc/cloudcafe/analyti
 
 # ---- by https, from a server with a certificate of its own
 inside bash -c 'cd /root/dist && openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 -keyout ../key.pem -out ../cert.pem' 2>"$work/openssl"
+: >"$work/served"
 # shellcheck disable=SC2016 # for the shell on the machine
 inside bash -c 'cd /root/dist && echo $$ >/run/server.pid && exec openssl s_server -accept 127.0.0.1:0 -cert ../cert.pem -key ../key.pem -WWW' </dev/null >"$work/served" 2>&1 &
 server=$!

@@ -163,6 +163,7 @@ local_aws() {
 	local _
 	once "$built/localaws" build_localaws
 	worker_of 1.0.0 >/dev/null
+	: >"$work/localaws.log" # which is read before the other process may have made it
 	"$built/localaws" --addr 127.0.0.1:0 >"$work/localaws.log" 2>&1 &
 	localaws=$!
 	aws_url=''

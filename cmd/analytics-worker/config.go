@@ -15,6 +15,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // config is every setting of the worker. Settings come from the environment
@@ -60,6 +61,7 @@ func settings() []setting {
 		{"REDSHIFT_DATABASE", "analytics", "database", required(func(c *config) *string { return &c.Redshift.Database })},
 		{"REDSHIFT_DB_USER", "admin", "database user on a cluster; empty = the IAM identity", text(func(c *config) *string { return &c.Redshift.DBUser })},
 		{"REDSHIFT_SECRET_ARN", "", "Secrets Manager secret to log in with, in place of a user", parseSecret},
+		{"REDSHIFT_SCHEMA", "", "schema of the worker's tables, in lower case; empty = the search path of the database user", parseSchema},
 		{"AWS_REGION", "", "region; empty = AWS_DEFAULT_REGION, the profile's or the instance's, as any AWS program finds it, else us-east-1", text(func(c *config) *string { return &c.Region })},
 		{"ENVIRONMENT", "dev", "value of the metrics' dimension Environment", parseEnvironment},
 		{"FAMILIES", "orders,inventory,payments", "kinds of events that are loaded; others are rejected as family switched off, and redrive can bring them back later", parseFamilies},
@@ -178,6 +180,11 @@ func parseSecret(c *config, s string) error {
 	}
 	c.Redshift.SecretARN = s
 	return nil
+}
+
+func parseSchema(c *config, s string) (err error) {
+	c.Redshift.Names, err = warehouse.NamesIn(s)
+	return err
 }
 
 func parseEnvironment(c *config, s string) error {

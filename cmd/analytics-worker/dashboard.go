@@ -92,22 +92,23 @@ const (
 // salesQuery is one statement for all that the dashboard asks of the warehouse:
 // minutes, top stores and the watermark, told apart by their first column. It
 // reads an hour of rollups, which are sorted by minute, and the checkpoints.
-func salesQuery(streamName string, from time.Time) string {
-	hour := "FROM agg_orders_minute WHERE minute >= TIMESTAMP '" + from.UTC().Format("2006-01-02 15:04:05") + "'"
+func salesQuery(in warehouse.Names, streamName string, from time.Time) string {
+	_, minutes := in.Orders()
+	hour := "FROM " + minutes + " WHERE minute >= TIMESTAMP '" + from.UTC().Format("2006-01-02 15:04:05") + "'"
 	return `SELECT 'minute' AS kind, CAST(minute AS VARCHAR(40)) AS name, CAST(SUM(order_count) AS VARCHAR(40)) AS orders,
  CAST(SUM(revenue) AS VARCHAR(40)) AS revenue ` + hour + ` GROUP BY minute
 UNION ALL SELECT 'store', CAST(store_id AS VARCHAR(40)), CAST(orders AS VARCHAR(40)), CAST(revenue AS VARCHAR(40))
  FROM (SELECT store_id, SUM(order_count) AS orders, SUM(revenue) AS revenue ` + hour + `
  GROUP BY store_id ORDER BY 3 DESC, 1 LIMIT ` + strconv.Itoa(topStores) + `) best
 UNION ALL SELECT 'watermark', CAST(MIN(arrived_until) AS VARCHAR(40)), CAST(COUNT(*) - COUNT(arrived_until) AS VARCHAR(40)), NULL
- FROM worker_checkpoints WHERE stream_name = ` + warehouse.Quote(streamName) + ` AND sequence_number <> 'SHARD_END'
+ FROM ` + in.Of(warehouse.CheckpointTable) + ` WHERE stream_name = ` + warehouse.Quote(streamName) + ` AND sequence_number <> 'SHARD_END'
 ORDER BY 1, 2`
 }
 
 // sales asks the warehouse about the last hour.
 func sales(ctx context.Context, db warehouse.DB, streamName string, now time.Time) (admin.Sales, error) {
 	from := now.Truncate(time.Minute).Add(time.Minute - salesSpan)
-	results, err := db.Run(ctx, warehouse.Token(), []string{salesQuery(streamName, from)})
+	results, err := db.Run(ctx, warehouse.Token(), []string{salesQuery(db.Names(), streamName, from)})
 	if err != nil {
 		return admin.Sales{}, fmt.Errorf("ask the warehouse for the rollups: %w", err)
 	}

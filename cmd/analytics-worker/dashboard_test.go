@@ -17,6 +17,8 @@ type answering struct {
 	sql  []string
 }
 
+func (a *answering) Names() warehouse.Names { return warehouse.Names{} }
+
 func (a *answering) Run(_ context.Context, _ string, statements []string) ([]warehouse.Result, error) {
 	a.sql = append(a.sql, statements...)
 	return []warehouse.Result{{Rows: a.rows}}, a.err

@@ -37,11 +37,10 @@ func (p *patient) checkWarehouse(ctx context.Context) []finding {
 		return []finding{{"warehouse", levelFail, err.Error(), nextStep(err, "the Redshift Data API", "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
 	}
 	found := []finding{{"warehouse", levelOK, fmt.Sprintf("answers in %v through the Data API", time.Since(asked).Round(time.Millisecond)), ""}}
-	var rest [3][]finding
+	var rest [2][]finding
 	var all sync.WaitGroup
 	all.Go(func() { rest[0] = p.checkCollation(ctx) })
-	all.Go(func() { rest[1] = p.checkTimeZone(ctx) })
-	all.Go(func() { rest[2] = p.checkLock(ctx) })
+	all.Go(func() { rest[1] = p.checkLock(ctx) })
 	all.Wait()
 	for _, more := range rest {
 		found = append(found, more...)
@@ -70,38 +69,17 @@ func collationFinding(database, collation string) []finding {
 	}}
 }
 
-// checkTimeZone compares the session's clock with ours: GETDATE() is in the time
-// zone of the session. Times of events and arrivals are sent by the worker and do
-// not change.
-func (p *patient) checkTimeZone(ctx context.Context) []finding {
-	asked := time.Now().UTC()
-	r, err := p.ask(ctx, "SELECT GETDATE()")
-	if err != nil || len(r.Rows) != 1 {
-		return nil
-	}
-	at, err := warehouse.ParseTimestamp(r.Rows[0][0].Text)
-	if err != nil {
-		return nil
-	}
-	return timeZoneFinding(at.Sub(asked))
-}
-
-func timeZoneFinding(off time.Duration) []finding {
-	const quarter = 15 * time.Minute // no time zone is finer
-	if zone := off.Round(quarter); zone != 0 && (off-zone).Abs() < 2*time.Minute {
-		return []finding{{
-			"warehouse", levelWarn, fmt.Sprintf("the time zone of the database user is not UTC: updated_at in worker_checkpoints is off by %v", zone),
-			"ALTER USER ... SET timezone TO 'UTC'",
-		}}
-	}
-	return nil
-}
-
 // lockSQL asks who holds worker_load_lock, or waits for it. It reads the catalog
 // alone: to read the table is to wait for the load that holds it.
-const lockSQL = `SELECT t.pid, t.txn_owner, t.txn_start, t.lock_mode, CASE WHEN t.granted THEN 1 ELSE 0 END AS holds
-FROM svv_transactions t JOIN pg_class c ON c.oid = t.relation
-WHERE c.relname = 'worker_load_lock' ORDER BY 5 DESC, 3`
+func lockSQL(in warehouse.Names) string {
+	sql := `SELECT t.pid, t.txn_owner, t.txn_start, t.lock_mode, CASE WHEN t.granted THEN 1 ELSE 0 END AS holds
+FROM svv_transactions t JOIN pg_class c ON c.oid = t.relation`
+	if in.Schema() != "" {
+		sql += ` JOIN pg_namespace n ON n.oid = c.relnamespace`
+	}
+	return sql + `
+WHERE c.relname = ` + warehouse.Quote(warehouse.LockTable) + in.InSchema("n.nspname") + ` ORDER BY 5 DESC, 3`
+}
 
 // lockHold is one transaction that holds or awaits worker_load_lock.
 type lockHold struct {
@@ -113,7 +91,7 @@ type lockHold struct {
 // checkLock tells of a transaction that keeps loads waiting. Where the warehouse
 // cannot be asked there is no line.
 func (p *patient) checkLock(ctx context.Context) []finding {
-	r, err := p.ask(ctx, lockSQL)
+	r, err := p.ask(ctx, lockSQL(p.config.Redshift.Names))
 	if err != nil {
 		return nil
 	}
@@ -202,15 +180,7 @@ func (p *patient) checkTables(ctx context.Context) []finding {
 var aboutColumn = regexp.MustCompile(`(?i)\bcolumn\b`)
 
 func (p *patient) askTable(ctx context.Context, table string) error {
-	if table != warehouse.LockTable {
-		_, err := p.ask(ctx, "SELECT "+strings.Join(warehouse.Columns(table), ", ")+" FROM "+table+" WHERE 1 = 0")
-		return err
-	}
-	r, err := p.ask(ctx, "SELECT tablename FROM pg_table_def WHERE tablename = "+warehouse.Quote(table))
-	if err == nil && len(r.Rows) == 0 {
-		err = warehouse.ErrNoTable
-	}
-	return err
+	return warehouse.CheckTable(ctx, p.account.Redshift(p.config.Redshift), table, warehouse.Columns(table))
 }
 
 // missing tells of a table that is not in sight. It may be in a schema that the
@@ -221,6 +191,12 @@ func (p *patient) missing(ctx context.Context, table string) finding {
 		return finding{"tables", levelFail, table + " is missing", "analytics-worker schema --apply"}
 	}
 	schema := r.Rows[0][0].Text
+	if ours := p.config.Redshift.Names.Schema(); ours != "" {
+		return finding{
+			"tables", levelFail, fmt.Sprintf("%s is missing in schema %s (REDSHIFT_SCHEMA), or this user lacks USAGE on it; there is one in schema %s", table, ours, schema),
+			"analytics-worker schema --apply, or schema --grants for this user, or REDSHIFT_SCHEMA=" + schema,
+		}
+	}
 	return finding{
 		"tables", levelFail, fmt.Sprintf("%s is in schema %s, which the search path of this database user leaves out", table, schema),
 		fmt.Sprintf("ALTER USER ... SET search_path TO %s, or make the tables as this user: analytics-worker schema --apply", schema),

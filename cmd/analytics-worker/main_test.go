@@ -60,8 +60,8 @@ func (c leakChecked) Run() int {
 
 // serveLocal is the local AWS in a process of its own, without limits, on a port
 // that the system chooses. It says where on standard output. CLOCK_OFFSET is how
-// far its clock is ahead of this machine's, and with TINY its warehouse saves its
-// thinking.
+// far its clock is ahead of this machine's, WAREHOUSE the URL of a PostgreSQL, and with TINY its
+// warehouse saves its thinking.
 func serveLocal() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	defer stop()
@@ -74,7 +74,7 @@ func serveLocal() {
 		if err != nil {
 			return err
 		}
-		server, err := localaws.New(ctx, localaws.Config{ClockOffset: offset, Tiny: os.Getenv("TINY") != "", Log: slog.New(slog.DiscardHandler)})
+		server, err := localaws.New(ctx, localaws.Config{Warehouse: os.Getenv("WAREHOUSE"), ClockOffset: offset, Tiny: os.Getenv("TINY") != "", Log: slog.New(slog.DiscardHandler)})
 		if err != nil {
 			return err
 		}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -22,44 +23,48 @@ type report struct {
 	finish      func(warehouse.Result) warehouse.Result
 }
 
-func reports() []report {
+func reports(in warehouse.Names) []report {
+	facts, minutes := in.Orders()
+	levels, payments := in.Of(warehouse.FactsOf(event.Inventory).Name), warehouse.FactsOf(event.Payments)
+	paid, paidMinutes := in.Of(payments.Name), in.Of(payments.Rollup.Name)
+	checkpoints := in.Of(warehouse.CheckpointTable)
 	return []report{
 		{
 			name: "top-stores", about: "stores by revenue",
-			columns:    "store_id, COUNT(*) AS order_count, SUM(total_amount) AS revenue FROM fact_orders",
+			columns:    "store_id, COUNT(*) AS order_count, SUM(total_amount) AS revenue FROM " + facts,
 			groupBy:    "GROUP BY store_id ORDER BY revenue DESC, store_id",
 			timeColumn: "event_timestamp", byStore: true, plot: "revenue",
 		},
 		{
 			name: "orders-over-time", about: "orders and revenue by the hour, newest first",
-			columns:    "DATE_TRUNC('hour', event_timestamp) AS hour, COUNT(*) AS order_count, SUM(total_amount) AS revenue FROM fact_orders",
+			columns:    "DATE_TRUNC('hour', event_timestamp) AS hour, COUNT(*) AS order_count, SUM(total_amount) AS revenue FROM " + facts,
 			groupBy:    "GROUP BY 1 ORDER BY hour DESC",
 			timeColumn: "event_timestamp", byStore: true, plot: "order_count",
 		},
 		{
 			name: "event-types", about: "orders by the type of their newest event",
 			columns: `event_type, COUNT(*) AS order_count, SUM(total_amount) AS revenue,
- MIN(event_timestamp) AS oldest, MAX(event_timestamp) AS newest FROM fact_orders`,
+ MIN(event_timestamp) AS oldest, MAX(event_timestamp) AS newest FROM ` + facts,
 			groupBy:    "GROUP BY event_type ORDER BY order_count DESC, event_type",
 			timeColumn: "event_timestamp", byStore: true, plot: "order_count",
 		},
 		{
 			name: "minutes", about: "the one-minute rollups, newest first",
 			columns: `minute, SUM(order_count) AS order_count, SUM(item_count) AS item_count, SUM(revenue) AS revenue
-FROM agg_orders_minute`,
+FROM ` + minutes,
 			groupBy:    "GROUP BY minute ORDER BY minute DESC",
 			timeColumn: "minute", byStore: true, plot: "order_count",
 		},
 		{
 			name: "stock", about: "levels of inventory, the lowest first",
-			columns:    "store_id, sku, quantity, event_type, event_timestamp FROM fact_inventory",
+			columns:    "store_id, sku, quantity, event_type, event_timestamp FROM " + levels,
 			groupBy:    "ORDER BY quantity, store_id, sku",
 			timeColumn: "event_timestamp", byStore: true, plot: "quantity",
 		},
 		{
 			name: "payments", about: "payments by minute and method, and how many are flagged, newest first",
 			columns: `minute, payment_method, SUM(payment_count) AS payment_count, SUM(amount) AS amount,
- SUM(CASE WHEN event_type LIKE 'payment_flagged%' THEN payment_count ELSE 0 END) AS flagged FROM agg_payments_minute`,
+ SUM(CASE WHEN event_type LIKE 'payment_flagged%' THEN payment_count ELSE 0 END) AS flagged FROM ` + paidMinutes,
 			groupBy:    "GROUP BY minute, payment_method ORDER BY minute DESC, payment_method",
 			timeColumn: "minute", plot: "payment_count",
 		},
@@ -67,18 +72,18 @@ FROM agg_orders_minute`,
 			name: "unpaid", about: "orders without a completed payment, and payments without an order, the oldest first",
 			columns: `unpaid, order_id, payment_id, amount, event_type, payment_status, event_timestamp FROM (
  SELECT 'order' AS unpaid, o.order_id, p.payment_id, o.total_amount AS amount, o.event_type, p.payment_status, o.event_timestamp
- FROM fact_orders o LEFT JOIN (SELECT order_id, MAX(payment_id) AS payment_id, MAX(status) AS payment_status,
-  MAX(CASE WHEN status = 'completed' THEN 1 ELSE 0 END) AS completed FROM fact_payments GROUP BY order_id) p ON p.order_id = o.order_id
+ FROM ` + facts + ` o LEFT JOIN (SELECT order_id, MAX(payment_id) AS payment_id, MAX(status) AS payment_status,
+  MAX(CASE WHEN status = 'completed' THEN 1 ELSE 0 END) AS completed FROM ` + paid + ` GROUP BY order_id) p ON p.order_id = o.order_id
  WHERE COALESCE(p.completed, 0) = 0 AND o.event_type <> 'order_cancelled'
  UNION ALL
  SELECT 'payment', p.order_id, p.payment_id, p.amount, p.event_type, p.status, p.event_timestamp
- FROM fact_payments p LEFT JOIN fact_orders o ON o.order_id = p.order_id WHERE o.order_id IS NULL) open_items`,
+ FROM ` + paid + ` p LEFT JOIN ` + facts + ` o ON o.order_id = p.order_id WHERE o.order_id IS NULL) open_items`,
 			groupBy:    "ORDER BY event_timestamp, order_id",
 			timeColumn: "event_timestamp",
 		},
 		{
 			name: "freshness", about: "how far each shard is loaded, the oldest first",
-			columns: "stream_name, shard_id, sequence_number, arrived_until, updated_at FROM worker_checkpoints",
+			columns: "stream_name, shard_id, sequence_number, arrived_until, updated_at FROM " + checkpoints,
 			groupBy: "WHERE stream_name <> '" + warehouse.SharedRow + "' ORDER BY arrived_until, stream_name, shard_id",
 			finish:  func(in warehouse.Result) warehouse.Result { return withAge(in, time.Now()) },
 		},

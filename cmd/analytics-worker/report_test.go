@@ -33,7 +33,7 @@ func TestReportsRunOnBothEngines(t *testing.T) {
 			if _, err := sales(ctx, w.DB, "order-events", time.Now()); err != nil {
 				t.Errorf("the dashboard: %v", err)
 			}
-			for _, r := range reports() {
+			for _, r := range reports(w.DB.Names()) {
 				o := reportOptions{limit: 3}
 				if r.timeColumn != "" {
 					o.from = time.Now()

@@ -166,7 +166,7 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 	display.say("asking the warehouse until when there are orders")
 	report, err := storm.Run(ctx, storm.Config{
 		Warehouse: stormHouse{db}, Name: stormName(o.seed),
-		Sequence: storm.NewSequence(o.seed, a.newestOrder(ctx, db), o.maxRows),
+		Sequence: storm.NewSequence(o.seed, a.newestOrder(ctx, db), o.maxRows).In(db.Names()),
 		Duration: o.duration, Target: o.target / 100, Concurrency: o.concurrency, Leave: o.leave, Seed: o.seed,
 		Freshness: freshnessOf(db, account.Stream(c.Stream).Name()),
 		Show:      display.show, ShowEvery: display.every, Metrics: m, Log: a.logger(),
@@ -249,13 +249,14 @@ func (a *app) tellLeftovers(ctx context.Context, db *aws.Redshift) {
 func (a *app) newestOrder(ctx context.Context, db *aws.Redshift) time.Time {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	r, err := db.Run(ctx, warehouse.Token(), []string{"SELECT MAX(event_timestamp) FROM fact_orders"})
+	orders, _ := db.Names().Orders()
+	r, err := db.Run(ctx, warehouse.Token(), []string{"SELECT MAX(event_timestamp) FROM " + orders})
 	if err != nil {
 		fmt.Fprintln(a.stderr, "the warehouse does not say until when there are orders; the storm looks back from today:", err)
 		return time.Now()
 	}
 	if len(r[0].Rows) == 0 || r[0].Rows[0][0].Null {
-		fmt.Fprintln(a.stderr, "fact_orders is empty: results will be too")
+		fmt.Fprintln(a.stderr, orders, "is empty: results will be too")
 		return time.Now()
 	}
 	at, err := warehouse.ParseTimestamp(r[0].Rows[0][0].Text)
@@ -317,7 +318,11 @@ type stressPlan struct {
 
 // printStressPlan prints what a storm would send.
 func (a *app) printStressPlan(o stressOptions) error {
-	q := storm.NewSequence(o.seed, time.Now(), o.maxRows)
+	names, err := a.names()
+	if err != nil {
+		return err
+	}
+	q := storm.NewSequence(o.seed, time.Now(), o.maxRows).In(names)
 	plan := stressPlan{o.duration.Seconds(), o.target, o.seed, o.concurrency, q.Number(o.duration), nil, q.Usage(o.duration, o.concurrency)}
 	for n := range storm.Round() {
 		plan.Queries = append(plan.Queries, q.Query(n))

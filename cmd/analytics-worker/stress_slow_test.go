@@ -29,31 +29,6 @@ FROM (SELECT CAST(a.d AS BIGINT) + 10 * b.d + 100 * c.d + 1000 * e.d + 10000 * f
  FROM digits a, digits b, digits c, digits e, digits f, digits g, digits h) t WHERE n < `+strconv.Itoa(n))
 }
 
-// sql runs statements in the warehouse and waits for their end.
-func (m *machine) sql(statements ...string) {
-	m.t.Helper()
-	in, err := json.Marshal(map[string]any{"Sqls": append(statements, "SELECT 1"), "Database": "analytics", "ClusterIdentifier": "c", "DbUser": "admin"})
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	const contentType = "application/x-amz-json-1.1"
-	var out struct{ Id, Status, Error string }
-	if err := json.Unmarshal(m.post(contentType, "RedshiftData.BatchExecuteStatement", string(in)), &out); err != nil {
-		m.t.Fatal(err)
-	}
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for out.Status != "FINISHED" {
-		<-tick.C
-		if err := json.Unmarshal(m.post(contentType, "RedshiftData.DescribeStatement", `{"Id":"`+out.Id+`"}`), &out); err != nil {
-			m.t.Fatal(err)
-		}
-		if out.Status == "FAILED" || out.Status == "ABORTED" {
-			m.t.Fatal(out.Error)
-		}
-	}
-}
-
 // report runs a storm to its end and returns its report.
 func (m *machine) report(args ...string) (r storm.Report) {
 	m.t.Helper()

@@ -35,12 +35,13 @@ func (d *demo) makeHistory(ctx context.Context, n int) error {
 	if err != nil {
 		return err
 	}
+	table, minutes := d.names.Orders()
 	_, err = d.warehouse().Run(ctx, warehouse.Token(), []string{
-		"LOCK TABLE worker_load_lock",
-		"COPY fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp) FROM " + warehouse.Quote(url) +
+		"LOCK TABLE " + d.names.Of(warehouse.LockTable),
+		"COPY " + table + " (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp) FROM " + warehouse.Quote(url) +
 			" IAM_ROLE default FORMAT AS CSV GZIP TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF",
-		`INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
-SELECT DATE_TRUNC('minute', event_timestamp), store_id, event_type, COUNT(*), SUM(item_count), SUM(total_amount) FROM fact_orders GROUP BY 1, 2, 3`,
+		`INSERT INTO ` + minutes + ` (minute, store_id, event_type, order_count, item_count, revenue)
+SELECT DATE_TRUNC('minute', event_timestamp), store_id, event_type, COUNT(*), SUM(item_count), SUM(total_amount) FROM ` + table + ` GROUP BY 1, 2, 3`,
 	})
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // options are the flags of the demo.
@@ -73,6 +74,10 @@ func run(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	names, err := warehouse.NamesIn(os.Getenv("REDSHIFT_SCHEMA")) // which the programs started get too
+	if err != nil {
+		return fmt.Errorf("REDSHIFT_SCHEMA: %w", err)
+	}
 	env := newEnvironment(addr, pages, dir)
 	// What was started must outlive Ctrl-C: the worker drains, the local AWS goes last.
 	alive, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -95,7 +100,7 @@ func run(ctx context.Context, o options) error {
 			return err
 		}
 	}
-	d := &demo{options: o, env: env, dir: dir, worker: worker, pages: "http://" + pages}
+	d := &demo{options: o, env: env, names: names, dir: dir, worker: worker, pages: "http://" + pages}
 	d.published.Store(1)
 	if d.account, err = openAccount(ctx, env); err != nil {
 		return err
@@ -133,6 +138,7 @@ func freeAddr() (string, error) {
 type demo struct {
 	options
 	env       environment
+	names     warehouse.Names
 	dir       string
 	worker    string
 	account   *aws.Account

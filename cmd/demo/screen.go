@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/admin"
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -32,14 +33,23 @@ type screen struct {
 func newScreen(d *demo, out *os.File) *screen {
 	return &screen{
 		demo: d, out: out, inPlace: term.IsTerminal(int(out.Fd())), started: time.Now(),
-		db: d.account.Redshift(aws.RedshiftConfig{ClusterID: "cloudcafe-redshift-dev", Database: "analytics", DBUser: "admin"}),
+		db: d.warehouse(),
 	}
 }
 
-const topStores = `SELECT store_id, COUNT(*) AS orders, SUM(total_amount) AS revenue
-FROM fact_orders GROUP BY store_id ORDER BY revenue DESC, store_id LIMIT 5`
+// topStores asks the table of orders, as statements name it.
+func topStores(orders string) string {
+	return `SELECT store_id, COUNT(*) AS orders, SUM(total_amount) AS revenue
+FROM ` + orders + ` GROUP BY store_id ORDER BY revenue DESC, store_id LIMIT 5`
+}
 
-const rowCounts = `SELECT (SELECT COUNT(*) FROM fact_orders), (SELECT COUNT(*) FROM fact_inventory), (SELECT COUNT(*) FROM fact_payments)`
+func rowCounts(in warehouse.Names) string {
+	var counts []string
+	for f := range event.Family(event.Families) {
+		counts = append(counts, "(SELECT COUNT(*) FROM "+in.Of(warehouse.FactsOf(f).Name)+")")
+	}
+	return "SELECT " + strings.Join(counts, ", ")
+}
 
 // show draws the present state.
 func (s *screen) show(ctx context.Context, doing string) error {
@@ -48,7 +58,8 @@ func (s *screen) show(ctx context.Context, doing string) error {
 		return err
 	}
 	s.settled = int(st.Processed)
-	results, err := s.db.Run(ctx, warehouse.Token(), []string{topStores, rowCounts})
+	facts, _ := s.db.Names().Orders()
+	results, err := s.db.Run(ctx, warehouse.Token(), []string{topStores(facts), rowCounts(s.db.Names())})
 	if err != nil {
 		return fmt.Errorf("ask the warehouse: %w", err)
 	}

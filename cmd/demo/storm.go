@@ -107,7 +107,7 @@ func (d *demo) verify(ctx context.Context) error {
 }
 
 func (d *demo) warehouse() *aws.Redshift {
-	return d.account.Redshift(aws.RedshiftConfig{ClusterID: "cloudcafe-redshift-dev", Database: "analytics", DBUser: "admin"})
+	return d.account.Redshift(aws.RedshiftConfig{ClusterID: "cloudcafe-redshift-dev", Database: "analytics", DBUser: "admin", Names: d.names})
 }
 
 // freshness samples the age of the completeness watermark.

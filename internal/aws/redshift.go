@@ -53,6 +53,8 @@ type RedshiftConfig struct {
 	DBUser    string // of a cluster; empty: the IAM identity itself
 	SecretARN string // Secrets Manager credentials, in place of DBUser
 
+	Names warehouse.Names // of the worker's tables
+
 	Log        *slog.Logger // nil: the account's
 	OnThrottle func()       // called at each call that was throttled; may be nil
 }
@@ -95,6 +97,9 @@ func (r *Redshift) Run(ctx context.Context, token string, statements []string) (
 	}
 	return r.results(ctx, id, done, statements)
 }
+
+// Names implements warehouse.DB.
+func (r *Redshift) Names() warehouse.Names { return r.target.Names }
 
 func checkLimits(token string, statements []string) error {
 	if token == "" || len(token) > maxToken {

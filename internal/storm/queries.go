@@ -6,6 +6,8 @@ import (
 	"math/rand/v2"
 	"strings"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // Query is one query of a storm.
@@ -18,6 +20,14 @@ type Query struct {
 
 // span is a stretch of whole days.
 type span struct{ from, to time.Time }
+
+// tables are what the queries ask, as statements name them.
+type tables struct{ orders, minutes string }
+
+func tablesIn(n warehouse.Names) tables {
+	facts, minutes := n.Orders()
+	return tables{facts, minutes}
+}
 
 // pageRows is how many rows a page of the Data API has, about.
 const pageRows = 1000
@@ -32,80 +42,80 @@ var kinds = []struct {
 	name  string
 	times int // in a round
 	pages int // of a result, about; 0 = as many as the most rows fill
-	write func(rng *rand.Rand, s span, rows int) string
+	write func(rng *rand.Rand, t tables, s span, rows int) string
 }{
-	{"store-days", 3, 8, func(rng *rand.Rand, s span, _ int) string {
+	{"store-days", 3, 8, func(rng *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT store_id, DATE_TRUNC('day', event_timestamp) AS sales_day, COUNT(*) AS orders, SUM(item_count) AS items, SUM(total_amount) AS revenue
-FROM fact_orders WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
+FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"top-customers", 4, 3, func(rng *rand.Rand, s span, _ int) string {
+	{"top-customers", 4, 3, func(rng *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT customer_id, COUNT(*) AS orders, SUM(total_amount) AS revenue, MIN(event_timestamp) AS first_seen, MAX(event_timestamp) AS last_seen
-FROM fact_orders WHERE ` + s.where("event_timestamp") + `
+FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + `
 GROUP BY customer_id ORDER BY revenue DESC, customer_id LIMIT ` + number(rng, 1000, 5000)
 	}},
-	{"cohorts", 6, 1, func(_ *rand.Rand, s span, _ int) string {
+	{"cohorts", 6, 1, func(_ *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT f.cohort, DATE_TRUNC('month', o.event_timestamp) AS sales_month, COUNT(DISTINCT o.customer_id) AS customers, SUM(o.total_amount) AS revenue
-FROM fact_orders o JOIN (SELECT customer_id, DATE_TRUNC('month', MIN(event_timestamp)) AS cohort FROM fact_orders
+FROM ` + t.orders + ` o JOIN (SELECT customer_id, DATE_TRUNC('month', MIN(event_timestamp)) AS cohort FROM ` + t.orders + `
  WHERE ` + s.where("event_timestamp") + ` GROUP BY customer_id) f ON f.customer_id = o.customer_id
 WHERE ` + s.where("o.event_timestamp") + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"hour-of-week", 6, 1, func(rng *rand.Rand, s span, _ int) string {
+	{"hour-of-week", 6, 1, func(rng *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT EXTRACT(dow FROM event_timestamp) AS day_of_week, EXTRACT(hour FROM event_timestamp) AS hour_of_day, event_type,
  COUNT(*) AS orders, SUM(total_amount) AS revenue
-FROM fact_orders WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
+FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`
 	}},
-	{"shared-customers", 3, 1, func(rng *rand.Rand, s span, _ int) string {
-		visits := `(SELECT customer_id, store_id, COUNT(*) AS visits FROM fact_orders WHERE ` + s.where("event_timestamp") + `
+	{"shared-customers", 3, 1, func(rng *rand.Rand, t tables, s span, _ int) string {
+		visits := `(SELECT customer_id, store_id, COUNT(*) AS visits FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + `
  GROUP BY customer_id, store_id)`
 		return `SELECT a.store_id, b.store_id AS other_store, COUNT(*) AS customers, SUM(a.visits + b.visits) AS visits
 FROM ` + visits + ` a JOIN ` + visits + ` b ON a.customer_id = b.customer_id AND a.store_id < b.store_id
 GROUP BY 1, 2 ORDER BY customers DESC, 1, 2 LIMIT ` + number(rng, 500, 1000)
 	}},
-	{"export", 1, 0, func(rng *rand.Rand, s span, rows int) string {
+	{"export", 1, 0, func(rng *rand.Rand, t tables, s span, rows int) string {
 		return `SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
-FROM fact_orders WHERE ` + s.where("event_timestamp") + ` AND item_count >= ` + number(rng, 0, 1) + `
+FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + ` AND item_count >= ` + number(rng, 0, 1) + `
 ORDER BY order_id LIMIT ` + fmt.Sprint(rows)
 	}},
-	{"repeat-customers", 6, 1, func(_ *rand.Rand, s span, _ int) string {
+	{"repeat-customers", 6, 1, func(_ *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT orders, COUNT(*) AS customers, SUM(revenue) AS revenue
-FROM (SELECT customer_id, COUNT(*) AS orders, SUM(total_amount) AS revenue FROM fact_orders
+FROM (SELECT customer_id, COUNT(*) AS orders, SUM(total_amount) AS revenue FROM ` + t.orders + `
  WHERE ` + s.where("event_timestamp") + ` GROUP BY customer_id) c
 GROUP BY orders ORDER BY orders`
 	}},
-	{"baskets", 6, 1, func(rng *rand.Rand, s span, _ int) string {
+	{"baskets", 6, 1, func(rng *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT item_count, event_type, COUNT(*) AS orders, SUM(total_amount) AS revenue, MAX(total_amount) AS largest
-FROM fact_orders WHERE ` + s.where("event_timestamp") + ` AND total_amount >= ` + number(rng, 0, 20) + `
+FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + ` AND total_amount >= ` + number(rng, 0, 20) + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"best-stores-of-days", 4, 2, func(rng *rand.Rand, s span, _ int) string {
+	{"best-stores-of-days", 4, 2, func(rng *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT sales_day, store_id, revenue, place
 FROM (SELECT sales_day, store_id, revenue, ROW_NUMBER() OVER (PARTITION BY sales_day ORDER BY revenue DESC, store_id) AS place
- FROM (SELECT DATE_TRUNC('day', event_timestamp) AS sales_day, store_id, SUM(total_amount) AS revenue FROM fact_orders
+ FROM (SELECT DATE_TRUNC('day', event_timestamp) AS sales_day, store_id, SUM(total_amount) AS revenue FROM ` + t.orders + `
   WHERE ` + s.where("event_timestamp") + ` GROUP BY 1, 2) d) r
 WHERE place <= ` + number(rng, 5, 25) + ` ORDER BY sales_day, place`
 	}},
-	{"running-revenue", 2, 8, func(rng *rand.Rand, s span, _ int) string {
+	{"running-revenue", 2, 8, func(rng *rand.Rand, t tables, s span, _ int) string {
 		return `SELECT store_id, sales_day, revenue, SUM(revenue) OVER (PARTITION BY store_id ORDER BY sales_day ROWS UNBOUNDED PRECEDING) AS so_far
-FROM (SELECT store_id, DATE_TRUNC('day', event_timestamp) AS sales_day, SUM(total_amount) AS revenue FROM fact_orders
+FROM (SELECT store_id, DATE_TRUNC('day', event_timestamp) AS sales_day, SUM(total_amount) AS revenue FROM ` + t.orders + `
  WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + ` GROUP BY 1, 2) d
 ORDER BY store_id, sales_day`
 	}},
-	{"minutes", 2, 10, func(rng *rand.Rand, s span, rows int) string {
+	{"minutes", 2, 10, func(rng *rand.Rand, t tables, s span, rows int) string {
 		s.to = s.from.AddDate(0, 0, 7)
 		return `SELECT minute, SUM(order_count) AS orders, SUM(item_count) AS items, SUM(revenue) AS revenue
-FROM agg_orders_minute WHERE ` + s.where("minute") + someStores(rng, "store_id") + `
+FROM ` + t.minutes + ` WHERE ` + s.where("minute") + someStores(rng, "store_id") + `
 GROUP BY minute ORDER BY minute LIMIT ` + fmt.Sprint(rows)
 	}},
-	{"growth", 5, 1, func(_ *rand.Rand, s span, _ int) string {
+	{"growth", 5, 1, func(_ *rand.Rand, t tables, s span, _ int) string {
 		middle := s.from.Add(s.to.Sub(s.from) / 2).Truncate(24 * time.Hour)
 		half := func(op string) string {
 			return "CASE WHEN event_timestamp " + op + " " + day(middle) + " THEN total_amount ELSE 0 END"
 		}
 		return `SELECT store_id, SUM(` + half("<") + `) AS before, SUM(` + half(">=") + `) AS after, COUNT(DISTINCT customer_id) AS customers
-FROM fact_orders WHERE ` + s.where("event_timestamp") + `
+FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + `
 GROUP BY store_id ORDER BY store_id`
 	}},
 }
@@ -131,6 +141,7 @@ type Sequence struct {
 	seed uint64
 	last time.Time // the first instant behind the newest whole day
 	rows int
+	tables
 }
 
 // days is how far back the storm looks: the quarter.
@@ -139,7 +150,13 @@ const days = 90
 // NewSequence returns the queries over the 90 whole days before the day of
 // newest, with at most rows rows each.
 func NewSequence(seed uint64, newest time.Time, rows int) Sequence {
-	return Sequence{seed: seed, last: newest.UTC().Truncate(24 * time.Hour), rows: rows}
+	return Sequence{seed: seed, last: newest.UTC().Truncate(24 * time.Hour), rows: rows, tables: tablesIn(warehouse.Names{})}
+}
+
+// In is the sequence for tables that are named so.
+func (q Sequence) In(n warehouse.Names) Sequence {
+	q.tables = tablesIn(n)
+	return q
 }
 
 // Query returns query n, from 0. Each round has the same kinds, in an order of its
@@ -150,7 +167,7 @@ func (q Sequence) Query(n int) Query {
 	length := 30 + rng.IntN(days-30+1)
 	to := q.last.AddDate(0, 0, -rng.IntN(days-length+1))
 	s := span{to.AddDate(0, 0, -length), to}
-	out := Query{Number: n, Kind: kind.name, Pages: kind.pages, SQL: kind.write(rng, s, q.rows)}
+	out := Query{Number: n, Kind: kind.name, Pages: kind.pages, SQL: kind.write(rng, q.tables, s, q.rows)}
 	if most := (q.rows + pageRows - 1) / pageRows; out.Pages == 0 {
 		out.Pages = most
 	}

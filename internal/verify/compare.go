@@ -227,7 +227,7 @@ func (v *verifier) compareLetters(letters map[string]*lettered) {
 
 // rollupsSQL is one statement, and so one snapshot: rollups that differ from a
 // GROUP BY over the facts, in either direction.
-func rollupsSQL(f *warehouse.Facts) string {
+func rollupsSQL(in warehouse.Names, f *warehouse.Facts) string {
 	r := f.Rollup
 	var names, join, differs, sums []string
 	group := []string{"DATE_TRUNC('minute', " + f.Time + ") AS minute"}
@@ -249,14 +249,14 @@ func rollupsSQL(f *warehouse.Facts) string {
 	for i := range group {
 		numbers[i] = strconv.Itoa(i + 1)
 	}
-	return "SELECT " + strings.Join(names, ", ") + "\nFROM " + r.Name + " a FULL OUTER JOIN (\n SELECT " + strings.Join(append(group, sums...), ", ") +
-		"\n FROM " + f.Name + " GROUP BY " + strings.Join(numbers, ", ") + ") f\n ON " + strings.Join(join, " AND ") +
+	return "SELECT " + strings.Join(names, ", ") + "\nFROM " + in.Of(r.Name) + " a FULL OUTER JOIN (\n SELECT " + strings.Join(append(group, sums...), ", ") +
+		"\n FROM " + in.Of(f.Name) + " GROUP BY " + strings.Join(numbers, ", ") + ") f\n ON " + strings.Join(join, " AND ") +
 		"\nWHERE a.minute IS NULL OR f.minute IS NULL OR " + strings.Join(differs, " OR ") + "\nLIMIT 1000"
 }
 
 func (v *verifier) compareRollups(ctx context.Context, f *warehouse.Facts) error {
 	t := &v.report.Tables[f.Family]
-	r, err := v.query(ctx, "rollups", rollupsSQL(f))
+	r, err := v.query(ctx, "rollups", rollupsSQL(v.DB.Names(), f))
 	if err != nil {
 		return err
 	}
@@ -276,7 +276,7 @@ func (v *verifier) compareRollups(ctx context.Context, f *warehouse.Facts) error
 			Stream: "facts: " + strings.Join(facts, ", "), Warehouse: f.Rollup.Name + ": " + strings.Join(rollup, ", "),
 		})
 	}
-	count, err := v.query(ctx, "rollups", "SELECT COUNT(*) FROM "+f.Rollup.Name)
+	count, err := v.query(ctx, "rollups", "SELECT COUNT(*) FROM "+v.DB.Names().Of(f.Rollup.Name))
 	if err != nil {
 		return err
 	}

@@ -48,11 +48,14 @@ func (v *verifier) readFacts(ctx context.Context, r *rowReader) error {
 	return v.readDoubled(ctx, r)
 }
 
+// table is how statements name the table of facts.
+func (v *verifier) table(f *warehouse.Facts) string { return v.DB.Names().Of(f.Name) }
+
 // spans packs hours into ranges of at most a page's rows, as far as hours allow.
 // The first and the last are open: what is loaded meanwhile may lie beyond.
 func (v *verifier) spans(ctx context.Context, f *warehouse.Facts) ([]span, error) {
 	v.Tell("counting rows of " + f.Name)
-	r, err := v.query(ctx, "facts", "SELECT DATE_TRUNC('hour', "+f.Time+") AS hour_of, COUNT(*) AS held FROM "+f.Name+" GROUP BY 1 ORDER BY 1")
+	r, err := v.query(ctx, "facts", "SELECT DATE_TRUNC('hour', "+f.Time+") AS hour_of, COUNT(*) AS held FROM "+v.table(f)+" GROUP BY 1 ORDER BY 1")
 	if err != nil {
 		return nil, err
 	}
@@ -84,7 +87,7 @@ func (v *verifier) spans(ctx context.Context, f *warehouse.Facts) ([]span, error
 func (v *verifier) readSpan(ctx context.Context, r *rowReader, s span) error {
 	var begin []warehouse.Value // the first row of the page
 	for {
-		got, err := v.query(ctx, "facts", factsSQL(r, s, begin, v.page))
+		got, err := v.query(ctx, "facts", factsSQL(v.table(r.facts), r, s, begin, v.page))
 		if err != nil {
 			return err
 		}
@@ -109,7 +112,7 @@ func (v *verifier) readSpan(ctx context.Context, r *rowReader, s span) error {
 	}
 }
 
-func factsSQL(r *rowReader, s span, begin []warehouse.Value, limit int) string {
+func factsSQL(table string, r *rowReader, s span, begin []warehouse.Value, limit int) string {
 	f := r.facts
 	var where []string
 	if !s.from.IsZero() {
@@ -121,7 +124,7 @@ func factsSQL(r *rowReader, s span, begin []warehouse.Value, limit int) string {
 	if begin != nil {
 		where = append(where, r.from(begin))
 	}
-	sql := "SELECT " + strings.Join(f.Names(), ", ") + " FROM " + f.Name
+	sql := "SELECT " + strings.Join(f.Names(), ", ") + " FROM " + table
 	if len(where) > 0 {
 		sql += " WHERE " + strings.Join(where, " AND ")
 	}
@@ -177,7 +180,7 @@ func (v *verifier) readDoubled(ctx context.Context, r *rowReader) error {
 	f := r.facts
 	names := strings.Join(f.Key, ", ")
 	v.Tell("looking for keys that stand twice in " + f.Name)
-	got, err := v.query(ctx, "keys that stand twice", "SELECT "+names+", COUNT(*) AS copies FROM "+f.Name+" GROUP BY "+names+
+	got, err := v.query(ctx, "keys that stand twice", "SELECT "+names+", COUNT(*) AS copies FROM "+v.table(f)+" GROUP BY "+names+
 		" HAVING COUNT(*) > 1\nORDER BY "+strconv.Itoa(len(f.Key)+1)+" DESC, 1 LIMIT "+strconv.Itoa(doubledKept))
 	if err != nil {
 		return err

@@ -42,7 +42,7 @@ func (w *Warehouse) Claim(ctx context.Context, streamName string, claims []Claim
 	if len(claims) == 0 {
 		return nil, nil
 	}
-	results, err := w.db.Run(ctx, Token(), claimStatements(streamName, claims, time.Now()))
+	results, err := w.db.Run(ctx, Token(), claimStatements(w.db.Names(), streamName, claims, time.Now()))
 	if err != nil {
 		return nil, fmt.Errorf("claim %d shards: %w", len(claims), err)
 	}
@@ -64,7 +64,7 @@ func (w *Warehouse) Claim(ctx context.Context, streamName string, claims []Claim
 
 // claimStatements are the claim's transaction. It writes the shared row too, and
 // makes it where somebody has removed it; the last result but one is the answer.
-func claimStatements(streamName string, claims []Claim, now time.Time) []string {
+func claimStatements(in Names, streamName string, claims []Claim, now time.Time) []string {
 	values := make([]string, 0, len(claims)+1)
 	for i, c := range claims {
 		arn := "NULL"
@@ -75,26 +75,26 @@ func claimStatements(streamName string, claims []Claim, now time.Time) []string 
 			Quote(c.Start.Sequence), c.Start.Sub, arn, timestampLiteral(c.Stream.Created)))
 	}
 	values = append(values, fmt.Sprintf("(-1,%s,%s,0,%s,0,NULL,NULL)", Quote(SharedRow), Quote(SharedRow), Quote(sharedSequence)))
-	at := timestampLiteral(now)
+	at, table := timestampLiteral(now), in.Of(CheckpointTable)
 	statements := []string{
-		`LOCK TABLE worker_load_lock`,
+		lockTable(in),
 		`CREATE TEMP TABLE load_claims (claim INTEGER, stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT,
  start_sequence VARCHAR(140), start_sub BIGINT, stream_arn VARCHAR(512), stream_created TIMESTAMP)`,
 	}
 	statements = append(statements, insertValues("INSERT INTO load_claims VALUES ", values)...)
 	return append(statements,
-		`INSERT INTO worker_checkpoints (stream_name, shard_id, term, sequence_number, sub_sequence_number, updated_at, stream_arn, stream_created)
+		`INSERT INTO `+table+` (stream_name, shard_id, term, sequence_number, sub_sequence_number, updated_at, stream_arn, stream_created)
 SELECT n.stream_name, n.shard_id, 0, n.start_sequence, n.start_sub, CAST(`+at+` AS TIMESTAMP), n.stream_arn, n.stream_created
-FROM load_claims n LEFT JOIN worker_checkpoints c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
+FROM load_claims n LEFT JOIN `+table+` c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
 WHERE c.shard_id IS NULL`,
 		// How things stand before: a term below the claim's is one that gives way. The
 		// word LATEST, which older versions took over from KCL, is no position: it would
 		// be a later one for each owner. The claim's start takes its place.
 		`SELECT n.claim, c.term, `+instead("c.sequence_number", "n.start_sequence")+`, `+instead("c.sub_sequence_number", "n.start_sub")+`, c.arrived_until, c.stream_arn, c.stream_created
-FROM load_claims n JOIN worker_checkpoints c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
+FROM load_claims n JOIN `+table+` c ON c.stream_name = n.stream_name AND c.shard_id = n.shard_id
 WHERE n.claim >= 0 ORDER BY n.claim`,
 		// A row from before there were identities takes the claim's.
-		`UPDATE worker_checkpoints SET term = n.term, updated_at = `+at+`,
+		`UPDATE `+table+` SET term = n.term, updated_at = `+at+`,
  sequence_number = `+instead("worker_checkpoints.sequence_number", "n.start_sequence")+`,
  sub_sequence_number = `+instead("worker_checkpoints.sub_sequence_number", "n.start_sub")+`,
  stream_arn = COALESCE(worker_checkpoints.stream_arn, n.stream_arn), stream_created = COALESCE(worker_checkpoints.stream_created, n.stream_created)

@@ -46,6 +46,8 @@ type DB interface {
 	// the transaction back. Any other error leaves open whether the transaction
 	// took effect.
 	Run(ctx context.Context, token string, statements []string) ([]Result, error)
+	// Names says how statements name the worker's tables. It is always the same.
+	Names() Names
 }
 
 // Result is what one statement returned.

@@ -11,7 +11,7 @@ import (
 // newest are the newest events of each key, over all accepted shards: a key that
 // moved to another shard may be in two. At equal event times the later one in the
 // stream wins.
-func (f *Facts) newest() step {
+func (f *Facts) newest(in Names) step {
 	key := make([]string, len(f.Key))
 	for i, k := range f.Key {
 		key[i] = f.staged(k)
@@ -27,13 +27,13 @@ func (f *Facts) newest() step {
 SELECT ordinal, ` + list("", f.Names()) + `
 FROM (SELECT i.ordinal, ` + strings.Join(columns, ", ") + `,
   ROW_NUMBER() OVER (PARTITION BY ` + list("i.", key) + ` ORDER BY i.` + f.staged(f.Time) + ` DESC, i.ordinal DESC) AS recency
- FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON ` + accepts("c") + `
+ FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN ` + in.Of(CheckpointTable) + ` c ON ` + accepts("c") + `
  WHERE i.family = ` + Quote(f.Family.String()) + ` AND p.shard_id <> '') ranked
 WHERE recency = 1`}
 }
 
 // change are the statements that turn the newest events into changes of the facts.
-func (f *Facts) change() transaction {
+func (f *Facts) change(in Names) transaction {
 	staged := f.temp("staged")
 	return transaction{
 		// The only statement that looks keys up in the whole of the table. It asks for
@@ -41,12 +41,12 @@ func (f *Facts) change() transaction {
 		// table. The event times that it finds are there to narrow all later searches
 		// to the blocks that hold them.
 		{sql: `CREATE TEMP TABLE ` + f.temp("found") + ` AS
-SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + f.Name + ` f JOIN ` + f.temp("newest") + ` n ON ` + same(f.Key, "n", "f")},
-		{sql: f.stage()},
-		{sql: `DELETE FROM ` + f.Name + ` USING ` + staged + `
+SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + in.Of(f.Name) + ` f JOIN ` + f.temp("newest") + ` n ON ` + same(f.Key, "n", "f")},
+		{sql: f.stage(in)},
+		{sql: `DELETE FROM ` + in.Of(f.Name) + ` USING ` + staged + `
 WHERE ` + staged + `.held_` + f.Time + ` IS NOT NULL AND ` + same(f.Key, f.Name, staged) +
 			` AND ` + f.Name + `.` + f.Time + ` = ` + staged + `.held_` + f.Time},
-		{name: f.insertStep(), sql: `INSERT INTO ` + f.Name + ` (` + list("", f.Names()) + `)
+		{name: f.insertStep(), sql: `INSERT INTO ` + in.Of(f.Name) + ` (` + list("", f.Names()) + `)
 SELECT ` + list("", f.Names()) + ` FROM ` + staged},
 	}
 }
@@ -55,7 +55,7 @@ SELECT ` + list("", f.Names()) + ` FROM ` + staged},
 // than what is held and say something else. Beside them what goes. A row that
 // comes again after its position has moved on (its ordinal is negative) must not
 // replace what is equally old: that came later in the stream.
-func (f *Facts) stage() string {
+func (f *Facts) stage(in Names) string {
 	var differs []string
 	for _, n := range f.rest() {
 		differs = append(differs, strings.ReplaceAll("n.@ <> h.@", "@", n))
@@ -67,7 +67,7 @@ func (f *Facts) stage() string {
 SELECT ` + list("n.", f.Names()) + `,
  ` + each(f.held(), ", ", "h.@ AS held_@") + `
 FROM ` + f.temp("newest") + ` n LEFT JOIN (SELECT ` + list("f.", f.Names()) + `
- FROM ` + f.Name + ` f JOIN ` + f.temp("found") + ` o ON ` + same(f.Key, "o", "f") + ` AND o.` + f.Time + ` = f.` + f.Time + `) h ON ` + same(f.Key, "h", "n") + `
+ FROM ` + in.Of(f.Name) + ` f JOIN ` + f.temp("found") + ` o ON ` + same(f.Key, "o", "f") + ` AND o.` + f.Time + ` = f.` + f.Time + `) h ON ` + same(f.Key, "h", "n") + `
 WHERE h.` + f.Time + ` IS NULL OR n.` + f.Time + ` > h.` + f.Time + `
  OR (n.ordinal >= 0 AND n.` + f.Time + ` = h.` + f.Time + ` AND (` + strings.Join(differs, " OR ") + `))`
 }
@@ -81,7 +81,7 @@ func same(columns []string, a, b string) string {
 // roll are the statements that change the rollup by what was staged. Groups are
 // replaced by what they come to. One that comes to no rows is no group of a GROUP
 // BY, and goes.
-func (f *Facts) roll() transaction {
+func (f *Facts) roll(in Names) transaction {
 	if f.Rollup == nil {
 		return nil
 	}
@@ -105,32 +105,32 @@ FROM (SELECT ` + list("", r.group()) + `, ` + strings.Join(adds, ", ") + `
   UNION ALL
   SELECT DATE_TRUNC('minute', held_` + f.Time + `), ` + list("held_", r.Group) + `, ` + strings.Join(gone, ", ") + ` FROM ` + staged + ` WHERE held_` + f.Time + ` IS NOT NULL) changes
  GROUP BY ` + list("", r.group()) + `) d
-LEFT JOIN ` + r.Name + ` a ON ` + same(r.group(), "a", "d")},
-		{sql: r.clear(totals)},
-		{sql: `INSERT INTO ` + r.Name + ` (` + list("", r.Names()) + `)
+LEFT JOIN ` + in.Of(r.Name) + ` a ON ` + same(r.group(), "a", "d")},
+		{sql: r.clear(in, totals)},
+		{sql: `INSERT INTO ` + in.Of(r.Name) + ` (` + list("", r.Names()) + `)
 SELECT ` + list("", r.Names()) + ` FROM ` + totals + ` WHERE ` + r.Sums[0].Column + ` <> 0`},
 	}
 }
 
 // clear removes the groups that a table of totals has.
-func (r *Rollup) clear(totals string) string {
-	return `DELETE FROM ` + r.Name + ` USING ` + totals + `
+func (r *Rollup) clear(in Names, totals string) string {
+	return `DELETE FROM ` + in.Of(r.Name) + ` USING ` + totals + `
 WHERE ` + same(r.group(), r.Name, totals)
 }
 
 // probe turns the statements of a load into ones that undo what they do: the row
 // with that text in its probeColumn goes again, and the groups that it touches are
 // put back from a copy, as they were to the digit.
-func (f *Facts) probe(t transaction, text string) transaction {
-	remove := step{sql: `DELETE FROM ` + f.Name + ` WHERE ` + f.Columns[f.probeColumn()].Name + ` = ` + Quote(text)}
+func (f *Facts) probe(in Names, t transaction, text string) transaction {
+	remove := step{sql: `DELETE FROM ` + in.Of(f.Name) + ` WHERE ` + f.Columns[f.probeColumn()].Name + ` = ` + Quote(text)}
 	if f.Rollup == nil {
 		return append(t, remove)
 	}
 	r, totals, kept := f.Rollup, f.temp("totals"), f.temp("kept")
 	t = slices.Insert(t, t.index(f.totalsStep())+1, step{sql: `CREATE TEMP TABLE ` + kept + ` AS
-SELECT ` + list("a.", r.Names()) + ` FROM ` + r.Name + ` a
+SELECT ` + list("a.", r.Names()) + ` FROM ` + in.Of(r.Name) + ` a
 JOIN ` + totals + ` t ON ` + same(r.group(), "t", "a")})
-	return append(t, remove, step{sql: r.clear(totals)}, step{sql: `INSERT INTO ` + r.Name + ` (` + list("", r.Names()) + `)
+	return append(t, remove, step{sql: r.clear(in, totals)}, step{sql: `INSERT INTO ` + in.Of(r.Name) + ` (` + list("", r.Names()) + `)
 SELECT ` + list("", r.Names()) + ` FROM ` + kept})
 }
 

@@ -95,7 +95,7 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 			t.Fatalf("seed %d: %d rows fit, but: %v", seed, fits, err)
 		}
 		fill.Done()
-		whole := loadTransaction(families{true, true, true}, fill.Statements, time.Now()).sql()
+		whole := loadTransaction(Names{}, families{true, true, true}, fill.Statements, time.Now()).sql()
 		if len(whole) > maxStatements {
 			t.Errorf("seed %d: %d statements", seed, len(whole))
 		}

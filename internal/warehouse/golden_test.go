@@ -19,6 +19,16 @@ var update = flag.Bool("update", false, "write testdata anew")
 // and they are put together from tables as data. So what they come to is kept,
 // byte for byte.
 func TestStatementsAreAsKept(t *testing.T) {
+	for folder, schema := range map[string]string{".": "", "schema": "sales-2026"} {
+		in, err := NamesIn(schema)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Run(folder, func(t *testing.T) { keepStatements(t, in, folder) })
+	}
+}
+
+func keepStatements(t *testing.T, in Names, folder string) {
 	now := time.Date(2026, 11, 20, 8, 15, 30, 0, time.UTC)
 	batch := Batch{
 		Stream: "order-events",
@@ -38,19 +48,19 @@ func TestStatementsAreAsKept(t *testing.T) {
 	copied := []string{(&Copy{IAMRole: "arn:aws:iam::123456789012:role/copy", Region: "eu-west-1"}).statement("s3://bucket/manifest.json")}
 	ordersAlone := families{event.Orders: true}
 	for name, statements := range map[string][]string{
-		"insert":    loadTransaction(ordersAlone, filling.Statements, now).sql(),
-		"copy":      loadTransaction(ordersAlone, copied, now).sql(),
-		"mixed":     loadTransaction(families{true, true, true}, copied, now).sql(),
-		"positions": loadTransaction(families{}, insertMoves(batch), now).sql(),
-		"probe":     orders.probe(loadTransaction(ordersAlone, copied, now), "probe-X").sql(),
-		"claim":     claimStatements("order-events", []Claim{{Shard: "shardId-000000000000", Term: 4, Start: stream.Position{Sequence: stream.TrimHorizon}}}, now),
-		"redshift":  {Script(Schema(Redshift))},
-		"postgres":  {Script(Schema(PostgreSQL))},
-		"duckdb":    {Script(Schema(DuckDB))},
+		"insert":    loadTransaction(in, ordersAlone, filling.Statements, now).sql(),
+		"copy":      loadTransaction(in, ordersAlone, copied, now).sql(),
+		"mixed":     loadTransaction(in, families{true, true, true}, copied, now).sql(),
+		"positions": loadTransaction(in, families{}, insertMoves(batch), now).sql(),
+		"probe":     orders.probe(in, loadTransaction(in, ordersAlone, copied, now), "probe-X").sql(),
+		"claim":     claimStatements(in, "order-events", []Claim{{Shard: "shardId-000000000000", Term: 4, Start: stream.Position{Sequence: stream.TrimHorizon}}}, now),
+		"redshift":  {Script(in.Definitions(Redshift))},
+		"postgres":  {Script(in.Definitions(PostgreSQL))},
+		"duckdb":    {Script(in.Definitions(DuckDB))},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got := strings.Join(statements, ";\n\n") + ";\n"
-			file := filepath.Join("testdata", name+".sql")
+			file := filepath.Join("testdata", folder, name+".sql")
 			if *update {
 				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
 					t.Fatal(err)

@@ -65,10 +65,10 @@ func (c families) fillStatements() int {
 // statementsShared and statementsOf are how many statements a load has that are
 // not its fill's: in any case, and for each family.
 var (
-	statementsShared = len(loadTransaction(families{}, nil, time.Time{}))
+	statementsShared = len(loadTransaction(Names{}, families{}, nil, time.Time{}))
 	statementsOf     = func() (out [event.Families]int) {
 		for i, f := range factTables {
-			out[i] = 1 + len(f.change()) + len(f.roll())
+			out[i] = 1 + len(f.change(Names{})) + len(f.roll(Names{}))
 		}
 		return out
 	}()
@@ -132,7 +132,7 @@ func (w *Warehouse) run(ctx context.Context, b Batch, blame func(context.Context
 		}
 	}
 	defer fill.Done()
-	t := loadTransaction(b.families(), fill.Statements, time.Now())
+	t := loadTransaction(w.db.Names(), b.families(), fill.Statements, time.Now())
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		err = fmt.Errorf("load %d rows of %d shards: %w", len(b.Rows), len(b.Moves), err)

@@ -22,7 +22,8 @@ func (w *Warehouse) Probe(ctx context.Context, sample Row) error {
 		return fmt.Errorf("prepare a probe: %w", err)
 	}
 	defer fill.Done()
-	t := f.probe(loadTransaction(b.families(), fill.Statements, time.Now()), text)
+	names := w.db.Names()
+	t := f.probe(names, loadTransaction(names, b.families(), fill.Statements, time.Now()), text)
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		return fmt.Errorf("probe the warehouse: %w", err)

@@ -27,7 +27,7 @@ func (w *Warehouse) Checkpoints(ctx context.Context, streamName string) ([]Check
 // Checkpoints reads the checkpoints of a stream, by shard.
 func Checkpoints(ctx context.Context, db DB, streamName string) ([]Checkpoint, error) {
 	results, err := db.Run(ctx, Token(), []string{`SELECT shard_id, term, sequence_number, sub_sequence_number, arrived_until, updated_at, stream_arn, stream_created
-FROM worker_checkpoints WHERE stream_name = ` + Quote(streamName) + ` ORDER BY shard_id`})
+FROM ` + db.Names().Of(CheckpointTable) + ` WHERE stream_name = ` + Quote(streamName) + ` ORDER BY shard_id`})
 	if err != nil {
 		return nil, fmt.Errorf("read the checkpoints of %s: %w", streamName, err)
 	}

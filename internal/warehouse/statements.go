@@ -91,30 +91,33 @@ type families [event.Families]bool
 // they are until the last statement, so each accepts the same moves. But for the
 // fill, the families carried and the time, the text is the same for every load: a
 // warehouse compiles it once.
-func loadTransaction(carried families, fill []string, now time.Time) transaction {
-	in := incoming()
+func loadTransaction(in Names, carried families, fill []string, now time.Time) transaction {
+	rows := incoming()
 	t := transaction{ // of beforeFill statements
-		{sql: `LOCK TABLE worker_load_lock`},
-		{sql: `CREATE TEMP TABLE ` + in.Name + ` (` + definition(in.Columns, ", ") + `)`},
+		{sql: lockTable(in)},
+		{sql: `CREATE TEMP TABLE ` + rows.Name + ` (` + definition("", rows.Columns, ", ") + `)`},
 	}
 	for _, s := range fill {
 		t = append(t, step{sql: s})
 	}
 	t = append(t, step{name: answerStep, sql: `SELECT p.move, c.term, c.sequence_number, c.sub_sequence_number
-FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id
+FROM load_incoming p LEFT JOIN ` + in.Of(CheckpointTable) + ` c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id
 WHERE p.shard_id <> '' ORDER BY p.move`})
 	for i, f := range factTables { // where none is carried, positions alone move
 		if carried[i] {
-			t = append(t, f.newest())
-			t = append(t, f.change()...)
-			t = append(t, f.roll()...)
+			t = append(t, f.newest(in))
+			t = append(t, f.change(in)...)
+			t = append(t, f.roll(in)...)
 		}
 	}
-	return append(t, step{sql: `UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
+	return append(t, step{sql: `UPDATE ` + in.Of(CheckpointTable) + ` SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
  arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = ` + timestampLiteral(now) + `
 FROM load_incoming p
-WHERE ` + accepts("worker_checkpoints")})
+WHERE ` + accepts(CheckpointTable)})
 }
+
+// lockTable makes loads come one after another.
+func lockTable(in Names) string { return "LOCK TABLE " + in.Of(LockTable) }
 
 // accepts is true of a checkpoint, by the name that a statement gives it, that
 // stands where a proposed move p starts, under its term. The lines of

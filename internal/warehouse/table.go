@@ -84,11 +84,11 @@ func each(names []string, separator, text string) string {
 	return strings.Join(out, separator)
 }
 
-// definition lists the columns as in a CREATE TABLE.
-func definition(columns []Column, separator string) string {
+// definition lists the columns as in a CREATE TABLE of that engine, or of any.
+func definition(d Dialect, columns []Column, separator string) string {
 	out := make([]string, len(columns))
 	for i, c := range columns {
-		out[i] = c.Name + " " + c.Type
+		out[i] = c.definition(d)
 		if !c.Null {
 			out[i] += " NOT NULL"
 		}
@@ -96,10 +96,19 @@ func definition(columns []Column, separator string) string {
 	return strings.Join(out, separator)
 }
 
+// definition is the column's name and type. On Redshift a text has the collation of
+// the database where the column names none.
+func (c Column) definition(d Dialect) string {
+	if d == Redshift && c.isText() {
+		return c.Name + " " + c.Type + " COLLATE CASE_SENSITIVE"
+	}
+	return c.Name + " " + c.Type
+}
+
 // create is the table's definition.
-func (t *Table) create(d Dialect) string {
+func (t *Table) create(in Names, d Dialect) string {
 	const separator = ",\n    "
-	out := "CREATE TABLE IF NOT EXISTS " + t.Name + " (\n    " + definition(t.Columns, separator)
+	out := "CREATE TABLE IF NOT EXISTS " + in.Of(t.Name) + " (\n    " + definition(d, t.Columns, separator)
 	// Declared keys are not enforced by Redshift but believed by its planner, so
 	// none is declared there.
 	if d != Redshift && t.Key != nil {

@@ -110,8 +110,12 @@ var payments = &Facts{
 	},
 }
 
+// CheckpointTable holds how far each shard is loaded. Who reads it passes SharedRow
+// over.
+const CheckpointTable = "worker_checkpoints"
+
 var checkpoints = &Table{
-	Name: "worker_checkpoints",
+	Name: CheckpointTable,
 	Comment: "How far each shard is loaded, and of which stream that is. A row moves in the transaction that loads its rows;\n" +
 		"the row of stream '*' is of no shard, and every load writes it.",
 	Columns: []Column{

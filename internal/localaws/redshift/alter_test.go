@@ -20,4 +20,12 @@ func checkAlter(t *testing.T, r *rig) {
 	r.must(t, "CREATE TABLE plain (a INTEGER, b INTEGER)")
 	r.must(t, "ALTER TABLE plain DROP COLUMN b")
 	r.must(t, "ALTER TABLE plain DROP COLUMN IF EXISTS nothing CASCADE")
+	// In another schema.
+	r.must(t, `CREATE SCHEMA "other-1"`)
+	r.must(t, `CREATE TABLE "other-1".kept (a INTEGER, b VARCHAR(5) COLLATE CASE_SENSITIVE)`)
+	r.must(t, `ALTER TABLE "other-1".kept ADD COLUMN c VARCHAR(5) COLLATE CASE_SENSITIVE`, `ALTER TABLE "other-1".kept ADD COLUMN d INTEGER`)
+	r.must(t, `INSERT INTO "other-1".kept VALUES (1, 'b', 'c', 4)`)
+	if got := fmt.Sprint(r.rows(t, `SELECT a, b, c, d FROM "other-1".kept`)); got != "[[1 b c 4]]" {
+		t.Errorf("got %s", got)
+	}
 }

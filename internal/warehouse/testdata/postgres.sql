@@ -90,6 +90,6 @@ CREATE INDEX IF NOT EXISTS idx_fact_payments_event_timestamp ON fact_payments (e
 
 -- The row of no shard: as every load and every claim writes it, two of them whose snapshots overlap conflict.
 INSERT INTO worker_checkpoints (stream_name, shard_id, term, sequence_number, sub_sequence_number, updated_at)
-SELECT '*', '*', 0, '0', 0, CURRENT_TIMESTAMP
+SELECT '*', '*', 0, '0', 0, CAST('1970-01-01 00:00:00' AS TIMESTAMP)
 WHERE NOT EXISTS (SELECT 1 FROM worker_checkpoints WHERE stream_name = '*' AND shard_id = '*');
 ;

@@ -2,12 +2,12 @@
 -- its own orders without moving rows. SORTKEY: reports are found by time, and perhaps the rows that are replaced.
 -- Redshift has no indexes, and enforces no key: the load itself keeps order_id unique.
 CREATE TABLE IF NOT EXISTS fact_orders (
-    order_id VARCHAR(100) NOT NULL,
-    customer_id VARCHAR(100) NOT NULL,
+    order_id VARCHAR(100) COLLATE CASE_SENSITIVE NOT NULL,
+    customer_id VARCHAR(100) COLLATE CASE_SENSITIVE NOT NULL,
     store_id INTEGER NOT NULL,
     total_amount DECIMAL(10,2) NOT NULL,
     item_count INTEGER NOT NULL,
-    event_type VARCHAR(50) NOT NULL,
+    event_type VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
     event_timestamp TIMESTAMP NOT NULL
 )
 DISTKEY (order_id)
@@ -17,7 +17,7 @@ SORTKEY (event_timestamp);
 CREATE TABLE IF NOT EXISTS agg_orders_minute (
     minute TIMESTAMP NOT NULL,
     store_id INTEGER NOT NULL,
-    event_type VARCHAR(50) NOT NULL,
+    event_type VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
     order_count BIGINT NOT NULL,
     item_count BIGINT NOT NULL,
     revenue DECIMAL(20,2) NOT NULL
@@ -28,9 +28,9 @@ SORTKEY (minute);
 -- One row per store and article: its newest level by event time.
 CREATE TABLE IF NOT EXISTS fact_inventory (
     store_id INTEGER NOT NULL,
-    sku VARCHAR(100) NOT NULL,
+    sku VARCHAR(100) COLLATE CASE_SENSITIVE NOT NULL,
     quantity INTEGER NOT NULL,
-    event_type VARCHAR(50) NOT NULL,
+    event_type VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
     event_timestamp TIMESTAMP NOT NULL
 )
 DISTKEY (sku)
@@ -38,15 +38,15 @@ SORTKEY (event_timestamp);
 
 -- One row per payment: its newest event by event time.
 CREATE TABLE IF NOT EXISTS fact_payments (
-    payment_id VARCHAR(100) NOT NULL,
-    order_id VARCHAR(100) NOT NULL,
-    customer_id VARCHAR(100) NOT NULL,
-    transaction_id VARCHAR(100),
+    payment_id VARCHAR(100) COLLATE CASE_SENSITIVE NOT NULL,
+    order_id VARCHAR(100) COLLATE CASE_SENSITIVE NOT NULL,
+    customer_id VARCHAR(100) COLLATE CASE_SENSITIVE NOT NULL,
+    transaction_id VARCHAR(100) COLLATE CASE_SENSITIVE,
     amount DECIMAL(10,2) NOT NULL,
-    payment_method VARCHAR(50) NOT NULL,
-    status VARCHAR(50) NOT NULL,
+    payment_method VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
+    status VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
     fraud_score INTEGER,
-    event_type VARCHAR(50) NOT NULL,
+    event_type VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
     event_timestamp TIMESTAMP NOT NULL
 )
 DISTKEY (payment_id)
@@ -55,8 +55,8 @@ SORTKEY (event_timestamp);
 -- One row per minute, payment method and event type: always equal to a GROUP BY over fact_payments.
 CREATE TABLE IF NOT EXISTS agg_payments_minute (
     minute TIMESTAMP NOT NULL,
-    payment_method VARCHAR(50) NOT NULL,
-    event_type VARCHAR(50) NOT NULL,
+    payment_method VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
+    event_type VARCHAR(50) COLLATE CASE_SENSITIVE NOT NULL,
     payment_count BIGINT NOT NULL,
     amount DECIMAL(20,2) NOT NULL
 )
@@ -66,14 +66,14 @@ SORTKEY (minute);
 -- How far each shard is loaded, and of which stream that is. A row moves in the transaction that loads its rows;
 -- the row of stream '*' is of no shard, and every load writes it.
 CREATE TABLE IF NOT EXISTS worker_checkpoints (
-    stream_name VARCHAR(128) NOT NULL,
-    shard_id VARCHAR(128) NOT NULL,
+    stream_name VARCHAR(128) COLLATE CASE_SENSITIVE NOT NULL,
+    shard_id VARCHAR(128) COLLATE CASE_SENSITIVE NOT NULL,
     term BIGINT NOT NULL,
-    sequence_number VARCHAR(140) NOT NULL,
+    sequence_number VARCHAR(140) COLLATE CASE_SENSITIVE NOT NULL,
     sub_sequence_number BIGINT NOT NULL,
     arrived_until TIMESTAMP,
     updated_at TIMESTAMP NOT NULL,
-    stream_arn VARCHAR(512),
+    stream_arn VARCHAR(512) COLLATE CASE_SENSITIVE,
     stream_created TIMESTAMP
 )
 DISTSTYLE ALL;
@@ -85,6 +85,6 @@ CREATE TABLE IF NOT EXISTS worker_load_lock (
 
 -- The row of no shard: as every load and every claim writes it, two of them whose snapshots overlap conflict.
 INSERT INTO worker_checkpoints (stream_name, shard_id, term, sequence_number, sub_sequence_number, updated_at)
-SELECT '*', '*', 0, '0', 0, GETDATE()
+SELECT '*', '*', 0, '0', 0, CAST('1970-01-01 00:00:00' AS TIMESTAMP)
 WHERE NOT EXISTS (SELECT 1 FROM worker_checkpoints WHERE stream_name = '*' AND shard_id = '*');
 ;

@@ -1,11 +1,14 @@
 package main
 
 import (
+	"context"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/storm"
@@ -141,4 +144,60 @@ func TestSchemaAddsColumns(t *testing.T) {
 			t.Errorf("after --apply: %q", out)
 		}
 	})
+}
+
+// TestGrantsAreEnoughAndNeeded: a user that owns none of the tables works with
+// them once it has what --grants prints, and not before. localaws runs statements
+// of PostgreSQL as the role localaws_api.
+func TestGrantsAreEnoughAndNeeded(t *testing.T) {
+	t.Parallel()
+	url := pgtest.Start(t)
+	admin, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = admin.Close(context.WithoutCancel(t.Context())) }()
+	exec := func(sql ...string) {
+		t.Helper()
+		for _, s := range sql {
+			if _, err := admin.Exec(t.Context(), s); err != nil {
+				t.Fatalf("%s: %v", s, err)
+			}
+		}
+	}
+	var database string
+	if err := admin.QueryRow(t.Context(), "SELECT current_database()").Scan(&database); err != nil {
+		t.Fatal(err)
+	}
+	m := newMachine(t, "WAREHOUSE="+url)
+	m.env = append(m.env, "REDSHIFT_SCHEMA="+otherSchema, "REDSHIFT_DATABASE="+database)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "50")
+	owner := `"owner of ` + database + `"` // roles are of the whole server
+	exec("CREATE ROLE "+owner, `ALTER SCHEMA "sales-2026" OWNER TO `+owner)
+	for _, table := range warehouse.Tables() {
+		exec(`ALTER TABLE "sales-2026".` + table + " OWNER TO " + owner)
+	}
+	exec(`REVOKE ALL ON DATABASE "`+database+`" FROM localaws_api, PUBLIC`, `GRANT CONNECT ON DATABASE "`+database+`" TO localaws_api`)
+	if out, status := m.run("verify"); status == 0 {
+		t.Fatalf("verify needs no rights: %s", out)
+	}
+	if _, status := m.run("schema", "--apply"); status == 0 {
+		t.Error("schema --apply needs no rights")
+	}
+	grants := m.must("schema", "--grants", "localaws_api")
+	exec(grants)
+
+	w := m.worker()
+	m.settled(50)
+	w.signal(syscall.SIGINT)
+	if status := w.exit(patience); status != 0 {
+		t.Errorf("exit status %d of the worker", status)
+	}
+	m.must("report", "top-stores")
+	m.must("positions", "--start-over", "--to", "TRIM_HORIZON")
+	m.shows([]string{"schema", "--apply", "--dry-run"}, "nothing is missing\n")
+	if out, _ := m.run("doctor"); strings.Contains(out, "FAIL ") {
+		t.Errorf("doctor: %s", out)
+	}
 }

@@ -156,8 +156,12 @@ func (d *definition) attribute(c *column, i, hi int) (int, error) {
 	case k.is("distkey", "sortkey"):
 		d.keys.add(c.name)
 		return i + 1, nil
-	case k.is("encode"), k.is("collate"):
+	case k.is("encode"):
 		return i + 2, nil
+	case k.is("collate") && next.is("case_sensitive", "cs"):
+		return i + 2, nil // as the engines compare
+	case k.is("collate") && next.is("case_insensitive", "ci"):
+		return 0, unsupported("COLLATE CASE_INSENSITIVE")
 	case k.is("references"):
 		_, end, err := t.tableName(i + 1)
 		if err == nil && t.at(end).is("(") {

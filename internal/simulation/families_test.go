@@ -60,7 +60,7 @@ func TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows(t *testing.T) {
 			exec := warehouseDB(t, url)
 			put(t, w, ofEach("before", "c", 5))
 			r := start(t, w, Worker{RetryAfter: []time.Duration{time.Second, time.Second, time.Second}})
-			settle(t, w, 15)
+			await(t, "what came before is in", func() bool { return r.Metrics.RecordsProcessed.Value() == 15 })
 			if c.spoil != "" {
 				exec(c.spoil)
 			}
@@ -79,7 +79,8 @@ func TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows(t *testing.T) {
 				exec(c.mend)
 			}
 			setFaults(t, w)
-			if report := settle(t, w, 75); report.Facts != 75 || report.Letters > 1 {
+			await(t, "all is in", func() bool { return r.Metrics.RecordsProcessed.Value() == 75 })
+			if report := checkOK(t, w); report.Facts != 75 || report.Letters > 1 {
 				t.Errorf("%d facts and %d letters, want 75 and none", report.Facts, report.Letters)
 			}
 		})
@@ -117,66 +118,63 @@ func TestPoisonOfOneFamilyStopsNoOther(t *testing.T) {
 // there or not, and nothing else is touched by it. Switched on again and put back
 // onto the stream, its rows are in. The verifier agrees at each point.
 func TestAFamilyIsSwitchedOffAndOn(t *testing.T) {
-	engines(t, func(t *testing.T, url string) {
-		w := newWorld(t, Options{Warehouse: url, Shards: 2})
-		run := func(settled int) {
-			t.Helper()
-			r := start(t, w, Worker{})
-			report := settle(t, w, settled)
-			if err := r.Drain(); err != nil {
-				t.Fatal(err)
-			}
-			if len(report.Gaps) > 0 {
-				t.Errorf("%+v", report.Gaps)
-			}
-		}
-		put(t, w, ofEach("first", "c", 4))
-		run(12)
-
-		w.Options.Families = []event.Family{event.Orders, event.Payments}
-		put(t, w, append(ofEach("second", "c", 4), ofEach("first", "again", 2)...))
-		run(30)
-		for l, err := range w.Letters().All(deadline(t)) {
-			if err != nil || l.Reason != string(event.FamilyOff) || !strings.Contains(string(l.Data), "sku") || !strings.Contains(l.Detail, "inventory") {
-				t.Errorf("%+v, %v", l, err)
-			}
-		}
-		if got := fates(t, w)[deadletter.Kept]; got != 6 {
-			t.Errorf("%d letters, want 6", got)
-		}
-		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_inventory WHERE event_type = 'c'"); n != "4" {
-			t.Errorf("%s levels are there, want the 4 of before", n)
-		}
-
-		sql := []string{"DROP TABLE fact_inventory"}
-		if _, err := w.DB.Run(deadline(t), warehouse.Token(), sql); err != nil {
+	t.Parallel()
+	w := newWorld(t, Options{Shards: 2})
+	run := func(records int64) {
+		t.Helper()
+		r := start(t, w, Worker{})
+		await(t, "all is settled", func() bool { return r.Metrics.RecordsProcessed.Value() == records })
+		if err := r.Drain(); err != nil {
 			t.Fatal(err)
 		}
-		put(t, w, ofEach("third", "c", 4))
-		run(42)
-		if r := checkOK(t, w); r.Tables[event.Inventory].Facts != 0 || r.Facts != 24 || r.Letters != 10 {
-			t.Errorf("%+v", r)
+		checkOK(t, w)
+	}
+	put(t, w, ofEach("first", "c", 4))
+	run(12)
+
+	w.Options.Families = []event.Family{event.Orders, event.Payments}
+	put(t, w, append(ofEach("second", "c", 4), ofEach("first", "again", 2)...))
+	run(18)
+	for l, err := range w.Letters().All(deadline(t)) {
+		if err != nil || l.Reason != string(event.FamilyOff) || !strings.Contains(string(l.Data), "sku") || !strings.Contains(l.Detail, "inventory") {
+			t.Errorf("%+v, %v", l, err)
 		}
-		// The levels of the first time went with their table: now they are missed.
-		w.Options.Families = nil
-		sql = nil
-		for _, s := range warehouse.Schema(warehouse.Redshift) {
-			sql = append(sql, s.SQL)
-		}
-		if _, err := w.DB.Run(deadline(t), warehouse.Token(), sql); err != nil {
-			t.Fatal(err)
-		}
-		r, err := w.Verify(deadline(t))
-		if err != nil || r.OK || r.Tables[event.Inventory].Missing != 4 || r.Missing != 4 {
-			t.Fatalf("a table that was lost and made anew: %+v, %v", r, err)
-		}
-		redriven(t, w, event.FamilyOff, 10)
-		put(t, w, ofEach("first", "c", 4))
-		run(42 + 10 + 12)
-		if n := scalar(t, w, "SELECT COUNT(*) FROM fact_inventory"); n != "12" {
-			t.Errorf("%s levels are there, want 12", n)
-		}
-	})
+	}
+	if got := fates(t, w)[deadletter.Kept]; got != 6 {
+		t.Errorf("%d letters, want 6", got)
+	}
+	if n := scalar(t, w, "SELECT COUNT(*) FROM fact_inventory WHERE event_type = 'c'"); n != "4" {
+		t.Errorf("%s levels are there, want the 4 of before", n)
+	}
+
+	sql := []string{"DROP TABLE fact_inventory"}
+	if _, err := w.DB.Run(deadline(t), warehouse.Token(), sql); err != nil {
+		t.Fatal(err)
+	}
+	put(t, w, ofEach("third", "c", 4))
+	run(12)
+	if r := checkOK(t, w); r.Tables[event.Inventory].Facts != 0 || r.Facts != 24 || r.Letters != 10 {
+		t.Errorf("%+v", r)
+	}
+	// The levels of the first time went with their table: now they are missed.
+	w.Options.Families = nil
+	sql = nil
+	for _, s := range warehouse.Schema(warehouse.Redshift) {
+		sql = append(sql, s.SQL)
+	}
+	if _, err := w.DB.Run(deadline(t), warehouse.Token(), sql); err != nil {
+		t.Fatal(err)
+	}
+	r, err := w.Verify(deadline(t))
+	if err != nil || r.OK || r.Tables[event.Inventory].Missing != 4 || r.Missing != 4 {
+		t.Fatalf("a table that was lost and made anew: %+v, %v", r, err)
+	}
+	redriven(t, w, event.FamilyOff, 10)
+	put(t, w, ofEach("first", "c", 4))
+	run(10 + 12)
+	if n := scalar(t, w, "SELECT COUNT(*) FROM fact_inventory"); n != "12" {
+		t.Errorf("%s levels are there, want 12", n)
+	}
 }
 
 // redriven puts the letters of a reason back onto the stream.

@@ -333,15 +333,17 @@ func (l *launcher) failed(a attempt, err error) {
 
 // cancelAll ends what is in flight, also what was started by a call whose reply was
 // lost, and reports how much of it did not end. told is called with what is left,
-// again and again.
+// again and again. Where the warehouse is down, that is soon given up: what runs there
+// ends by itself, and the next storm finds what does not.
 func (l *launcher) cancelAll(ctx context.Context, told func(left int)) (left int) {
-	asked := make(map[string]bool)
+	c := canceller{launcher: l, asked: make(map[string]bool), heard: time.Now()}
 	wait := firstLook
 	for tries := 1; ; tries++ {
 		listed, err := l.house.Unended(ctx, l.name)
 		if err != nil {
 			l.log.Debug("cannot list the queries that have not ended", "error", err)
 		}
+		c.note(err)
 		l.mu.Lock()
 		for _, id := range listed {
 			l.flying[id] = true
@@ -351,8 +353,11 @@ func (l *launcher) cancelAll(ctx context.Context, told func(left int)) (left int
 		left = len(ids)
 		for _, id := range ids {
 			told(left)
-			if l.cancelOne(ctx, id, asked) {
+			if c.cancel(ctx, id) {
 				left--
+			}
+			if c.deaf() {
+				return left
 			}
 		}
 		told(left)
@@ -366,24 +371,45 @@ func (l *launcher) cancelAll(ctx context.Context, told func(left int)) (left int
 	}
 }
 
-// cancelOne asks for a query's end, once, and reports whether it has ended.
-func (l *launcher) cancelOne(ctx context.Context, id string, asked map[string]bool) (ended bool) {
-	if turn(ctx, l.look) != nil {
+// canceller ends queries one by one.
+type canceller struct {
+	*launcher
+	asked map[string]bool
+	heard time.Time // when a call last succeeded
+}
+
+// deafTime is how long no call succeeds before the rest is left to itself.
+const deafTime = 20 * time.Second
+
+func (c *canceller) note(err error) {
+	if err == nil {
+		c.heard = time.Now()
+	}
+}
+
+func (c *canceller) deaf() bool { return time.Since(c.heard) > deafTime }
+
+// cancel asks for a query's end, once, and reports whether it has ended.
+func (c *canceller) cancel(ctx context.Context, id string) (ended bool) {
+	if turn(ctx, c.look) != nil {
 		return false
 	}
-	s, err := l.house.Look(ctx, id)
+	s, err := c.house.Look(ctx, id)
+	c.note(err)
 	switch {
 	case err == nil && s.Ended:
-		l.landed(id)
+		c.landed(id)
 		return true
-	case asked[id] || turn(ctx, l.cancel) != nil:
+	case c.asked[id] || turn(ctx, c.launcher.cancel) != nil:
 		return false
 	}
-	if err := l.house.Cancel(ctx, id); err != nil {
-		l.log.Debug("cannot cancel a query yet", "id", id, "error", err)
+	err = c.house.Cancel(ctx, id)
+	c.note(err)
+	if err != nil {
+		c.log.Debug("cannot cancel a query yet", "id", id, "error", err)
 		return false
 	}
-	asked[id] = true
+	c.asked[id] = true
 	return false
 }
 

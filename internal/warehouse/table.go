@@ -158,12 +158,3 @@ func (f *Facts) held() []string {
 
 // group are the columns by which the rollup is grouped.
 func (r *Rollup) group() []string { return append([]string{minuteColumn}, r.Group...) }
-
-// sums are the columns that are summed.
-func (r *Rollup) sums() []string {
-	out := make([]string, len(r.Sums))
-	for i, s := range r.Sums {
-		out[i] = s.Column
-	}
-	return out
-}

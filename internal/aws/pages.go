@@ -2,6 +2,7 @@ package aws
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
@@ -11,9 +12,13 @@ import (
 // pieces of megabytes; taking each from the heap anew costs a fifth of its CPU in
 // page faults, clearing and collections.
 type pages struct {
-	// Memory of one size class each, so that a small page does not hold a large
-	// one's memory. What is not used between two collections is let go of.
-	pools [pageClasses]sync.Pool // of *pageMemory
+	mu sync.Mutex // guards what follows
+	// free has memory of one size class each, so that a small page does not hold a
+	// large one's memory.
+	free [pageClasses][]*pageMemory
+	kept int // bytes of bodies in free
+	// oldest are the classes of what is free, in the order in which it came.
+	oldest []int
 	// scribble overwrites what is given back, for tests: a use after that shows.
 	scribble bool
 }
@@ -42,6 +47,11 @@ func classOf(n int) (class, size int) {
 	return (doubling-bits.Len(smallPage))*4 + steps - 5, steps * step
 }
 
+// mostKept bounds the bytes that wait for another page. They count in no budget, and
+// a page is given back as soon as it is decoded: what reads one after the other need
+// is a page or two.
+const mostKept = 16 << 20
+
 // mostRecords is how many times the memory of a body that of its records may
 // take to be kept for another page. Records of 64 bytes, as small as honest ones
 // come, take twice.
@@ -51,7 +61,7 @@ const mostRecords = 4
 func (p *pages) take(n int) *pageMemory {
 	class, size := classOf(n)
 	if class >= 0 {
-		if m, ok := p.pools[class].Get().(*pageMemory); ok {
+		if m := p.reuse(class); m != nil {
 			m.body = m.body[:n]
 			return m
 		}
@@ -71,6 +81,40 @@ func (p *pages) give(m *pageMemory) {
 		m.records = nil // small events: the next page has larger ones
 	}
 	if m.class >= 0 {
-		p.pools[m.class].Put(m)
+		p.keep(m)
 	}
+}
+
+// reuse takes memory of a class that is free, or returns nil.
+func (p *pages) reuse(class int) *pageMemory {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	free := p.free[class]
+	if len(free) == 0 {
+		return nil
+	}
+	m := free[len(free)-1]
+	p.free[class] = free[:len(free)-1]
+	p.kept -= cap(m.body)
+	at := slices.Index(p.oldest, class)
+	p.oldest = slices.Delete(p.oldest, at, at+1)
+	return m
+}
+
+// keep has memory wait for another page, in place of what has waited longest.
+func (p *pages) keep(m *pageMemory) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for len(p.oldest) > 0 && p.kept+cap(m.body) > mostKept {
+		class := p.oldest[0]
+		p.oldest = p.oldest[1:]
+		p.kept -= cap(p.free[class][0].body)
+		p.free[class] = p.free[class][1:]
+	}
+	if cap(m.body) > mostKept {
+		return
+	}
+	p.kept += cap(m.body)
+	p.free[m.class] = append(p.free[m.class], m)
+	p.oldest = append(p.oldest, m.class)
 }

@@ -102,8 +102,6 @@ const (
 	// readsAtOnce bounds the reads under way, however small: each takes buffers
 	// of its connection and of the SDK beside its page.
 	readsAtOnce = 64
-	// firstPages is how many shards begin to read at once, whatever they will bring.
-	firstPages = 16
 	// usualCost is the memory that a byte of a reply is taken to cost until pages
 	// have shown it: itself, up to a quarter more as pages come in sizes, and the
 	// lines that it becomes.
@@ -128,9 +126,7 @@ type fetch struct {
 }
 
 func newFetch(q *queue, poll time.Duration) *fetch {
-	// Nothing is known of a shard's first reply. Where memory is short, to expect a
-	// full page of each would have the shards begin one after the other.
-	return &fetch{queue: q, poll: poll, expect: min(fullPage, q.limit/firstPages), cost: usualCost}
+	return &fetch{queue: q, poll: poll, expect: fullPage, cost: usualCost}
 }
 
 // memory is what a reply of so many bytes takes.
@@ -143,7 +139,7 @@ func (f *fetch) memory(body int64) int64 {
 // wait that is longer than usual what may have arrived meanwhile.
 func (f *fetch) guess() int64 {
 	body := f.expect
-	if since := time.Since(f.asked); !f.asked.IsZero() && since > 2*f.poll {
+	if since := time.Since(f.asked); since > 2*f.poll {
 		body = max(body, min(fullPage, int64(since.Seconds()*shardRate)))
 	}
 	return f.memory(body)

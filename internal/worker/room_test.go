@@ -189,37 +189,6 @@ func (b *burst) Next(ctx context.Context) (stream.Page, error) {
 	}, ctx.Err()
 }
 
-// TestG9_ShardsWithLittleToReadBeginTogether: in a small memory too, a shard does
-// not wait for room that it will not need.
-func TestG9_ShardsWithLittleToReadBeginTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const shards = 32
-		ctx, stop := context.WithCancel(t.Context())
-		book := ledger{held: func() int64 { return 0 }}
-		w := New(Config{
-			PollInterval: time.Second, PageBytes: 19 << 20, Warehouse: warehouse.New(nil, warehouse.Insert{}), Metrics: new(metrics.Metrics),
-			Log: slog.New(slog.DiscardHandler),
-			Open: func(_ stream.Shard, _ stream.Position, room func(int) error) Reader {
-				return &burst{ledger: &book, room: room}
-			},
-		})
-		var reading sync.WaitGroup
-		for i := range shards {
-			reading.Go(func() { _ = w.read(ctx, named(fmt.Sprint(i))) })
-		}
-		time.Sleep(500 * time.Millisecond) // nothing is loaded meanwhile
-		begun := map[string]bool{}
-		for _, sp := range w.queue.take(1000) {
-			begun[sp.shard.term.Shard.ID] = true
-		}
-		if len(begun) != shards {
-			t.Errorf("%d of %d shards were read in half a second", len(begun), shards)
-		}
-		stop()
-		reading.Wait()
-	})
-}
-
 // TestG9_AResumedStallKeepsToTheLimit has shards that were caught up, with small
 // pages, wait for a warehouse that stands still. When it comes back each of them
 // brings full pages, all at once.

@@ -16,6 +16,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 func (a *app) verifyCommand() *cobra.Command {
@@ -157,7 +158,7 @@ func writeFacts(w io.Writer, f event.Family, t verify.TableReport) {
 	if f != event.Orders && t.Keys+t.Facts+t.Rollups == 0 {
 		return
 	}
-	what := map[event.Family]string{event.Orders: "orders", event.Inventory: "levels", event.Payments: "payments"}[f]
+	what := warehouse.FactsOf(f).Noun + "s"
 	for _, row := range []struct {
 		what string
 		n    int64

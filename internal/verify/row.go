@@ -19,9 +19,7 @@ type row struct {
 }
 
 // noun is what a row of the family is called.
-func noun(f event.Family) string {
-	return [event.Families]string{event.Orders: "order", event.Inventory: "level", event.Payments: "payment"}[f]
-}
+func noun(f event.Family) string { return warehouse.FactsOf(f).Noun }
 
 // null stands for NULL, which is no value: a row that has an empty text in its
 // place says something else. It is no text that an event or a warehouse can hold.

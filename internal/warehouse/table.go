@@ -32,6 +32,7 @@ type Column struct {
 // that key by event time. Rows come as events of one family.
 type Facts struct {
 	Family event.Family
+	Noun   string // what a row is called
 	Table
 	Time   string  // the column with the event time
 	Rollup *Rollup // nil = it has none

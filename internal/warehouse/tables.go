@@ -11,6 +11,7 @@ func FactsOf(f event.Family) *Facts { return factTables[f] }
 
 var orders = &Facts{
 	Family: event.Orders,
+	Noun:   "order",
 	Table: Table{
 		Name:    "fact_orders",
 		Comment: "One row per order: its newest event by event time.",
@@ -53,6 +54,7 @@ var orders = &Facts{
 
 var inventory = &Facts{
 	Family: event.Inventory,
+	Noun:   "level",
 	Table: Table{
 		Name:    "fact_inventory",
 		Comment: "One row per store and article: its newest level by event time.",
@@ -71,6 +73,7 @@ var inventory = &Facts{
 
 var payments = &Facts{
 	Family: event.Payments,
+	Noun:   "payment",
 	Table: Table{
 		Name:    "fact_payments",
 		Comment: "One row per payment: its newest event by event time.",

@@ -119,27 +119,33 @@ func holdCPU(t *testing.T, m *machine, target float64) string {
 }
 
 // TestAStormWithoutAWarehouse: it runs its full time on made-up results, holds the
-// target, counts every failure, and its exit status is 0.
+// target, counts every failure, and its exit status is 0. As above, the target is
+// tried twice.
 func TestAStormWithoutAWarehouse(t *testing.T) {
 	m := newMachine(t)
 	m.must("publish", "--create", "1", "--count", "1")
 	m.faults(down)
-	m.admin("DELETE", "/_localaws/calls", "")
-	r := m.report("26", "60")
-	if !r.Completed || r.Queries.Finished > 0 || r.Queries.Failed == 0 || r.Work.RealPages > 0 || r.Seconds < 26 {
-		t.Errorf("%+v, %+v after %v s", r.Queries, r.Work, r.Seconds)
+	off := 0.0
+	for range 2 {
+		r := m.report("26", "60")
+		if !r.Completed || r.Queries.Finished > 0 || r.Queries.Failed == 0 || r.Work.RealPages > 0 || r.Seconds < 26 {
+			t.Errorf("%+v, %+v after %v s", r.Queries, r.Work, r.Seconds)
+		}
+		failures := 0
+		for _, n := range r.Errors {
+			failures += n
+		}
+		if failures != r.Queries.Failed {
+			t.Errorf("%d failures are counted and %d told", r.Queries.Failed, failures)
+		}
+		off = r.CPU.Worst
+		t.Logf("mean %.1f, at most %.1f off over 10 s; others used %.1f %%; %d failures", r.CPU.Mean, off, r.CPU.Mean-r.CPU.Own, r.Queries.Failed)
+		if off <= 3 {
+			return
+		}
+		t.Logf("second by second: %+v", r.PerSecond)
 	}
-	failures := 0
-	for _, n := range r.Errors {
-		failures += n
-	}
-	if failures != r.Queries.Failed {
-		t.Errorf("%d failures are counted and %d told", r.Queries.Failed, failures)
-	}
-	if r.CPU.Worst > 3 {
-		t.Errorf("the CPU was at %.1f %% and up to %.1f points off over 10 s; others used %.1f %%", r.CPU.Mean, r.CPU.Worst, r.CPU.Mean-r.CPU.Own)
-	}
-	t.Logf("mean %.1f, at most %.1f off; %d failures", r.CPU.Mean, r.CPU.Worst, r.Queries.Failed)
+	t.Errorf("the CPU was %.1f points off over 10 s, twice", off)
 }
 
 // TestTwoStormsOfOneSeedAgree: the checksum over the first queries is the same,

@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 // TestCopyRoleIsJudgedByItsText: the texts are those that Redshift has been seen

@@ -21,9 +21,9 @@ import (
 	"github.com/fxamacker/cbor/v2"
 
 	deploy "github.com/cloudcafe/analytics-worker/deploy/check"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/endpoint"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/imds"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/imds"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 // instance is a worker with metadata of its own, and a way to the stream that

@@ -16,9 +16,9 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
+	"github.com/cloudcafe/analytics-worker/localaws"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 // The test binary stands for both programs: run under their names, it is them.

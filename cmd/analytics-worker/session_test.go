@@ -14,10 +14,10 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // patience is how long a test waits for what must happen, on a loaded machine.

@@ -18,8 +18,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/redshift"
+	"github.com/cloudcafe/analytics-worker/localaws"
+	"github.com/cloudcafe/analytics-worker/localaws/redshift"
 )
 
 // version is set by the build; empty, it is what Go knows of the module.

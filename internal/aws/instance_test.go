@@ -14,11 +14,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/autoscaling"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/endpoint"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/imds"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
+	"github.com/cloudcafe/analytics-worker/localaws/autoscaling"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/imds"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 // logged is a log that can be waited for.

@@ -9,11 +9,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/endpoint"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/kinesis"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/memnet"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/kinesis"
+	"github.com/cloudcafe/analytics-worker/localaws/memnet"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 // uneven is a network that takes up to 40 ms for a call.

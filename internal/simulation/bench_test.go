@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 // BenchmarkLoadGrowth loads 5,000 orders, half of them new, into a fact_orders

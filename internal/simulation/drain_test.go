@@ -13,8 +13,8 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // drainsWithin fails the test if the worker does not end by itself, cleanly and

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 func TestG1_NothingIsLostUnderEachFault(t *testing.T) {

@@ -15,10 +15,10 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/madeup"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 func TestMain(m *testing.M) {

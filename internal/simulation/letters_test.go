@@ -3,7 +3,7 @@ package simulation
 import (
 	"testing"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // A dead-letter store that refuses stops all loading, and the worker says so for

@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // The warehouse of half of the fleets has moods: it refuses some rows for good,

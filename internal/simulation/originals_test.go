@@ -10,7 +10,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // refusedOnes are an order, a level and a payment that the warehouse refuses, written

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 var poisonFor = flag.Duration("poison", 8*time.Second, "for how long TestPoisonRowsDoNotStopTheirNeighbours publishes")

@@ -12,9 +12,9 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 // warehouseDB is a connection to the warehouse beside the local AWS, for what

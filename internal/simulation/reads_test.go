@@ -5,8 +5,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // The status tells when no shard can be read at all, why and since when, and

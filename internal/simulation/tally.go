@@ -7,7 +7,7 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // tally counts what happened to a fleet. A fault counts when it strikes: the

@@ -17,13 +17,13 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
-	"github.com/cloudcafe/analytics-worker/internal/localaws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/memnet"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
+	"github.com/cloudcafe/analytics-worker/localaws"
+	"github.com/cloudcafe/analytics-worker/localaws/memnet"
 )
 
 // host is the name of each World's local AWS.

@@ -41,7 +41,7 @@ func programs(t *testing.T, root string) (found []string) {
 }
 
 func TestNoProgramLiesBesideTheSource(t *testing.T) {
-	for _, folder := range []string{"cmd", "internal", "deploy", "scripts"} {
+	for _, folder := range []string{"cmd", "internal", "localaws", "deploy", "scripts"} {
 		for _, path := range programs(t, filepath.Join("..", "..", folder)) {
 			t.Errorf("%s is a built program: remove it, and build into bin", path)
 		}

@@ -181,7 +181,7 @@ func checkPackages(document string, allowed map[string][]string) []problem {
 		may, known := allowed[name]
 		want := "nothing"
 		switch {
-		case slices.Equal(may, []string{"internal"}):
+		case slices.Equal(may, everything):
 			want = "everything"
 		case len(may) > 0:
 			want = strings.ReplaceAll(strings.Join(may, ", "), "internal/", "")

@@ -24,7 +24,7 @@ var clockOfSQL = regexp.MustCompile(`(?i)\b(getdate|now|sysdate|timeofday)\(\)|(
 func checkTableNames(files []*file) []problem {
 	var out []problem
 	for _, f := range files {
-		if f.forTests() || within(f.dir(), "internal/simulation") || within(f.dir(), "internal/localaws") { // worlds use the search path, and localaws is the warehouse
+		if f.forTests() || within(f.dir(), "internal/simulation") || within(f.dir(), "localaws") { // worlds use the search path, and localaws is the warehouse
 			continue
 		}
 		ast.Inspect(f.ast, func(n ast.Node) bool {

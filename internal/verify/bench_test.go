@@ -5,11 +5,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 // BenchmarkFacts reads a million orders of eleven days, of which the stream has

@@ -12,10 +12,10 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
 func TestMain(m *testing.M) {

@@ -12,7 +12,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 const namespace = "CloudCafe/Analytics"

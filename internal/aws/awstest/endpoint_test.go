@@ -13,8 +13,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 var horizon = stream.Position{Sequence: stream.TrimHorizon}

@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 func startS3(t *testing.T, location string) (*local, *aws.Bucket) {

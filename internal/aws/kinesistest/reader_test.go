@@ -18,11 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/endpoint"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/kinesis"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/kinesis"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -27,11 +27,11 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/lease/leasetest"
-	localdynamodb "github.com/cloudcafe/analytics-worker/internal/localaws/dynamodb"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/endpoint"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/fault"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/wire"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	localdynamodb "github.com/cloudcafe/analytics-worker/localaws/dynamodb"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

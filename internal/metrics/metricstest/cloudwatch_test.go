@@ -25,8 +25,8 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
-	"github.com/cloudcafe/analytics-worker/internal/localaws/cloudwatch"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/localaws/cloudwatch"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

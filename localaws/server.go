@@ -1,0 +1,126 @@
+// Package localaws is the local AWS: one endpoint that answers the AWS calls of
+// a data pipeline over their real wire protocols, with named faults and a log
+// of calls, for laptops, tests and demos.
+package localaws
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/localaws/autoscaling"
+	"github.com/cloudcafe/analytics-worker/localaws/cloudwatch"
+	"github.com/cloudcafe/analytics-worker/localaws/dynamodb"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/imds"
+	"github.com/cloudcafe/analytics-worker/localaws/kinesis"
+	"github.com/cloudcafe/analytics-worker/localaws/redshift"
+	"github.com/cloudcafe/analytics-worker/localaws/s3"
+	"github.com/cloudcafe/analytics-worker/localaws/sts"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
+)
+
+// Config are the settings of a Server.
+type Config struct {
+	DataDir   string // where streams, objects and tables are kept; "" keeps them in memory
+	Warehouse string // "" or "duckdb", or a postgres:// URL
+	Tiny      bool   // DuckDB is to expect a few rows, and to spend little on planning
+	Limits    bool   // enforce the documented rates and quotas
+	Slots     int    // statements that the warehouse runs at once; 0 means 40
+	// Hosts are names that requests may be for, besides 127.0.0.1, localhost and
+	// those under .localhost: others are refused, as a browser would send them.
+	Hosts []string
+	// ClockOffset is how far AWS's clock is ahead of this machine's. The streams
+	// and the dates of all answers go by AWS's.
+	ClockOffset time.Duration
+	Log         *slog.Logger
+}
+
+// Server is a local AWS.
+type Server struct {
+	config   Config
+	log      *slog.Logger
+	faults   *fault.Set
+	endpoint *endpoint.Endpoint
+	closers  []func() error // of the services, in the order of their opening
+}
+
+// New opens every service. The caller must Close the Server.
+func New(ctx context.Context, c Config) (*Server, error) {
+	s := &Server{config: c, log: c.Log, faults: fault.NewSet()}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if c.DataDir != "" {
+		if err := makePrivate(c.DataDir); err != nil {
+			return nil, fmt.Errorf("make the data directory: %w", err)
+		}
+	}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *Server) open(ctx context.Context) error {
+	c := s.config
+	now := func() time.Time { return time.Now().Add(c.ClockOffset) }
+	streams, err := kinesis.New(kinesis.Options{DataDir: c.DataDir, Limits: c.Limits, Now: now, Log: s.log})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, streams.Close)
+	objects, err := s3.New(s3.Options{DataDir: c.DataDir})
+	if err != nil {
+		return err
+	}
+	statements, err := redshift.New(ctx, redshift.Options{
+		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Slots: c.Slots, Faults: s.faults, Objects: objects, Log: s.log,
+	})
+	if err != nil {
+		return err
+	}
+	s.closers = append(s.closers, statements.Close)
+	instance := imds.New()
+	services := []wire.Service{
+		streams,
+		statements,
+		dynamodb.New(dynamodb.Options{Limits: c.Limits}),
+		cloudwatch.New(cloudwatch.Options{Limits: c.Limits}),
+		autoscaling.New(),
+		sts.New(),
+		instance,
+		objects, // last, as it takes any path
+	}
+	s.endpoint = endpoint.New(endpoint.Options{
+		Services: services, Faults: s.faults, Log: s.log, Admin: map[string]http.Handler{"imds": instance.Admin()}, Hosts: c.Hosts, Now: now,
+	})
+	return nil
+}
+
+// Faults are the named faults that stand, for tests that hold the Server itself.
+func (s *Server) Faults() *fault.Set { return s.faults }
+
+// Close ends what the services run and lets go of their files. It must come
+// after Serve has returned.
+func (s *Server) Close() error {
+	var errs []error
+	for i := len(s.closers) - 1; i >= 0; i-- {
+		errs = append(errs, s.closers[i]())
+	}
+	return errors.Join(errs...)
+}
+
+// Handler is the endpoint, for a server of one's own.
+func (s *Server) Handler() http.Handler { return s.endpoint }
+
+// Serve answers on the listener until ctx ends, lets the calls under way end,
+// and returns nil. It closes the listener, which may be one in memory.
+func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
+	return s.endpoint.Serve(ctx, listener)
+}

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -19,16 +20,59 @@ var update = flag.Bool("update", false, "write testdata anew")
 // and they are put together from tables as data. So what they come to is kept,
 // byte for byte.
 func TestStatementsAreAsKept(t *testing.T) {
-	for folder, schema := range map[string]string{".": "", "schema": "sales-2026"} {
-		in, err := NamesIn(schema)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Run(folder, func(t *testing.T) { keepStatements(t, in, folder) })
+	for name, got := range statements(t, Names{}) {
+		t.Run(name, func(t *testing.T) {
+			file := filepath.Join("testdata", name+".sql")
+			if *update {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if got != kept(t, name) {
+				t.Errorf("the statements are not those of %s; if they are meant to be, run the test with -update and look at the difference:\n%s", file, got)
+			}
+		})
 	}
 }
 
-func keepStatements(t *testing.T, in Names, folder string) {
+// With REDSHIFT_SCHEMA they are the same, but for the schema before each table that
+// stays. A table's name before a column is not followed by a space, and has none.
+func TestStatementsInASchemaAreAsKept(t *testing.T) {
+	in, err := NamesIn("sales-2026")
+	if err != nil {
+		t.Fatal(err)
+	}
+	table := regexp.MustCompile(`\b((?:fact|agg|worker)_\w+)([ ;]|$)`)
+	for name, got := range statements(t, in) {
+		want := table.ReplaceAllString(kept(t, name), `"sales-2026".$1$2`)
+		if definitions(name) {
+			want = "-- The schema of all of them (REDSHIFT_SCHEMA).\nCREATE SCHEMA IF NOT EXISTS \"sales-2026\";\n\n" + want
+		}
+		if got != want {
+			t.Errorf("%s:\n%s", name, got)
+		}
+	}
+}
+
+// TestLocalEnginesHaveOneDDL: what runs behind localaws takes the same definitions.
+func TestLocalEnginesHaveOneDDL(t *testing.T) {
+	if Script(Names{}.Definitions(PostgreSQL)) != Script(Names{}.Definitions(DuckDB)) {
+		t.Error("the definitions of PostgreSQL and DuckDB differ: keep both in testdata")
+	}
+}
+
+func kept(t *testing.T, name string) string {
+	text, err := os.ReadFile(filepath.Join("testdata", name+".sql"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func definitions(name string) bool { return name == "redshift" || name == "local" }
+
+// statements are those of each kind, by name.
+func statements(t *testing.T, in Names) map[string]string {
 	now := time.Date(2026, 11, 20, 8, 15, 30, 0, time.UTC)
 	batch := Batch{
 		Stream: "order-events",
@@ -47,6 +91,7 @@ func keepStatements(t *testing.T, in Names, folder string) {
 	}
 	copied := []string{(&Copy{IAMRole: "arn:aws:iam::123456789012:role/copy", Region: "eu-west-1"}).statement("s3://bucket/manifest.json")}
 	ordersAlone := families{event.Orders: true}
+	out := map[string]string{"redshift": Script(in.Definitions(Redshift)), "local": Script(in.Definitions(PostgreSQL))}
 	for name, statements := range map[string][]string{
 		"insert":    loadTransaction(in, ordersAlone, filling.Statements, now).sql(),
 		"copy":      loadTransaction(in, ordersAlone, copied, now).sql(),
@@ -54,25 +99,11 @@ func keepStatements(t *testing.T, in Names, folder string) {
 		"positions": loadTransaction(in, families{}, insertMoves(batch), now).sql(),
 		"probe":     orders.probe(in, loadTransaction(in, ordersAlone, copied, now), "probe-X").sql(),
 		"claim":     claimStatements(in, "order-events", []Claim{{Shard: "shardId-000000000000", Term: 4, Start: stream.Position{Sequence: stream.TrimHorizon}}}, now),
-		"redshift":  {Script(in.Definitions(Redshift))},
-		"postgres":  {Script(in.Definitions(PostgreSQL))},
-		"duckdb":    {Script(in.Definitions(DuckDB))},
 	} {
-		t.Run(name, func(t *testing.T) {
-			got := strings.Join(statements, ";\n\n") + ";\n"
-			file := filepath.Join("testdata", folder, name+".sql")
-			if *update {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
-			want, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if got != string(want) {
-				t.Errorf("the statements are not those of %s; if they are meant to be, run the test with -update and look at the difference:\n%s", file, got)
-			}
-		})
+		out[name] = strings.Join(statements, ";\n\n")
 	}
+	for name, text := range out {
+		out[name] = text + ";\n"
+	}
+	return out
 }

@@ -10,10 +10,8 @@ import (
 
 // Places that break a rule of calls, each with its reason.
 var callExceptions = []exception{
-	{"localaws/s3/s3.go", "panic", "it passes on http.ErrAbortHandler, by which net/http drops a connection"},
 	{"localaws/redshift/postgres.go", "context", "closing a connection must work when every caller is gone"},
 	{"localaws/redshift/duck.go", "context", "closing a connection must work when every caller is gone"},
-	{"localaws/s3/s3_test.go", "sleep", "the SDK drops a connection whose reply is there before its request is written"},
 }
 
 // checkCalls finds calls that are not made here.

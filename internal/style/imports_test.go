@@ -48,7 +48,6 @@ var onlyIn = []struct {
 	{"database/sql", []string{"localaws"}, "the worker reaches its warehouse through DB alone"},
 	{"github.com/coreos/", []string{"cmd"}, "what starts the worker is the program's affair"},
 	{"github.com/spf13/", []string{"cmd"}, "flags and settings end in cmd; packages take plain structs"},
-	{"github.com/johannesboyne/", []string{"localaws"}, "a stand-in for S3 is no part of the worker"},
 	{"testing", nil, "only tests and their harnesses link it"},
 	{"log", nil, "use log/slog"},
 	{"math/rand", nil, "use math/rand/v2"},

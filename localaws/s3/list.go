@@ -3,20 +3,11 @@ package s3
 import (
 	"encoding/base64"
 	"encoding/xml"
-	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
-	"time"
-
-	"github.com/johannesboyne/gofakes3"
 
 	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
-
-// The listings are written here: the library leaves out a KeyCount of 0, which
-// clients read, takes any text for a continuation token, and lists everything
-// where nothing is asked for.
 
 // maxListed is how many entries a page has at most.
 const maxListed = 1000
@@ -32,7 +23,7 @@ type listing struct {
 	Name         string
 	Prefix       string
 	Delimiter    string `xml:",omitempty"`
-	MaxKeys      int64
+	MaxKeys      int
 	EncodingType string `xml:",omitempty"`
 	IsTruncated  bool
 
@@ -57,81 +48,85 @@ type listed struct {
 	StorageClass string
 }
 
-// list answers ListObjects and ListObjectsV2.
-func (s *Service) list(w http.ResponseWriter, r *http.Request, bucket string, v2 bool) *wire.Error {
-	q := r.URL.Query()
-	out := listing{
-		Space: "http://s3.amazonaws.com/doc/2006-03-01/", Name: bucket, Prefix: q.Get("prefix"), Delimiter: q.Get("delimiter"),
-		EncodingType: q.Get("encoding-type"), StartAfter: q.Get("start-after"), ContinuationToken: q.Get("continuation-token"),
-	}
+// listObjects answers ListObjects and ListObjectsV2.
+func (c *call) listObjects() *wire.Error {
+	v2 := c.operation == "ListObjectsV2"
+	out := listing{Space: namespace, Name: c.bucket, Prefix: c.query.Get("prefix"), Delimiter: c.query.Get("delimiter"), EncodingType: c.query.Get("encoding-type")}
 	if out.EncodingType != "" && out.EncodingType != "url" {
 		return wire.Errorf("InvalidArgument", "Invalid Encoding Method specified in Request")
 	}
 	var err *wire.Error
-	if out.MaxKeys, err = maxKeys(q); err != nil {
+	if out.MaxKeys, err = c.number("max-keys", 0, maxListed, maxListed); err != nil {
 		return err
 	}
-	after := q.Get("marker")
+	after := c.query.Get("marker")
 	if v2 {
-		if after, err = startOf(q); err != nil {
+		out.StartAfter, out.ContinuationToken = c.query.Get("start-after"), c.query.Get("continuation-token")
+		if after, err = c.token(out.StartAfter); err != nil {
 			return err
 		}
 	}
-	page := gofakes3.ListBucketPage{Marker: after, HasMarker: after != "", MaxKeys: out.MaxKeys}
-	found, failed := s.store.ListBucket(bucket, &gofakes3.Prefix{Prefix: out.Prefix, Delimiter: out.Delimiter}, page)
-	switch {
-	case failed != nil:
-		return &wire.Error{Code: "NoSuchBucket", Message: "The specified bucket does not exist", Status: http.StatusNotFound}
-	case out.MaxKeys == 0: // nothing was asked for, so nothing is missing
-		found = gofakes3.NewObjectList()
+	objects, err := c.store.list(c.bucket, out.Prefix)
+	if err != nil {
+		return err
 	}
-	out.IsTruncated = found.IsTruncated
-	for _, c := range found.Contents {
-		out.Contents = append(out.Contents, listed{
-			c.Key, c.LastModified.UTC().Format("2006-01-02T15:04:05.000Z"), c.ETag, c.Size, string(c.StorageClass),
-		})
-	}
-	for _, p := range found.CommonPrefixes {
-		out.CommonPrefixes = append(out.CommonPrefixes, struct{ Prefix string }{p.Prefix})
-	}
+	last := out.fill(objects, after)
 	switch {
 	case v2:
 		count := len(out.Contents) + len(out.CommonPrefixes)
 		out.KeyCount = &count
 		if out.IsTruncated {
-			out.NextContinuationToken = base64.URLEncoding.EncodeToString([]byte(tokenMark + found.NextMarker))
+			out.NextContinuationToken = tokenFor(last)
 		}
 	default:
-		out.StartAfter, out.ContinuationToken, out.Marker = "", "", &after
-		if out.Delimiter != "" { // without one, the last key is the marker
-			out.NextMarker = found.NextMarker
+		out.Marker = &after
+		if out.IsTruncated && out.Delimiter != "" { // without one, the last key is the marker
+			out.NextMarker = last
 		}
 	}
 	if out.EncodingType != "" {
 		out.encode()
 	}
-	return writeXML(w, out)
+	return c.writeXML(out)
 }
 
-// maxKeys is the number of entries that the request wants.
-func maxKeys(q url.Values) (int64, *wire.Error) {
-	text := q.Get("max-keys")
-	if text == "" {
-		return maxListed, nil
+// fill lists the objects, which are those under the prefix by their keys, from after
+// on. It returns the last entry of the page.
+func (l *listing) fill(objects []*object, after string) (last string) {
+	group := "" // the common prefix that was listed last
+	for _, o := range objects {
+		entry, common := o.key, ""
+		if i := strings.Index(o.key[len(l.Prefix):], l.Delimiter); l.Delimiter != "" && i >= 0 {
+			common = o.key[:len(l.Prefix)+i+len(l.Delimiter)]
+			entry = common
+		}
+		// Where after is a common prefix, it stands for all keys under it.
+		if o.key <= after || common != "" && (common == group || common == after) {
+			continue
+		}
+		if len(l.Contents)+len(l.CommonPrefixes) == l.MaxKeys {
+			l.IsTruncated = l.MaxKeys > 0 // where nothing was asked for, nothing is missing
+			return last
+		}
+		group, last = common, entry
+		if common != "" {
+			l.CommonPrefixes = append(l.CommonPrefixes, struct{ Prefix string }{common})
+			continue
+		}
+		l.Contents = append(l.Contents, listed{o.key, stamp(o.modified), o.etag(), o.size, "STANDARD"})
 	}
-	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n < 0 {
-		return 0, wire.Errorf("InvalidArgument", "Argument max-keys must be an integer between 0 and 2147483647")
-	}
-	return min(n, maxListed), nil
+	return last
 }
 
-// startOf is the entry after which a page of version 2 starts.
-func startOf(q url.Values) (string, *wire.Error) {
-	if !q.Has("continuation-token") {
-		return q.Get("start-after"), nil
+// tokenFor is the continuation token of a page that ends with the entry.
+func tokenFor(last string) string { return base64.URLEncoding.EncodeToString([]byte(tokenMark + last)) }
+
+// token is the entry after which a page begins, by its continuation token.
+func (c *call) token(fallback string) (string, *wire.Error) {
+	if !c.query.Has("continuation-token") {
+		return fallback, nil
 	}
-	inside, err := base64.URLEncoding.DecodeString(q.Get("continuation-token"))
+	inside, err := base64.URLEncoding.DecodeString(c.query.Get("continuation-token"))
 	after, ours := strings.CutPrefix(string(inside), tokenMark)
 	if err != nil || !ours {
 		return "", wire.Errorf("InvalidArgument", "The continuation token provided is incorrect")
@@ -158,63 +153,4 @@ func (l *listing) encode() {
 	for i := range l.CommonPrefixes {
 		one(&l.CommonPrefixes[i].Prefix)
 	}
-}
-
-// writeXML answers with a document.
-func writeXML(w http.ResponseWriter, document any) *wire.Error {
-	text, err := xml.Marshal(document)
-	if err != nil {
-		return wire.Internal("write the reply: " + err.Error())
-	}
-	text = append([]byte(xml.Header), text...)
-	w.Header().Set("Content-Type", "application/xml")
-	w.Header().Set("Content-Length", strconv.Itoa(len(text)))
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(text)
-	return nil
-}
-
-// checkRead refuses a GET or HEAD whose conditions do not hold, as S3 does:
-// If-Match before If-None-Match, and dates only where there is no tag.
-func (s *Service) checkRead(r *http.Request, bucket, key string) *wire.Error {
-	tag, modified, ok := s.store.stamp(bucket, key)
-	if !ok {
-		return nil // the read itself says what is missing
-	}
-	failed := &wire.Error{
-		Code: "PreconditionFailed", Status: http.StatusPreconditionFailed,
-		Message: "At least one of the pre-conditions you specified did not hold",
-	}
-	same := &wire.Error{Code: "NotModified", Message: "Not Modified", Status: http.StatusNotModified}
-	since := func(header string) (time.Time, bool) {
-		t, err := http.ParseTime(r.Header.Get(header))
-		return t, err == nil
-	}
-	modified = modified.Truncate(time.Second) // as Last-Modified shows it
-	if match := r.Header.Get("If-Match"); match != "" {
-		if !names(match, tag) {
-			return failed
-		}
-	} else if t, given := since("If-Unmodified-Since"); given && modified.After(t) {
-		return failed
-	}
-	if match := r.Header.Get("If-None-Match"); match != "" {
-		if names(match, tag) {
-			return same
-		}
-	} else if t, given := since("If-Modified-Since"); given && !modified.After(t) {
-		return same
-	}
-	return nil
-}
-
-// names reports whether a list of entity tags has this one.
-func names(list, tag string) bool {
-	for one := range strings.SplitSeq(list, ",") {
-		one = strings.TrimPrefix(strings.TrimSpace(one), "W/")
-		if one == "*" || strings.Trim(one, `"`) == strings.Trim(tag, `"`) {
-			return true
-		}
-	}
-	return false
 }

@@ -37,7 +37,7 @@ func raw(t *testing.T, method, url string, header ...string) (int, http.Header, 
 }
 
 func TestListings(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	c := client(t, url)
 	mkBucket(t, c, "list")
 	for _, key := range []string{"a/1", "a/2", "b c+d", "e"} {
@@ -73,7 +73,7 @@ func TestListings(t *testing.T) {
 }
 
 func TestConditionalReads(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	c := client(t, url)
 	mkBucket(t, c, "cond")
 	put(t, c, "cond", "k", "hello")
@@ -114,7 +114,7 @@ func TestConditionalReads(t *testing.T) {
 // The SDK for Python shows the names as they are written.
 func TestMetadataNamesAreInLowerCase(t *testing.T) {
 	s := open(t, "")
-	url, _ := endpoint(t, s)
+	url, _ := serve(t, s)
 	c := client(t, url)
 	mkBucket(t, c, "meta")
 	_, err := c.PutObject(t.Context(), &awss3.PutObjectInput{

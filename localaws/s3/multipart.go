@@ -4,25 +4,25 @@ import (
 	"cmp"
 	"crypto/md5"
 	"encoding/hex"
-	"io"
+	"encoding/xml"
 	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/johannesboyne/gofakes3"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 // upload is a multipart upload under way. Uploads are in memory, also with a
 // data directory: what is not complete is gone with the process.
 type upload struct {
-	number      int // in the order of creation
-	id          gofakes3.UploadID
-	bucket, key string
-	meta        map[string]string
-	started     time.Time
-	parts       map[int]part
+	number          int // in the order of creation
+	id, bucket, key string
+	meta            map[string]string
+	started         time.Time
+	parts           map[int]part
 }
 
 type part struct {
@@ -33,165 +33,220 @@ type part struct {
 
 func (p part) etag() string { return `"` + hex.EncodeToString(p.sum[:]) + `"` }
 
-var _ gofakes3.MultipartBackend = (*store)(nil)
+// maxPart is the highest number of a part.
+const maxPart = 10_000
 
-// upload finds an upload. The caller holds mu.
-func (s *store) upload(bucketName, key string, id gofakes3.UploadID) (*upload, error) {
-	u := s.uploads[id]
-	if u == nil || u.bucket != bucketName || u.key != key {
-		return nil, gofakes3.ErrorMessage(gofakes3.ErrNoSuchUpload,
-			"The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.")
+// upload finds the upload that the call names. The caller holds mu.
+func (c *call) upload() (*upload, *wire.Error) {
+	if _, err := c.store.bucket(c.bucket); err != nil {
+		return nil, err
+	}
+	u := c.store.uploads[c.query.Get("uploadId")]
+	if u == nil || u.bucket != c.bucket || u.key != c.key {
+		return nil, &wire.Error{
+			Code: "NoSuchUpload", Status: http.StatusNotFound,
+			Message: "The specified upload does not exist. The upload ID may be invalid, or the upload may have been aborted or completed.",
+		}
 	}
 	return u, nil
 }
 
-// CreateMultipartUpload implements gofakes3.MultipartBackend.
-func (s *store) CreateMultipartUpload(bucketName, key string, meta map[string]string) (gofakes3.UploadID, error) {
+func (c *call) createUpload() *wire.Error {
+	meta, err := c.meta()
+	if err != nil {
+		return err
+	}
+	s := c.store
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if _, err := s.bucket(c.bucket); err != nil {
+		return err
+	}
 	s.lastUpload++
 	now := time.Now()
 	// The time keeps the ids of two runs apart.
-	id := gofakes3.UploadID(strconv.FormatInt(now.UnixNano(), 36) + "-" + strconv.Itoa(s.lastUpload))
-	s.uploads[id] = &upload{
-		number: s.lastUpload, id: id, bucket: bucketName, key: key, meta: maps.Clone(meta), started: now, parts: map[int]part{},
-	}
-	return id, nil
+	id := strconv.FormatInt(now.UnixNano(), 36) + "-" + strconv.Itoa(s.lastUpload)
+	s.uploads[id] = &upload{number: s.lastUpload, id: id, bucket: c.bucket, key: c.key, meta: meta, started: now, parts: map[int]part{}}
+	return c.writeXML(struct {
+		XMLName               xml.Name `xml:"InitiateMultipartUploadResult"`
+		Space                 string   `xml:"xmlns,attr"`
+		Bucket, Key, UploadId string
+	}{Space: namespace, Bucket: c.bucket, Key: c.key, UploadId: id})
 }
 
-// UploadPart implements gofakes3.MultipartBackend.
-func (s *store) UploadPart(bucketName, key string, id gofakes3.UploadID, number int, size int64, in io.Reader) (string, error) {
-	body, err := gofakes3.ReadAll(in, size)
-	if err != nil {
-		return "", err
+func (c *call) uploadPart() *wire.Error {
+	number, err := strconv.Atoi(c.query.Get("partNumber"))
+	if err != nil || number < 1 || number > maxPart {
+		return wire.Errorf("InvalidArgument", "Part number must be an integer between 1 and %d, inclusive", maxPart)
 	}
-	p := part{body: body, sum: md5.Sum(body), uploaded: time.Now()}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u, err := s.upload(bucketName, key, id)
-	if err != nil {
-		return "", err
+	p := part{body: c.body, sum: md5.Sum(c.body), uploaded: time.Now()}
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	u, refused := c.upload()
+	if refused != nil {
+		return refused
 	}
 	u.parts[number] = p
-	return p.etag(), nil
+	return c.written(p.etag())
 }
 
-// AbortMultipartUpload implements gofakes3.MultipartBackend.
-func (s *store) AbortMultipartUpload(bucketName, key string, id gofakes3.UploadID) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, err := s.upload(bucketName, key, id); err != nil {
+func (c *call) abortUpload() *wire.Error {
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	u, err := c.upload()
+	if err != nil {
 		return err
 	}
-	delete(s.uploads, id)
+	delete(c.store.uploads, u.id)
+	c.w.WriteHeader(http.StatusNoContent)
 	return nil
 }
 
-// CompleteMultipartUpload implements gofakes3.MultipartBackend. An upload that
-// is refused stays, so that it can be completed rightly.
-func (s *store) CompleteMultipartUpload(bucketName, key string, id gofakes3.UploadID, in *gofakes3.CompleteMultipartUploadRequest) (
-	version gofakes3.VersionID, etag string, err error,
-) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	u, err := s.upload(bucketName, key, id)
-	if err != nil {
-		return "", "", err
+// completeUpload makes an object of the parts. An upload that is refused stays, so that
+// it can be completed rightly.
+func (c *call) completeUpload() *wire.Error {
+	var in struct {
+		XMLName xml.Name `xml:"CompleteMultipartUpload"`
+		Part    []struct {
+			PartNumber int
+			ETag       string
+		}
 	}
-	b := s.buckets[bucketName]
-	switch {
-	case b == nil:
-		return "", "", gofakes3.BucketNotFound(bucketName)
-	case len(in.Parts) == 0:
-		return "", "", gofakes3.ErrorMessage(gofakes3.ErrMalformedXML, gofakes3.ErrMalformedXML.Message())
+	c.store.mu.Lock()
+	defer c.store.mu.Unlock()
+	u, err := c.upload()
+	if err != nil {
+		return err
+	}
+	if err := c.readXML(&in); err != nil {
+		return err
+	}
+	if len(in.Part) == 0 {
+		return malformed()
 	}
 	var body, sums []byte
-	for i, want := range in.Parts {
+	for i, want := range in.Part {
 		p, ok := u.parts[want.PartNumber]
 		switch {
-		case i > 0 && want.PartNumber <= in.Parts[i-1].PartNumber:
-			return "", "", gofakes3.ErrorMessage(gofakes3.ErrInvalidPartOrder, "The list of parts was not in ascending order. Parts must be ordered by part number.")
+		case i > 0 && want.PartNumber <= in.Part[i-1].PartNumber:
+			return wire.Errorf("InvalidPartOrder", "The list of parts was not in ascending order. Parts must be ordered by part number.")
 		case !ok || strings.Trim(want.ETag, `"`) != strings.Trim(p.etag(), `"`):
-			return "", "", gofakes3.ErrorMessage(gofakes3.ErrInvalidPart,
-				"One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
+			return wire.Errorf("InvalidPart", "One or more of the specified parts could not be found. The part may not have been uploaded, or the specified entity tag may not match the part's entity tag.")
 		}
 		body, sums = append(body, p.body...), append(sums, p.sum[:]...)
 	}
+	o := newObject(c.key, u.meta, body)
 	sum := md5.Sum(sums)
-	o := &object{
-		key: key, meta: u.meta, md5: sum[:], parts: len(in.Parts), size: int64(len(body)), modified: time.Now(), body: body,
+	o.md5, o.parts = sum[:], len(in.Part)
+	if err := c.store.putLocked(c.bucket, o, c.checkWrite); err != nil {
+		return err
 	}
-	if err := s.folder.save(bucketName, o); err != nil {
-		return "", "", err
-	}
-	b.objects[key] = o
-	delete(s.uploads, id)
-	return "", o.etag(), nil
+	delete(c.store.uploads, u.id)
+	return c.writeXML(struct {
+		XMLName                     xml.Name `xml:"CompleteMultipartUploadResult"`
+		Space                       string   `xml:"xmlns,attr"`
+		Location, Bucket, Key, ETag string
+	}{Space: namespace, Location: "http://" + c.r.Host + "/" + c.bucket + "/" + c.key, Bucket: c.bucket, Key: c.key, ETag: o.etag()})
 }
 
-// ListParts implements gofakes3.MultipartBackend.
-func (s *store) ListParts(bucketName, key string, id gofakes3.UploadID, marker int, limit int64) (*gofakes3.ListMultipartUploadPartsResult, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	u, err := s.upload(bucketName, key, id)
+func (c *call) listParts() *wire.Error {
+	type one struct {
+		PartNumber         int
+		LastModified, ETag string
+		Size               int
+	}
+	marker, err := c.number("part-number-marker", 0, 1<<31-1, 0)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	out := &gofakes3.ListMultipartUploadPartsResult{
-		Bucket: bucketName, Key: key, UploadID: id, MaxParts: limit, PartNumberMarker: marker, StorageClass: gofakes3.StorageStandard,
+	most, err := c.number("max-parts", 0, maxListed, maxListed)
+	if err != nil {
+		return err
 	}
+	c.store.mu.RLock()
+	defer c.store.mu.RUnlock()
+	u, err := c.upload()
+	if err != nil {
+		return err
+	}
+	out := struct {
+		XMLName                             xml.Name `xml:"ListPartsResult"`
+		Space                               string   `xml:"xmlns,attr"`
+		Bucket, Key, UploadId, StorageClass string
+		PartNumberMarker                    int
+		NextPartNumberMarker                int `xml:",omitempty"`
+		MaxParts                            int
+		IsTruncated                         bool
+		Part                                []one
+	}{Space: namespace, Bucket: c.bucket, Key: c.key, UploadId: u.id, StorageClass: "STANDARD", PartNumberMarker: marker, MaxParts: most}
 	for _, number := range slices.Sorted(maps.Keys(u.parts)) {
 		if number <= marker {
 			continue
 		}
-		if int64(len(out.Parts)) == limit {
-			out.IsTruncated = true
+		if len(out.Part) == most {
+			out.IsTruncated = most > 0
 			break
 		}
 		p := u.parts[number]
 		out.NextPartNumberMarker = number
-		out.Parts = append(out.Parts, gofakes3.ListMultipartUploadPartItem{
-			PartNumber: number, LastModified: gofakes3.NewContentTime(p.uploaded), ETag: p.etag(), Size: int64(len(p.body)),
-		})
+		out.Part = append(out.Part, one{number, stamp(p.uploaded), p.etag(), len(p.body)})
 	}
-	return out, nil
+	return c.writeXML(out)
 }
 
-// ListMultipartUploads implements gofakes3.MultipartBackend: by key, and of one
-// key the oldest first. Common prefixes are not made.
-func (s *store) ListMultipartUploads(bucketName string, marker *gofakes3.UploadListMarker, prefix gofakes3.Prefix, limit int64) (
-	*gofakes3.ListMultipartUploadsResult, error,
-) {
+// listUploads lists by key, and of one key the oldest first.
+func (c *call) listUploads() *wire.Error {
+	type one struct{ Key, UploadId, StorageClass, Initiated string }
+	if c.query.Get("delimiter") != "" || c.query.Get("encoding-type") != "" {
+		return notImplemented("This S3 lists uploads without delimiter and encoding-type.")
+	}
+	most, err := c.number("max-uploads", 0, maxListed, maxListed)
+	if err != nil {
+		return err
+	}
+	out := struct {
+		XMLName                           xml.Name `xml:"ListMultipartUploadsResult"`
+		Space                             string   `xml:"xmlns,attr"`
+		Bucket, KeyMarker, UploadIdMarker string
+		NextKeyMarker, NextUploadIdMarker string `xml:",omitempty"`
+		Prefix                            string
+		MaxUploads                        int
+		IsTruncated                       bool
+		Upload                            []one
+	}{
+		Space: namespace, Bucket: c.bucket, KeyMarker: c.query.Get("key-marker"), UploadIdMarker: c.query.Get("upload-id-marker"),
+		Prefix: c.query.Get("prefix"), MaxUploads: most,
+	}
+	s := c.store
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	out := &gofakes3.ListMultipartUploadsResult{Bucket: bucketName, Prefix: prefix.Prefix, Delimiter: prefix.Delimiter, MaxUploads: limit}
+	if _, err := s.bucket(c.bucket); err != nil {
+		return err
+	}
 	all := slices.SortedFunc(maps.Values(s.uploads), func(a, b *upload) int {
 		return cmp.Or(cmp.Compare(a.key, b.key), cmp.Compare(a.number, b.number))
 	})
 	for _, u := range all {
-		if u.bucket != bucketName || !strings.HasPrefix(u.key, prefix.Prefix) || s.before(u, marker) {
+		if u.bucket != c.bucket || !strings.HasPrefix(u.key, out.Prefix) || s.before(u, out.KeyMarker, out.UploadIdMarker) {
 			continue
 		}
-		if int64(len(out.Uploads)) == limit {
-			out.IsTruncated = true
+		if len(out.Upload) == most {
+			if out.IsTruncated = most > 0; out.IsTruncated {
+				last := out.Upload[most-1]
+				out.NextKeyMarker, out.NextUploadIdMarker = last.Key, last.UploadId
+			}
 			break
 		}
-		out.NextKeyMarker, out.NextUploadIDMarker = u.key, u.id
-		out.Uploads = append(out.Uploads, gofakes3.ListMultipartUploadItem{
-			Key: u.key, UploadID: u.id, StorageClass: gofakes3.StorageStandard, Initiated: gofakes3.NewContentTime(u.started),
-		})
+		out.Upload = append(out.Upload, one{u.key, u.id, "STANDARD", stamp(u.started)})
 	}
-	if !out.IsTruncated {
-		out.NextKeyMarker, out.NextUploadIDMarker = "", ""
-	}
-	return out, nil
+	return c.writeXML(out)
 }
 
-// before reports whether the upload stands at or before the marker.
-func (s *store) before(u *upload, marker *gofakes3.UploadListMarker) bool {
-	if marker == nil || marker.Object == "" || u.key > marker.Object {
+// before reports whether the upload stands at or before the markers.
+func (s *store) before(u *upload, key, id string) bool {
+	if key == "" || u.key > key {
 		return false
 	}
-	at := s.uploads[marker.UploadID]
-	return u.key < marker.Object || at == nil || u.number <= at.number
+	at := s.uploads[id]
+	return u.key < key || at == nil || u.number <= at.number
 }

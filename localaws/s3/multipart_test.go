@@ -11,7 +11,7 @@ import (
 )
 
 func TestMultipart(t *testing.T) {
-	url, ops := endpoint(t, open(t, ""))
+	url, ops := serve(t, open(t, ""))
 	c := client(t, url)
 	ctx := t.Context()
 	mkBucket(t, c, "multi")
@@ -70,8 +70,8 @@ func TestMultipart(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	for _, want := range []string{"CreateMultipartUpload", "UploadPart", "CompleteMultipartUpload"} {
-		if !slices.Contains(*ops, want) {
-			t.Errorf("%s is not in %v", want, *ops)
+		if !slices.Contains(ops(), want) {
+			t.Errorf("%s is not in %v", want, ops())
 		}
 	}
 	// An upload under way, its parts put out of order and one of them twice.
@@ -113,7 +113,7 @@ func TestMultipart(t *testing.T) {
 
 func TestVirtualHosts(t *testing.T) {
 	s := open(t, "")
-	url, _ := endpoint(t, s)
+	url, _ := serve(t, s)
 	mkBucket(t, client(t, url, func(o *awss3.Options) { o.UsePathStyle = true }), "by-path")
 	c := client(t, url, func(o *awss3.Options) { o.BaseEndpoint = aws.String("http://localhost:4566") })
 	put(t, c, "by-path", "a/b", "v") // goes to by-path.localhost

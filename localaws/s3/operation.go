@@ -7,19 +7,6 @@ import (
 	"strings"
 )
 
-// supported are the operations that are served; the others that operationOf
-// can name are refused rather than taken for one of these (the library would
-// read PutObjectTagging as PutObject and overwrite the object).
-var supported = map[string]bool{
-	"ListBuckets": true, "CreateBucket": true, "DeleteBucket": true, "HeadBucket": true,
-	"GetBucketLocation": true, "GetBucketVersioning": true,
-	"ListObjects": true, "ListObjectsV2": true,
-	"PutObject": true, "GetObject": true, "HeadObject": true, "CopyObject": true,
-	"DeleteObject": true, "DeleteObjects": true,
-	"CreateMultipartUpload": true, "UploadPart": true, "CompleteMultipartUpload": true,
-	"AbortMultipartUpload": true, "ListParts": true, "ListMultipartUploads": true,
-}
-
 // subresources are the query parameters that choose an operation, with the
 // noun that they put in its name.
 var subresources = map[string]string{

@@ -64,14 +64,10 @@ func (c checksums) take(name, value string) {
 	}
 }
 
-// checkDigest refuses a list of objects to delete that comes without a checksum,
-// as S3 does: what is gone is not to have been read wrong.
-func checkDigest(h http.Header, sums checksums, payload []byte) *wire.Error {
+// checkDigest compares the Content-MD5 that a request may have with its payload.
+func checkDigest(h http.Header, payload []byte) *wire.Error {
 	want := h.Get("Content-Md5")
 	if want == "" {
-		if len(sums) == 0 {
-			return wire.Errorf("InvalidRequest", "Missing required header for this request: Content-MD5 OR x-amz-checksum-*")
-		}
 		return nil
 	}
 	sum, err := base64.StdEncoding.DecodeString(want)

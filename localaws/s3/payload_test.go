@@ -12,7 +12,7 @@ import (
 )
 
 func TestChecksumsOfEveryKind(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	c := client(t, url)
 	mkBucket(t, c, "sums")
 	for _, alg := range []types.ChecksumAlgorithm{
@@ -56,7 +56,7 @@ func TestChecksumsOfEveryKind(t *testing.T) {
 }
 
 func TestUploadsAsStreamsWithTrailers(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	c := client(t, url)
 	mkBucket(t, c, "stream")
 	body := "5\r\nhello\r\n6;chunk-signature=abc\r\n world\r\n0\r\nx-amz-checksum-crc32:DUoRhQ==\r\n\r\n"

@@ -9,14 +9,12 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"runtime"
 	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -25,36 +23,23 @@ import (
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
 
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 	"github.com/cloudcafe/analytics-worker/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// endpoint serves s as the local AWS's endpoint does: the whole body is read
-// first, and the answer waits a moment (an SDK that is answered before it has
-// seen its own request out drops the connection).
-func endpoint(t *testing.T, s *Service) (url string, operations *[]string) {
+// serve serves s alone, and tells the operations that were called.
+func serve(t *testing.T, s *Service) (url string, operations func() []string) {
 	t.Helper()
-	var mu sync.Mutex
-	operations = new([]string)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{s}, Hosts: []string{"by-path.s3.us-east-1.amazonaws.com"}}).Start(t)
+	return local.URL, func() (out []string) {
+		for _, call := range local.Calls("s3", "") {
+			out = append(out, call.Operation)
 		}
-		op, ok := s.Match(r, body)
-		if !ok {
-			http.Error(w, "no service takes this", http.StatusTeapot)
-			return
-		}
-		mu.Lock()
-		*operations = append(*operations, op)
-		mu.Unlock()
-		time.Sleep(300 * time.Microsecond)
-		s.Serve(w, r, op, body)
-	}))
-	t.Cleanup(srv.Close)
-	return srv.URL, operations
+		return out
+	}
 }
 
 func open(t *testing.T, dir string) *Service {
@@ -130,7 +115,7 @@ func TestObjectsComeBackAsTheyWent(t *testing.T) {
 			if where == "files" {
 				dir = t.TempDir()
 			}
-			url, ops := endpoint(t, open(t, dir))
+			url, ops := serve(t, open(t, dir))
 			c := client(t, url)
 			mkBucket(t, c, "orders")
 			for _, key := range []string{"a", "deep/er/b c+d%20é", "/leading", "a//b/"} {
@@ -144,15 +129,15 @@ func TestObjectsComeBackAsTheyWent(t *testing.T) {
 			if got := get(t, c, "orders", "empty"); got != "" {
 				t.Errorf("the empty object came back as %q", got)
 			}
-			if want := []string{"CreateBucket", "PutObject", "GetObject"}; !slices.Equal((*ops)[:3], want) {
-				t.Errorf("operations %v, want %v first", *ops, want)
+			if want := []string{"CreateBucket", "PutObject", "GetObject"}; !slices.Equal(ops()[:3], want) {
+				t.Errorf("operations %v, want %v first", ops(), want)
 			}
 		})
 	}
 }
 
 func TestGzipObjectKeepsItsEncodingAndMetadata(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	c := client(t, url)
 	mkBucket(t, c, "zipped")
 	bucket, key := aws.String("zipped"), aws.String("k")
@@ -183,7 +168,7 @@ func TestGzipObjectKeepsItsEncodingAndMetadata(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	c := client(t, url)
 	ctx := t.Context()
 	mkBucket(t, c, "here")
@@ -255,7 +240,7 @@ func TestErrors(t *testing.T) {
 }
 
 func TestCreateBucketTwice(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	mkBucket(t, client(t, url), "twice")
 	mkBucket(t, client(t, url), "twice") // us-east-1 says yes
 	_, err := client(t, url, func(o *awss3.Options) { o.Region = "eu-west-1" }).
@@ -266,7 +251,7 @@ func TestCreateBucketTwice(t *testing.T) {
 }
 
 func TestIfNoneMatchLetsOneWriterIn(t *testing.T) {
-	url, _ := endpoint(t, open(t, t.TempDir()))
+	url, _ := serve(t, open(t, t.TempDir()))
 	c := client(t, url)
 	mkBucket(t, c, "race")
 	var wg sync.WaitGroup
@@ -295,7 +280,7 @@ func TestIfNoneMatchLetsOneWriterIn(t *testing.T) {
 }
 
 func TestListPages(t *testing.T) {
-	url, _ := endpoint(t, open(t, ""))
+	url, _ := serve(t, open(t, ""))
 	c := client(t, url)
 	mkBucket(t, c, "list")
 	var keys []string
@@ -340,7 +325,7 @@ func TestListPages(t *testing.T) {
 
 func TestDeleteObjectsFreesThem(t *testing.T) {
 	s := open(t, "")
-	url, ops := endpoint(t, s)
+	url, ops := serve(t, s)
 	c := client(t, url)
 	mkBucket(t, c, "del")
 	var ids []types.ObjectIdentifier
@@ -355,7 +340,7 @@ func TestDeleteObjectsFreesThem(t *testing.T) {
 	if err != nil || len(out.Deleted) != 8 || len(out.Errors) != 0 {
 		t.Fatalf("deleted %+v: %v", out, err)
 	}
-	if last := (*ops)[len(*ops)-1]; last != "DeleteObjects" {
+	if last := ops()[len(ops())-1]; last != "DeleteObjects" {
 		t.Errorf("logged as %s", last)
 	}
 	if keys, err := s.List(t.Context(), "del", ""); err != nil || len(keys) != 0 {
@@ -373,7 +358,7 @@ func TestDeleteObjectsFreesThem(t *testing.T) {
 // posts one cannot set any.
 func TestDeleteObjectsWantsAChecksum(t *testing.T) {
 	s := open(t, "")
-	url, _ := endpoint(t, s)
+	url, _ := serve(t, s)
 	c := client(t, url)
 	mkBucket(t, c, "del")
 	put(t, c, "del", "victim", "v")
@@ -421,7 +406,7 @@ func heap() int64 {
 
 func TestFilesSurviveARestart(t *testing.T) {
 	dir := t.TempDir()
-	url, _ := endpoint(t, open(t, dir))
+	url, _ := serve(t, open(t, dir))
 	c := client(t, url)
 	mkBucket(t, c, "kept")
 	mkBucket(t, c, "bare")
@@ -439,7 +424,7 @@ func TestFilesSurviveARestart(t *testing.T) {
 	}
 
 	again := open(t, dir)
-	url, _ = endpoint(t, again)
+	url, _ = serve(t, again)
 	c = client(t, url)
 	if got := get(t, c, "kept", long); got != "v\n"+long {
 		t.Errorf("got %q", got)
@@ -458,7 +443,7 @@ func TestFilesSurviveARestart(t *testing.T) {
 
 func TestOpenNamesWhatIsMissing(t *testing.T) {
 	s := open(t, "")
-	url, _ := endpoint(t, s)
+	url, _ := serve(t, s)
 	c := client(t, url)
 	mkBucket(t, c, "stage")
 	put(t, c, "stage", "m/1", "one")

@@ -7,23 +7,23 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"maps"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/johannesboyne/gofakes3"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
-// store keeps the buckets. It implements gofakes3.Backend.
+// store keeps the buckets.
 type store struct {
 	folder folder // where the bodies are; "" is memory
 
 	mu         sync.RWMutex // guards what follows
 	buckets    map[string]*bucket
-	uploads    map[gofakes3.UploadID]*upload
+	uploads    map[string]*upload
 	lastUpload int
 }
 
@@ -36,14 +36,19 @@ type bucket struct {
 // object, so that a reader of the old one is not disturbed.
 type object struct {
 	key      string
-	meta     map[string]string
-	md5      []byte // of the body; of an upload in parts, of the sums of its parts
-	parts    int    // of an upload in parts
+	meta     map[string]string // headers that come back with it, by their canonical names
+	md5      []byte            // of the body; of an upload in parts, of the sums of its parts
+	parts    int               // of an upload in parts
 	size     int64
 	modified time.Time
 	body     []byte // in memory
 	file     string // on disk, and then body is nil
 	offset   int64  // where the body starts in file
+}
+
+func newObject(key string, meta map[string]string, body []byte) *object {
+	sum := md5.Sum(body)
+	return &object{key: key, meta: meta, md5: sum[:], size: int64(len(body)), modified: time.Now(), body: body}
 }
 
 // etag is the object's entity tag.
@@ -55,10 +60,8 @@ func (o *object) etag() string {
 	return `"` + tag + `"`
 }
 
-var _ gofakes3.Backend = (*store)(nil)
-
 func openStore(dir string) (*store, error) {
-	s := &store{folder: folder(dir), buckets: map[string]*bucket{}, uploads: map[gofakes3.UploadID]*upload{}}
+	s := &store{folder: folder(dir), buckets: map[string]*bucket{}, uploads: map[string]*upload{}}
 	if dir == "" {
 		return s, nil
 	}
@@ -67,336 +70,155 @@ func openStore(dir string) (*store, error) {
 	return s, err
 }
 
-// keyMissing is S3's NoSuchKey, which names the key.
-type keyMissing struct {
-	gofakes3.ErrorResponse
-	Key string
+func noSuchBucket() *wire.Error {
+	return &wire.Error{Code: "NoSuchBucket", Message: "The specified bucket does not exist", Status: http.StatusNotFound}
 }
 
-func noSuchKey(key string) error {
-	return &keyMissing{
-		gofakes3.ErrorResponse{Code: gofakes3.ErrNoSuchKey, Message: "The specified key does not exist."}, key,
-	}
+func noSuchKey() *wire.Error {
+	return &wire.Error{Code: "NoSuchKey", Message: "The specified key does not exist.", Status: http.StatusNotFound}
 }
 
-// find returns the object. The caller holds mu.
-func (s *store) find(bucketName, key string) (*object, error) {
-	b := s.buckets[bucketName]
-	if b == nil {
-		return nil, gofakes3.BucketNotFound(bucketName)
+// bucket finds a bucket. The caller holds mu.
+func (s *store) bucket(name string) (*bucket, *wire.Error) {
+	if b := s.buckets[name]; b != nil {
+		return b, nil
 	}
-	o := b.objects[key]
-	if o == nil {
-		return nil, noSuchKey(key)
-	}
-	return o, nil
+	return nil, noSuchBucket()
 }
 
-func (s *store) has(bucketName, key string) bool {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	_, err := s.find(bucketName, key)
-	return err == nil
-}
-
-// stamp is the entity tag of an object and when it was written.
-func (s *store) stamp(bucketName, key string) (etag string, modified time.Time, ok bool) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	o, err := s.find(bucketName, key)
-	if err != nil {
-		return "", time.Time{}, false
+// createBucket makes a bucket, unless one of that name is there.
+func (s *store) createBucket(name string) (existed bool, err *wire.Error) {
+	if !validBucket(name) {
+		return false, wire.Errorf("InvalidBucketName", "The specified bucket is not valid.")
 	}
-	return o.etag(), o.modified, true
-}
-
-func (s *store) keys(bucketName, prefix string) ([]string, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	b := s.buckets[bucketName]
-	if b == nil {
-		return nil, gofakes3.BucketNotFound(bucketName)
-	}
-	var keys []string
-	for k := range b.objects {
-		if strings.HasPrefix(k, prefix) {
-			keys = append(keys, k)
-		}
-	}
-	slices.Sort(keys)
-	return keys, nil
-}
-
-// ListBuckets implements gofakes3.Backend.
-func (s *store) ListBuckets() ([]gofakes3.BucketInfo, error) {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	out := make([]gofakes3.BucketInfo, 0, len(s.buckets))
-	for _, name := range slices.Sorted(maps.Keys(s.buckets)) {
-		out = append(out, gofakes3.BucketInfo{
-			Name: name, CreationDate: gofakes3.NewContentTime(s.buckets[name].created),
-		})
-	}
-	return out, nil
-}
-
-// ListBucket implements gofakes3.Backend. It matches prefix and delimiter by
-// itself: the library's matching trims delimiters off the front of keys.
-func (s *store) ListBucket(name string, p *gofakes3.Prefix, page gofakes3.ListBucketPage) (*gofakes3.ObjectList, error) {
-	if p == nil {
-		p = &gofakes3.Prefix{}
-	}
-	keys, err := s.keys(name, p.Prefix)
-	if err != nil {
-		return nil, err
-	}
-	if page.Marker != "" {
-		keys = keys[afterMarker(keys, page.Marker, p):]
-	}
-	out := gofakes3.NewObjectList()
-	var entries int64
-	var group, last string // the common prefix in progress, and the last entry
-	for _, k := range keys {
-		common := commonPrefix(k, p)
-		if common != "" && common == group {
-			continue
-		}
-		if page.MaxKeys > 0 && entries == page.MaxKeys {
-			out.IsTruncated, out.NextMarker = true, last
-			break
-		}
-		group, last = common, k
-		if common != "" {
-			out.AddPrefix(common)
-			last = common
-		} else if c := s.content(name, k); c != nil {
-			out.Add(c)
-		} else {
-			continue // deleted since the keys were read
-		}
-		entries++
-	}
-	return out, nil
-}
-
-// commonPrefix is what of the key stands up to the first delimiter after the
-// prefix, or "" if there is none.
-func commonPrefix(key string, p *gofakes3.Prefix) string {
-	if p.Delimiter == "" {
-		return ""
-	}
-	if i := strings.Index(key[len(p.Prefix):], p.Delimiter); i >= 0 {
-		return key[:len(p.Prefix)+i+len(p.Delimiter)]
-	}
-	return ""
-}
-
-// afterMarker is the place of the first key after the marker. A marker that is
-// itself a common prefix stands for all keys under it.
-func afterMarker(keys []string, marker string, p *gofakes3.Prefix) int {
-	whole := len(marker) >= len(p.Prefix) && strings.HasPrefix(marker, p.Prefix) && commonPrefix(marker, p) == marker
-	i, found := slices.BinarySearch(keys, marker)
-	if found && !whole {
-		return i + 1
-	}
-	for whole && i < len(keys) && strings.HasPrefix(keys[i], marker) {
-		i++
-	}
-	return i
-}
-
-func (s *store) content(bucketName, key string) *gofakes3.Content {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	o, err := s.find(bucketName, key)
-	if err != nil {
-		return nil
-	}
-	return &gofakes3.Content{
-		Key: key, LastModified: gofakes3.NewContentTime(o.modified),
-		ETag: o.etag(), Size: o.size, StorageClass: gofakes3.StorageStandard,
-	}
-}
-
-// CreateBucket implements gofakes3.Backend.
-func (s *store) CreateBucket(name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.buckets[name] != nil {
-		return gofakes3.ResourceError(gofakes3.ErrBucketAlreadyExists, name)
+		return true, nil
 	}
 	if err := s.folder.createBucket(name); err != nil {
-		return err
+		return false, wire.Internal(err.Error())
 	}
 	s.buckets[name] = &bucket{created: time.Now(), objects: map[string]*object{}}
+	return false, nil
+}
+
+func (s *store) deleteBucket(name string) *wire.Error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b, err := s.bucket(name)
+	switch {
+	case err != nil:
+		return err
+	case len(b.objects) > 0:
+		return &wire.Error{Code: "BucketNotEmpty", Message: "The bucket you tried to delete is not empty", Status: http.StatusConflict}
+	}
+	delete(s.buckets, name)
+	if err := s.folder.deleteBucket(name); err != nil {
+		return wire.Internal(err.Error())
+	}
 	return nil
 }
 
-// BucketExists implements gofakes3.Backend.
-func (s *store) BucketExists(name string) (bool, error) {
+// has says whether the bucket is there.
+func (s *store) has(name string) *wire.Error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return s.buckets[name] != nil, nil
+	_, err := s.bucket(name)
+	return err
 }
 
-// DeleteBucket implements gofakes3.Backend.
-func (s *store) DeleteBucket(name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	b := s.buckets[name]
-	switch {
-	case b == nil:
-		return gofakes3.BucketNotFound(name)
-	case len(b.objects) > 0:
-		return gofakes3.ErrorMessage(gofakes3.ErrBucketNotEmpty, "The bucket you tried to delete is not empty")
-	}
-	delete(s.buckets, name)
-	return s.folder.deleteBucket(name)
-}
-
-// ForceDeleteBucket implements gofakes3.Backend. Nothing calls it: the header
-// that asks for it is taken off.
-func (s *store) ForceDeleteBucket(name string) error { return s.DeleteBucket(name) }
-
-// HeadObject implements gofakes3.Backend.
-func (s *store) HeadObject(bucketName, key string) (*gofakes3.Object, error) {
+// list is the objects of a bucket whose keys begin with prefix, by their keys.
+func (s *store) list(bucketName, prefix string) ([]*object, *wire.Error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	o, err := s.find(bucketName, key)
+	b, err := s.bucket(bucketName)
 	if err != nil {
 		return nil, err
 	}
-	return o.describe(io.NopCloser(strings.NewReader(""))), nil
-}
-
-// partsHeader tells the reply how many parts an object was uploaded in: the
-// library makes the tag of the hash alone.
-const partsHeader = "X-Localaws-Parts"
-
-// describe is the object as the library takes it. The metadata is a copy: the
-// library edits what it is given.
-func (o *object) describe(contents io.ReadCloser) *gofakes3.Object {
-	meta := maps.Clone(o.meta)
-	if o.parts > 0 {
-		meta[partsHeader] = strconv.Itoa(o.parts)
+	var out []*object
+	for key, o := range b.objects {
+		if strings.HasPrefix(key, prefix) {
+			out = append(out, o)
+		}
 	}
-	return &gofakes3.Object{Name: o.key, Metadata: meta, Size: o.size, Hash: o.md5, Contents: contents}
+	slices.SortFunc(out, func(a, b *object) int { return strings.Compare(a.key, b.key) })
+	return out, nil
 }
 
-// GetObject implements gofakes3.Backend.
-func (s *store) GetObject(bucketName, key string, want *gofakes3.ObjectRangeRequest) (*gofakes3.Object, error) {
+// open finds an object and opens the part of it that span wants, or all of it.
+func (s *store) open(bucketName, key string, span func(*object) (start, length int64, err *wire.Error)) (
+	o *object, contents io.ReadCloser, err *wire.Error,
+) {
 	// Under the lock the file that the object names is there; once open, it
 	// stays readable whatever happens to its name.
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	o, err := s.find(bucketName, key)
+	b, err := s.bucket(bucketName)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	span, err := want.Range(o.size)
-	if err != nil {
-		return nil, err
+	if o = b.objects[key]; o == nil {
+		return nil, nil, noSuchKey()
 	}
 	start, length := int64(0), o.size
 	if span != nil {
-		start, length = span.Start, span.Length
+		if start, length, err = span(o); err != nil {
+			return nil, nil, err
+		}
 	}
-	contents, err := o.open(start, length)
-	if errors.Is(err, fs.ErrNotExist) { // somebody emptied the data directory under us
-		return nil, noSuchKey(key)
+	if o.file == "" {
+		return o, io.NopCloser(bytes.NewReader(o.body[start : start+length])), nil
 	}
-	if err != nil {
-		return nil, err
+	contents, failed := openFile(o.file, o.offset+start, length)
+	switch {
+	case errors.Is(failed, fs.ErrNotExist): // somebody emptied the data directory under us
+		return nil, nil, noSuchKey()
+	case failed != nil:
+		return nil, nil, wire.Internal(failed.Error())
 	}
-	out := o.describe(contents)
-	out.Range = span
-	return out, nil
+	return o, contents, nil
 }
 
-func (o *object) open(start, length int64) (io.ReadCloser, error) {
-	if o.file != "" {
-		return openFile(o.file, o.offset+start, length)
-	}
-	return io.NopCloser(bytes.NewReader(o.body[start : start+length])), nil
-}
-
-// PutObject implements gofakes3.Backend. Conditions are checked and the object
-// put in its place under one lock.
-func (s *store) PutObject(bucketName, key string, meta map[string]string, in io.Reader, size int64,
-	conditions *gofakes3.PutConditions,
-) (result gofakes3.PutObjectResult, err error) {
-	body, err := gofakes3.ReadAll(in, size)
-	if err != nil {
-		return result, err
-	}
-	sum := md5.Sum(body)
-	meta = maps.Clone(meta)
-	delete(meta, "X-Amz-Copy-Source")
-	delete(meta, partsHeader) // a copy is in one piece
-	o := &object{key: key, meta: meta, md5: sum[:], size: size, modified: time.Now(), body: body}
-
+// put keeps the object, if check does not mind what is there by its key, which may be
+// nil: both under one lock.
+func (s *store) put(bucketName string, o *object, check func(was *object) *wire.Error) *wire.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	b := s.buckets[bucketName]
-	if b == nil {
-		return result, gofakes3.BucketNotFound(bucketName)
+	return s.putLocked(bucketName, o, check)
+}
+
+// putLocked is put for one who holds mu.
+func (s *store) putLocked(bucketName string, o *object, check func(was *object) *wire.Error) *wire.Error {
+	b, err := s.bucket(bucketName)
+	if err != nil {
+		return err
 	}
-	if conditions != nil {
-		was := b.objects[key]
-		info := &gofakes3.ConditionalObjectInfo{Exists: was != nil}
-		if was != nil {
-			info.Hash = was.md5
-		}
-		if err := gofakes3.CheckPutConditions(conditions, info); err != nil {
-			return result, err
-		}
+	if err := check(b.objects[o.key]); err != nil {
+		return err
 	}
 	if err := s.folder.save(bucketName, o); err != nil {
-		return result, err
+		return wire.Internal(err.Error())
 	}
-	b.objects[key] = o
-	return result, nil
+	b.objects[o.key] = o
+	return nil
 }
 
-// CopyObject implements gofakes3.Backend.
-func (s *store) CopyObject(srcBucket, srcKey, dstBucket, dstKey string, meta map[string]string) (gofakes3.CopyObjectResult, error) {
-	return gofakes3.CopyObject(s, srcBucket, srcKey, dstBucket, dstKey, meta)
-}
-
-// DeleteObject implements gofakes3.Backend.
-func (s *store) DeleteObject(bucketName, key string) (result gofakes3.ObjectDeleteResult, err error) {
+// remove deletes an object, if check does not mind. Deleting what is not there succeeds.
+func (s *store) remove(bucketName, key string, check func(was *object) *wire.Error) *wire.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	o, err := s.find(bucketName, key)
-	if gofakes3.HasErrorCode(err, gofakes3.ErrNoSuchKey) {
-		return result, nil // deleting what is not there succeeds
-	}
+	b, err := s.bucket(bucketName)
 	if err != nil {
-		return result, err
+		return err
+	}
+	o := b.objects[key]
+	if err := check(o); err != nil || o == nil {
+		return err
 	}
 	if err := s.folder.remove(o); err != nil {
-		return result, err
+		return wire.Internal(err.Error())
 	}
-	delete(s.buckets[bucketName].objects, key)
-	return result, nil
-}
-
-// maxDelete is how many keys one DeleteObjects takes.
-const maxDelete = 1000
-
-// DeleteMulti implements gofakes3.Backend.
-func (s *store) DeleteMulti(bucketName string, keys ...string) (result gofakes3.MultiDeleteResult, err error) {
-	if len(keys) == 0 || len(keys) > maxDelete {
-		return result, gofakes3.ErrorMessage(gofakes3.ErrMalformedXML, gofakes3.ErrMalformedXML.Message())
-	}
-	for _, k := range keys {
-		if _, err := s.DeleteObject(bucketName, k); err != nil {
-			failed := gofakes3.ErrorResultFromError(err)
-			failed.Key = k
-			result.Error = append(result.Error, failed)
-			continue
-		}
-		result.Deleted = append(result.Deleted, gofakes3.ObjectID{Key: k})
-	}
-	return result, nil
+	delete(b.objects, key)
+	return nil
 }

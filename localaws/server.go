@@ -1,6 +1,3 @@
-// Package localaws is the local AWS: one endpoint that answers the AWS calls of
-// a data pipeline over their real wire protocols, with named faults and a log
-// of calls, for laptops, tests and demos.
 package localaws
 
 import (
@@ -8,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/localaws/autoscaling"
@@ -32,6 +31,13 @@ type Config struct {
 	Tiny      bool   // DuckDB is to expect a few rows, and to spend little on planning
 	Limits    bool   // enforce the documented rates and quotas
 	Slots     int    // statements that the warehouse runs at once; 0 means 40
+
+	// What New makes, in no call log. Streams, their open shards by name, and Buckets
+	// stay as they are where an earlier run on the same DataDir made them.
+	Streams map[string]int
+	Buckets []string
+	SQL     []string // one statement each, in Redshift's SQL, run in this order
+
 	// Hosts are names that requests may be for, besides 127.0.0.1, localhost and
 	// those under .localhost: others are refused, as a browser would send them.
 	Hosts []string
@@ -86,6 +92,9 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.closers = append(s.closers, statements.Close)
+	if err := c.fill(ctx, streams, objects, statements); err != nil {
+		return err
+	}
 	instance := imds.New()
 	services := []wire.Service{
 		streams,
@@ -100,6 +109,26 @@ func (s *Server) open(ctx context.Context) error {
 	s.endpoint = endpoint.New(endpoint.Options{
 		Services: services, Faults: s.faults, Log: s.log, Admin: map[string]http.Handler{"imds": instance.Admin()}, Hosts: c.Hosts, Now: now,
 	})
+	return nil
+}
+
+// fill makes what the settings name.
+func (c Config) fill(ctx context.Context, streams *kinesis.Service, objects *s3.Service, statements *redshift.Service) error {
+	for _, name := range slices.Sorted(maps.Keys(c.Streams)) {
+		if err := streams.Create(name, c.Streams[name]); err != nil {
+			return err
+		}
+	}
+	for _, name := range c.Buckets {
+		if err := objects.Create(name); err != nil {
+			return err
+		}
+	}
+	for _, sql := range c.SQL {
+		if _, _, err := statements.Query(ctx, sql); err != nil {
+			return fmt.Errorf("run %q: %w", sql, err)
+		}
+	}
 	return nil
 }
 

@@ -1,11 +1,9 @@
 package localaws_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"io/fs"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -13,7 +11,6 @@ import (
 	"testing"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/autoscaling"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	cwtypes "github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
@@ -31,39 +28,11 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// serve runs a local AWS on a free port until stop.
-func serve(t *testing.T, c localaws.Config) (config aws.Config, stop func()) {
-	t.Helper()
-	server, err := localaws.New(t.Context(), c)
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(errors.Join(err, server.Close()))
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	served := make(chan error, 1)
-	go func() { served <- server.Serve(ctx, listener) }()
-	transport := &http.Transport{}
-	config = aws.Config{
-		Region: "eu-central-1", BaseEndpoint: aws.String("http://" + listener.Addr().String()),
-		Credentials: credentials.NewStaticCredentialsProvider("any", "thing", ""), HTTPClient: &http.Client{Transport: transport},
-	}
-	return config, func() {
-		transport.CloseIdleConnections()
-		cancel()
-		if err := errors.Join(<-served, server.Close()); err != nil {
-			t.Error(err)
-		}
-	}
-}
-
 // TestEveryServiceAnswersItsSDK sends one call of each service through the one
 // port: each must find its way to the right one.
 func TestEveryServiceAnswersItsSDK(t *testing.T) {
-	config, stop := serve(t, localaws.Config{Limits: true})
-	defer stop()
+	local := localaws.Start(t)
+	config := config(local)
 	ctx := t.Context()
 	for name, call := range map[string]func() error{
 		"kinesis": func() error {
@@ -131,22 +100,22 @@ func TestEveryServiceAnswersItsSDK(t *testing.T) {
 	if !errors.As(err, &api) || api.ErrorCode() != "InvalidAction" {
 		t.Errorf("an operation of STS that is not served: %v", err)
 	}
-	body := adminGet(t, config, "/_localaws/calls?service=cloudwatch")
-	if !strings.Contains(body, `"PutMetricData"`) {
-		t.Errorf("the call log: %s", body)
+	if calls := local.Calls("cloudwatch", ""); len(calls) != 1 || calls[0].Operation != "PutMetricData" {
+		t.Errorf("the call log: %+v", calls)
 	}
-	if body = adminGet(t, config, "/_localaws/imds"); !strings.Contains(body, "instance-id") {
+	body := adminGet(t, local, "/_localaws/imds")
+	if !strings.Contains(body, "instance-id") {
 		t.Errorf("the admin page of the instance metadata: %s", body)
 	}
 }
 
-func adminGet(t *testing.T, config aws.Config, path string) string {
+func adminGet(t *testing.T, local *localaws.Running, path string) string {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, *config.BaseEndpoint+path, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, local.URL+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	response, err := config.HTTPClient.Do(r)
+	response, err := local.Client().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,56 +129,36 @@ func adminGet(t *testing.T, config aws.Config, path string) string {
 
 // TestDataDirectory closes a local AWS and opens its data again.
 func TestDataDirectory(t *testing.T) {
-	c := localaws.Config{DataDir: t.TempDir() + "/made/by/it"}
-	ctx := t.Context()
-	run := func(config aws.Config, sql string) *redshiftdata.DescribeStatementOutput {
-		t.Helper()
-		client := redshiftdata.NewFromConfig(config)
-		out, err := client.ExecuteStatement(ctx, &redshiftdata.ExecuteStatementInput{
-			Sql: &sql, ClusterIdentifier: aws.String("c"), Database: aws.String("d"), DbUser: aws.String("u"),
-		})
+	dir := t.TempDir() + "/made/by/it"
+	there := func(c *localaws.Config) { c.DataDir = dir }
+	t.Run("first", func(t *testing.T) {
+		config := config(localaws.Start(t, there))
+		_, err := kinesis.NewFromConfig(config).CreateStream(t.Context(), &kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(1)})
 		if err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
-		for {
-			d, err := client.DescribeStatement(ctx, &redshiftdata.DescribeStatementInput{Id: out.Id})
-			if err != nil {
-				t.Fatal(err)
-			}
-			switch d.Status {
-			case rdtypes.StatusStringFinished, rdtypes.StatusStringFailed, rdtypes.StatusStringAborted:
-				return d
-			}
+		if d := finish(t, config, "create table kept as select 7 as n"); d.Status != rdtypes.StatusStringFinished {
+			t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
 		}
-	}
-	config, stop := serve(t, c)
-	_, err := kinesis.NewFromConfig(config).CreateStream(ctx, &kinesis.CreateStreamInput{StreamName: aws.String("s"), ShardCount: aws.Int32(1)})
-	if err != nil {
-		t.Error(err)
-	}
-	if d := run(config, "create table kept as select 7 as n"); d.Status != rdtypes.StatusStringFinished {
-		t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
-	}
-	stop()
+	})
 	// As an earlier version left it: for all to read.
-	each(t, c.DataDir, func(path string, info fs.FileInfo) {
+	each(t, dir, func(path string, info fs.FileInfo) {
 		if err := os.Chmod(path, info.Mode().Perm()|0o055); err != nil {
 			t.Error(err)
 		}
 	})
 
-	config, stop = serve(t, c)
-	defer stop()
-	each(t, c.DataDir, func(path string, info fs.FileInfo) {
+	config := config(localaws.Start(t, there))
+	each(t, dir, func(path string, info fs.FileInfo) {
 		// DuckDB makes its log by the umask, which the command sets.
 		if info.Mode().Perm()&0o077 != 0 && !strings.HasSuffix(path, ".wal") {
 			t.Errorf("%s is %v: others may look", path, info.Mode())
 		}
 	})
-	if _, err := kinesis.NewFromConfig(config).DescribeStreamSummary(ctx, &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("s")}); err != nil {
+	if _, err := kinesis.NewFromConfig(config).DescribeStreamSummary(t.Context(), &kinesis.DescribeStreamSummaryInput{StreamName: aws.String("s")}); err != nil {
 		t.Error(err)
 	}
-	if d := run(config, "select n from kept"); d.ResultRows != 1 {
+	if d := finish(t, config, "select n from kept"); d.ResultRows != 1 {
 		t.Errorf("%s: %s", d.Status, aws.ToString(d.Error))
 	}
 }
@@ -241,8 +190,7 @@ func TestDataBesideOtherThings(t *testing.T) {
 	if err := os.Chmod(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	_, stop := serve(t, localaws.Config{DataDir: dir})
-	defer stop()
+	localaws.Start(t, func(c *localaws.Config) { c.DataDir = dir })
 	for path, want := range map[string]fs.FileMode{"": 0o755, "other": 0o755, "kinesis": 0o700, "warehouse.duckdb": 0o600} {
 		if info, err := os.Stat(filepath.Join(dir, path)); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%q: %v %v, want %v", path, info.Mode(), err, want)

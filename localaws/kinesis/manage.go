@@ -2,6 +2,7 @@ package kinesis
 
 import (
 	"errors"
+	"fmt"
 	"maps"
 	"os"
 	"slices"
@@ -54,7 +55,14 @@ func (c *call) createStream() *wire.Error {
 	if err := check.err(); err != nil {
 		return err
 	}
-	s := c.service
+	return c.service.add(name, c.region(), count, c.now, func(st *stream) {
+		st.mode, st.maxRecord = mode, recordKiB<<10
+		maps.Copy(st.tags, in.Tags)
+	})
+}
+
+// add makes a stream of so many open shards, as edit would have it.
+func (s *Service) add(name, region string, count int, now time.Time, edit func(*stream)) *wire.Error {
 	open := s.openShards()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,11 +71,10 @@ func (c *call) createStream() *wire.Error {
 	}
 	if open+count > shardQuota {
 		return wire.Errorf(codeLimit, "This request would exceed the shard limit for the account %s in %s. Current shard count for the account: %d. Limit: %d. Number of additional shards that would have resulted from this request: %d.",
-			accountID, c.region(), open, shardQuota, count)
+			accountID, region, open, shardQuota, count)
 	}
-	st := newStream(name, c.region(), count, s.birth(c.now))
-	st.mode, st.maxRecord = mode, recordKiB<<10
-	maps.Copy(st.tags, in.Tags)
+	st := newStream(name, region, count, s.birth(now))
+	edit(st)
 	if s.root != "" {
 		st.dir = streamDir(s.root, name, st.created)
 	}
@@ -75,6 +82,24 @@ func (c *call) createStream() *wire.Error {
 		return err
 	}
 	s.streams[name] = st
+	return nil
+}
+
+// Create makes a provisioned stream of so many shards, under CreateStream's rules but
+// for its rate, and in no call log. A stream of that name that is there already, from
+// an earlier run on the same DataDir say, stays as it is.
+func (s *Service) Create(name string, shards int) error {
+	var check checks
+	count := int64(shards)
+	check.text(&name, "streamName", streamNames)
+	check.number(&count, "shardCount", 1, shardQuota, nil)
+	err := check.err()
+	if err == nil {
+		err = s.add(name, defaultRegion, shards, s.now(), func(*stream) {})
+	}
+	if err != nil && err.Code != codeInUse {
+		return fmt.Errorf("create the stream %q: %w", name, err)
+	}
 	return nil
 }
 

@@ -274,10 +274,13 @@ func (c *call) reply(v any) *wire.Error {
 func (c *call) region() string {
 	m := signedRegion.FindStringSubmatch(c.request.Header.Get("Authorization"))
 	if m == nil {
-		return "us-east-1"
+		return defaultRegion
 	}
 	return m[1]
 }
+
+// defaultRegion is that of calls that are not signed.
+const defaultRegion = "us-east-1"
 
 // signedRegion finds the region in the scope of a signature:
 // Credential=KEY/20260102/REGION/kinesis/aws4_request.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strconv"
 	"strings"
@@ -145,6 +146,8 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 	if p := strings.ToLower(c.Environment); (p == "prod" || p == "production") && !o.production {
 		return usagef("ENVIRONMENT is %s: a storm would compete with everybody who uses that warehouse; if that is what you want, say --yes-in-production", c.Environment)
 	}
+	ctx, quit := untilNobodyLooks(ctx)
+	defer quit()
 	account, err := a.quietAccount(ctx, c)
 	if err != nil {
 		return err
@@ -164,11 +167,13 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 	}
 	display := newStormDisplay(a.stderr, o)
 	display.say("asking the warehouse until when there are orders")
+	name := stormName(o.seed)
+	reads := stormReads{db, name}
 	report, err := storm.Run(ctx, storm.Config{
-		Warehouse: stormHouse{db}, Name: stormName(o.seed),
-		Sequence: storm.NewSequence(o.seed, a.newestOrder(ctx, db), o.maxRows).In(db.Names()),
+		Warehouse: stormHouse{db}, Name: name,
+		Sequence: storm.NewSequence(o.seed, a.newestOrder(ctx, reads), o.maxRows).In(db.Names()),
 		Duration: o.duration, Target: o.target / 100, Concurrency: o.concurrency, Leave: o.leave, Seed: o.seed,
-		Freshness: freshnessOf(db, account.Stream(c.Stream).Name()),
+		Freshness: freshnessOf(reads, account.Stream(c.Stream).Name()),
 		Show:      display.show, ShowEvery: display.every, Metrics: m, Log: a.logger(),
 	})
 	display.end()
@@ -207,23 +212,55 @@ func (h stormHouse) Unended(ctx context.Context, prefix string) ([]string, error
 	return ids, err
 }
 
-// lowerPriority makes every thread of the process nicer, and with them those that
-// they start: Linux keeps a priority for each thread.
+// untilNobodyLooks ends ctx also when the terminal is gone or nobody reads the
+// output any more. Either would end the process where it is, with its queries in the
+// warehouse: a session that drops, or Ctrl-C, which ends the tee behind a pipe too.
+// What was started by nohup goes on.
+func untilNobodyLooks(ctx context.Context) (context.Context, context.CancelFunc) {
+	signals := []os.Signal{syscall.SIGPIPE}
+	if !signal.Ignored(syscall.SIGHUP) {
+		signals = append(signals, syscall.SIGHUP)
+	}
+	return signal.NotifyContext(ctx, signals...)
+}
+
+// lowerPriority makes every thread of the process nicer by so much, and with them
+// those that they start: Linux keeps a priority for each thread. What was lowered
+// before, as by nice, is not raised. It looks again until there is no other thread:
+// one may have been started meanwhile.
 func lowerPriority(by int) error {
-	tasks, err := os.ReadDir("/proc/self/task")
+	was, err := niceness(0)
 	if err != nil {
 		return err
 	}
-	for _, task := range tasks {
-		id, err := strconv.Atoi(task.Name())
+	to := min(19, was+by)
+	for changed := true; changed; {
+		changed = false
+		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
-			continue
-		}
-		if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, by); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
+		}
+		for _, task := range tasks {
+			id, err := strconv.Atoi(task.Name())
+			if err != nil {
+				continue
+			}
+			if now, err := niceness(id); err != nil || now >= to {
+				continue // it has ended
+			}
+			if err := syscall.Setpriority(syscall.PRIO_PROCESS, id, to); err != nil && !errors.Is(err, syscall.ESRCH) {
+				return err
+			}
+			changed = true
 		}
 	}
 	return nil
+}
+
+// niceness is that of a thread; 0 stands for the caller's.
+func niceness(id int) (int, error) {
+	raw, err := syscall.Getpriority(syscall.PRIO_PROCESS, id)
+	return 20 - raw, err // the system call counts the other way round
 }
 
 // tellLeftovers reports queries of a storm that was killed.
@@ -244,30 +281,8 @@ func (a *app) tellLeftovers(ctx context.Context, db *aws.Redshift) {
 		len(left), oldest.UTC().Format(time.RFC3339))
 }
 
-// newestOrder is when the newest order was, or now where the warehouse does not
-// tell.
-func (a *app) newestOrder(ctx context.Context, db *aws.Redshift) time.Time {
-	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	defer cancel()
-	orders, _ := db.Names().Orders()
-	r, err := db.Run(ctx, warehouse.Token(), []string{"SELECT MAX(event_timestamp) FROM " + orders})
-	if err != nil {
-		fmt.Fprintln(a.stderr, "the warehouse does not say until when there are orders; the storm looks back from today:", err)
-		return time.Now()
-	}
-	if len(r[0].Rows) == 0 || r[0].Rows[0][0].Null {
-		fmt.Fprintln(a.stderr, orders, "is empty: results will be too")
-		return time.Now()
-	}
-	at, err := warehouse.ParseTimestamp(r[0].Rows[0][0].Text)
-	if err != nil {
-		return time.Now()
-	}
-	return at
-}
-
 // freshnessOf asks how old the completeness watermark of the pipeline is.
-func freshnessOf(db *aws.Redshift, streamName string) func(context.Context) (time.Duration, bool) {
+func freshnessOf(db warehouse.DB, streamName string) func(context.Context) (time.Duration, bool) {
 	return func(ctx context.Context) (time.Duration, bool) {
 		checkpoints, err := warehouse.Checkpoints(ctx, db, streamName)
 		if err != nil {

@@ -1,0 +1,139 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// slowStorm makes all that a storm asks take an hour but the one question before it,
+// and loses replies.
+const slowStorm = `,{"service":"redshift-data","fault":"statement-slow","match":"arrived_until","delay":"1h"},
+	{"service":"redshift-data","operation":"ExecuteStatement","fault":"reply-lost","count":20}]`
+
+// newStormMachine has tables and a stream, and queries that take an hour.
+func newStormMachine(t *testing.T) *machine {
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	m.faults(strings.TrimSuffix(slowQueries("1h"), "]") + slowStorm)
+	return m
+}
+
+// TestAStormThatIsToldToStopLeavesNothing: whatever ends it cancels what is in the
+// warehouse, also the query of a submission that was never answered, and what it asked
+// for itself. A session that drops and a reader that goes away are ends as well.
+func TestAStormThatIsToldToStopLeavesNothing(t *testing.T) {
+	t.Parallel()
+	for name, s := range map[string]syscall.Signal{"SIGTERM": syscall.SIGTERM, "SIGINT": syscall.SIGINT, "SIGHUP": syscall.SIGHUP, "nobody reads": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := newStormMachine(t)
+			cmd := exec.Command("analytics-worker", "stress", "600", "100", "--nice", "0")
+			cmd.Env = append(os.Environ(), m.env...)
+			said, err := cmd.StderrPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			if s == 0 {
+				lines := bufio.NewScanner(said)
+				for lines.Scan() && !strings.Contains(lines.Text(), "in flight") {
+				}
+			}
+			m.awaitUnended(6)
+			if s == 0 {
+				_ = said.Close()
+			} else if err := cmd.Process.Signal(s); err != nil {
+				t.Fatal(err)
+			}
+			ended := make(chan error, 1)
+			go func() { ended <- cmd.Wait() }()
+			select {
+			case err := <-ended:
+				if cmd.ProcessState.ExitCode() != 1 {
+					t.Errorf("%v of a storm that was cut short, want exit status 1", err)
+				}
+			case <-time.After(patience):
+				t.Fatal("it does not end")
+			}
+			if left := m.unended(); len(left) > 0 {
+				t.Errorf("%d statements are left, among them %q: %s", len(left), left[0].Name, left[0].sqls())
+			}
+			lost := slices.ContainsFunc(m.calls(), func(c call) bool { return c.Fault == "reply-lost" })
+			if aborted := m.statements(stormPrefix, "ABORTED"); !lost || len(aborted) < 6 {
+				t.Errorf("replies were lost: %t; %d queries were cancelled", lost, len(aborted))
+			}
+		})
+	}
+}
+
+// TestWhatAStormAsksItselfIsCancelled: the question before the first query waits like
+// any other, and Ctrl-C takes it back.
+func TestWhatAStormAsksItselfIsCancelled(t *testing.T) {
+	t.Parallel()
+	m := newStormMachine(t)
+	m.faults(`[{"service":"redshift-data","fault":"statement-slow","match":"MAX(event_timestamp) FROM","delay":"1h"}]`)
+	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	m.awaitUnended(1)
+	p.signal(syscall.SIGINT)
+	if status := p.exit(patience); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	if left := m.unended(); len(left) > 0 {
+		t.Errorf("%q is left: %s", left[0].Name, left[0].sqls())
+	}
+}
+
+// TestAStormUnderNohupGoesOn: what was started to outlive its session does.
+func TestAStormUnderNohupGoesOn(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	p := start(t, m.env, "sh", "-c", `trap "" HUP; exec analytics-worker stress 3 10`)
+	p.await("asking the warehouse")
+	p.signal(syscall.SIGHUP)
+	if status := p.exit(patience); status != 0 {
+		t.Errorf("exit status %d", status)
+	}
+	p.await("ran its full time")
+}
+
+// TestAStormIsNicerThanItsCaller: the priority is lowered from where it is, of each
+// thread; to raise that of a caller that has lowered it takes a privilege, or undoes
+// what the caller wanted.
+func TestAStormIsNicerThanItsCaller(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	own, err := niceness(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := start(t, m.env, "nice", "-n", "5", "analytics-worker", "stress", "600", "10", "--nice", "3")
+	p.await("in flight")
+	tasks, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	if err != nil || len(tasks) == 0 {
+		t.Skip("no threads are listed here:", err)
+	}
+	for _, task := range tasks {
+		text, err := os.ReadFile(task)
+		if err != nil {
+			continue // it has ended
+		}
+		_, rest, _ := strings.Cut(string(text), ") ")
+		if got := strings.Fields(rest)[16]; got != fmt.Sprint(min(19, own+8)) {
+			t.Errorf("%s has the niceness %s, want %d + 5 + 3", task, got, own)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.exit(patience)
+}

@@ -64,7 +64,7 @@ func settings() []setting {
 		{"REDSHIFT_SCHEMA", "", "schema of the worker's tables, in lower case; empty = the search path of the database user", parseSchema},
 		{"AWS_REGION", "", "region; empty = AWS_DEFAULT_REGION, the profile's or the instance's, as any AWS program finds it, else us-east-1", text(func(c *config) *string { return &c.Region })},
 		{"ENVIRONMENT", "dev", "value of the metrics' dimension Environment", parseEnvironment},
-		{"FAMILIES", "orders,inventory,payments", "kinds of events that are loaded; others are rejected as family switched off, and redrive can bring them back later", parseFamilies},
+		{"FAMILIES", strings.Join(familyNames(), ","), "kinds of events that are loaded; others are rejected as family switched off, and redrive can bring them back later", parseFamilies},
 		{"BATCH_SIZE", "100", "records that start a load, 1 to 100000", parseBatchSize},
 		{"POLL_INTERVAL", "5", "wait between reads of a shard that is caught up, and longest wait of a record for a load: seconds, or \"500ms\"; 200ms to 5m", duration(func(c *config) *time.Duration { return &c.PollInterval }, 200*time.Millisecond, 5*time.Minute)},
 		{"LOAD_INTERVAL", "1", "least time between the starts of two loads: the Data API's rates hold for the whole account", duration(func(c *config) *time.Duration { return &c.LoadInterval }, 0, 5*time.Minute)},
@@ -196,11 +196,18 @@ func parseEnvironment(c *config, s string) error {
 	return nil
 }
 
+func familyNames() (names []string) {
+	for _, f := range event.Families() {
+		names = append(names, f.String())
+	}
+	return names
+}
+
 func parseFamilies(c *config, s string) error {
 	for name := range strings.SplitSeq(s, ",") {
 		family, known := event.ParseFamily(strings.TrimSpace(name))
 		if !known {
-			return errors.New("must be some of orders, inventory and payments, with commas between")
+			return fmt.Errorf("must be some of %s, with commas between", strings.Join(familyNames(), ", "))
 		}
 		if !slices.Contains(c.Families, family) {
 			c.Families = append(c.Families, family)

@@ -45,7 +45,7 @@ FROM ` + orders + ` GROUP BY store_id ORDER BY revenue DESC, store_id LIMIT 5`
 
 func rowCounts(in warehouse.Names) string {
 	var counts []string
-	for f := range event.Family(event.Families) {
+	for _, f := range event.Families() {
 		counts = append(counts, "(SELECT COUNT(*) FROM "+in.Of(warehouse.FactsOf(f).Name)+")")
 	}
 	return "SELECT " + strings.Join(counts, ", ")
@@ -65,12 +65,11 @@ func (s *screen) show(ctx context.Context, doing string) error {
 	}
 	published := s.demo.published.Load()
 	loaded := st.Processed - st.Rejected
-	orders, levels, payments := results[1].Rows[0][0].Text, results[1].Rows[0][1].Text, results[1].Rows[0][2].Text
 	if !s.inPlace {
 		if time.Since(s.lastLine) >= 2*time.Second {
 			s.lastLine = time.Now()
-			fmt.Fprintf(s.out, "%4.0fs  published %d  loaded %d  rejected %d  in the warehouse: %s orders, %s levels, %s payments  behind %v  delay p99 %v\n",
-				time.Since(s.started).Seconds(), published, loaded, st.Rejected, orders, levels, payments,
+			fmt.Fprintf(s.out, "%4.0fs  published %d  loaded %d  rejected %d  in the warehouse: %s  behind %v  delay p99 %v\n",
+				time.Since(s.started).Seconds(), published, loaded, st.Rejected, inWords(results[1].Rows[0]),
 				time.Duration(st.BehindMillis)*time.Millisecond, time.Duration(st.DelayP99)*time.Millisecond)
 		}
 		return nil
@@ -80,18 +79,32 @@ func (s *screen) show(ctx context.Context, doing string) error {
   published            %12d
   loaded               %12d
   rejected             %12d
-  rows of orders       %12s
-  rows of inventory    %12s
-  rows of payments     %12s
-  behind               %12v
+%s  behind               %12v
   delay p50 / p99      %6v / %v
   dashboard            %s
   AWS endpoint         %s
 
-%s`, doing, published, loaded, st.Rejected, orders, levels, payments,
+%s`, doing, published, loaded, st.Rejected, inLines(results[1].Rows[0]),
 		time.Duration(st.BehindMillis)*time.Millisecond,
 		time.Duration(st.DelayP50)*time.Millisecond, time.Duration(st.DelayP99)*time.Millisecond, s.demo.pages, s.demo.env.endpoint(), table(results[0])))
 	return nil
+}
+
+// inWords and inLines tell how many rows each family's table has.
+func inWords(counts []warehouse.Value) string {
+	var out []string
+	for i, f := range event.Families() {
+		out = append(out, counts[i].Text+" "+warehouse.FactsOf(f).Noun+"s")
+	}
+	return strings.Join(out, ", ")
+}
+
+func inLines(counts []warehouse.Value) string {
+	var b strings.Builder
+	for i, f := range event.Families() {
+		fmt.Fprintf(&b, "  %-20s %12s\n", "rows of "+f.String(), counts[i].Text)
+	}
+	return b.String()
 }
 
 func table(r warehouse.Result) string {

@@ -20,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
 
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
@@ -206,6 +207,8 @@ func TestStatusTellsTheWorstOfTheShards(t *testing.T) {
 	})
 	r.metrics.RecordsProcessed.Add(7)
 	r.metrics.RejectedBy.Add("not JSON", 2)
+	r.metrics.RejectedFrom.Add(event.NoFamily, 2)
+	r.metrics.EventsBy.Add("payments", 5)
 	log := slog.New(r.recent.Wrap(slog.DiscardHandler)).With("worker", "me")
 	log.Info("fine")
 	for range 3 {
@@ -219,6 +222,9 @@ func TestStatusTellsTheWorstOfTheShards(t *testing.T) {
 	}
 	if s.ArrivedUntil == nil || !s.ArrivedUntil.Equal(early) || s.BehindMillis != 1500 || s.Processed != 7 || s.RejectedByReason["not JSON"] != 2 || s.Parked != 3 {
 		t.Errorf("%+v", s)
+	}
+	if n := len(s.Families) - 1; n != len(event.Families()) || s.Families[event.Payments] != (FamilyStatus{"payments", 5, 0}) || s.Families[n] != (FamilyStatus{"none", 0, 2}) {
+		t.Errorf("families %+v", s.Families)
 	}
 	if len(s.Fleet) != 2 || s.Fleet[1].Owner != "other" {
 		t.Errorf("fleet %+v, want the two shards that have not ended", s.Fleet)
@@ -430,7 +436,7 @@ func TestHistoryIsBoundedAndComesFirst(t *testing.T) {
 	client := &http.Client{Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	var first string
-	var past []sample
+	var past []sample // each with a count for each family, and for none
 	if err := watch(ctx, r, client, func(name, data string) {
 		if first == "" {
 			first = name
@@ -444,6 +450,9 @@ func TestHistoryIsBoundedAndComesFirst(t *testing.T) {
 	}
 	if first != "history" || len(past) != maxSamples {
 		t.Errorf("first %q with %d samples, want history with %d", first, len(past), maxSamples)
+	}
+	if n := len(past[0]); n != 5+len(event.Families())+1 {
+		t.Errorf("a sample has %d counts", n)
 	}
 	if n := len(r.site.past.marks); n > maxMarks {
 		t.Errorf("%d marks are kept", n)

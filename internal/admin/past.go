@@ -32,8 +32,9 @@ type past struct {
 }
 
 // sample is the counts at one time, for plots: milliseconds of the epoch, records
-// read, processed and rejected, milliseconds behind.
-type sample [5]int64
+// read, processed and rejected, milliseconds behind, and of each family the events
+// written.
+type sample []int64
 
 type mark struct {
 	at          time.Time
@@ -53,9 +54,11 @@ func (p *past) sample(now time.Time, c Config) {
 	st, m := c.Status(), c.Metrics
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.samples = append(p.samples, sample{
-		now.UnixMilli(), m.RecordsRead.Value(), m.RecordsProcessed.Value(), m.RecordsRejected.Value(), st.Behind.Milliseconds(),
-	})
+	counts := sample{now.UnixMilli(), m.RecordsRead.Value(), m.RecordsProcessed.Value(), m.RecordsRejected.Value(), st.Behind.Milliseconds()}
+	for _, f := range families(m) {
+		counts = append(counts, f.Written)
+	}
+	p.samples = append(p.samples, counts)
 	if over := len(p.samples) - maxSamples; over > 0 {
 		p.samples = append(p.samples[:0], p.samples[over:]...)
 	}

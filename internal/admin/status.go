@@ -3,6 +3,7 @@ package admin
 import (
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
@@ -38,6 +39,7 @@ type Status struct {
 	ArrivedUntil      *time.Time       `json:"arrived_until"`
 	RetentionHeadroom *float64         `json:"retention_headroom_seconds"` // null = not known
 	RejectedByReason  map[string]int64 `json:"rejected_by_reason"`
+	Families          []FamilyStatus   `json:"families"`
 	RecentLoads       Percentiles      `json:"recent_loads"`
 	RecentDelay       Percentiles      `json:"recent_end_to_end"`
 	Errors            ErrorCounts      `json:"errors"`
@@ -56,6 +58,14 @@ type ShardStatus struct {
 	ArrivedUntil *time.Time `json:"arrived_until"` // null = not known
 	BehindMillis int64      `json:"millis_behind_latest"`
 	Waiting      int        `json:"records_waiting"`
+}
+
+// FamilyStatus counts the events of one family since the start. The last one of the
+// list stands for records of which it could not be told whose they are.
+type FamilyStatus struct {
+	Family   string `json:"family"` // orders, inventory, payments; none
+	Written  int64  `json:"events_written"`
+	Rejected int64  `json:"records_rejected"`
 }
 
 // ShardOwner is one shard of the stream, whoever owns it.
@@ -99,10 +109,10 @@ func (s *Site) status(now time.Time) Status {
 		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),
 		DelayP50: ends[0].Milliseconds(), DelayP99: ends[1].Milliseconds(),
 		Shards: []ShardStatus{}, Fleet: []ShardOwner{}, Alarms: []string{},
-		RejectedByReason: m.RejectedBy.Values(),
-		Errors:           ErrorCounts{m.ShardErrors.Value(), m.WriteErrors.Value(), m.WorkerErrors.Value()},
-		Problems:         c.Recent.Problems(),
-		NotReady:         s.notReady(now),
+		RejectedByReason: m.RejectedBy.Values(), Families: families(m),
+		Errors:   ErrorCounts{m.ShardErrors.Value(), m.WriteErrors.Value(), m.WorkerErrors.Value()},
+		Problems: c.Recent.Problems(),
+		NotReady: s.notReady(now),
 	}
 	out.RecentLoads, out.RecentDelay, out.Process = s.past.recent(c)
 	out.Process.MemoryLimit = c.MemoryLimit
@@ -121,6 +131,15 @@ func (s *Site) status(now time.Time) Status {
 		}
 	}
 	return out
+}
+
+func families(m *metrics.Metrics) []FamilyStatus {
+	written, rejected := m.EventsBy.Values(), m.RejectedFrom.Values()
+	var out []FamilyStatus
+	for _, f := range event.Families() {
+		out = append(out, FamilyStatus{f.String(), written[f.String()], rejected[f.String()]})
+	}
+	return append(out, FamilyStatus{Family: event.NoFamily, Rejected: rejected[event.NoFamily]})
 }
 
 func (s *Status) addShards(st worker.Status) {

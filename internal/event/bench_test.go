@@ -46,9 +46,9 @@ func BenchmarkDecode(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			b.SetBytes(int64(len(record)))
 			b.ReportAllocs()
-			var o Order
+			var e Event
 			for b.Loop() {
-				if rejected := decodeOrder(record, arrival, &o); rejected != nil {
+				if rejected := Decode(record, arrival, &e); rejected != nil {
 					b.Fatal(rejected)
 				}
 			}

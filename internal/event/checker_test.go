@@ -11,7 +11,7 @@ import (
 )
 
 // columns are the names of each family's columns.
-var columns = [Families][]string{
+var columns = [MaxFamilies][]string{
 	Orders:    {"order_id", "customer_id", "store_id", "total_amount", "item_count", "event_type", "event_timestamp"},
 	Inventory: {"store_id", "sku", "quantity", "event_type", "event_timestamp"},
 	Payments: {
@@ -30,10 +30,10 @@ func agrees(t *testing.T, record []byte, e *Event) {
 	if err := decoder.Decode(&fields); err != nil || !json.Valid(record) {
 		t.Fatalf("%q was taken, but is not JSON: %v", record, err)
 	}
-	c := checker{T: t, record: record, fields: fields, names: columns[e.Family]}
+	c := checker{T: t, record: record, fields: fields, names: columns[e.Family()]}
 	e.Fields(&c)
 	if c.at != len(c.names) {
-		t.Errorf("%v has %d values for %d columns", e.Family, c.at, len(c.names))
+		t.Errorf("%v has %d values for %d columns", e.Family(), c.at, len(c.names))
 	}
 }
 

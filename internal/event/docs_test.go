@@ -88,7 +88,7 @@ func columnText(e Event, column string) string {
 		Inventory: "store_id sku quantity event_type event_timestamp",
 		Payments:  "payment_id order_id customer_id transaction_id amount payment_method status fraud_score event_type event_timestamp",
 	}
-	at := slices.Index(strings.Fields(columns[e.Family]), column)
+	at := slices.Index(strings.Fields(columns[e.Family()]), column)
 	if at < 0 {
 		return "no such column"
 	}

@@ -19,13 +19,11 @@ func ExampleDecode() {
 			fmt.Println("rejected:", rejected)
 			continue
 		}
-		switch e.Family {
-		case event.Orders:
-			o := e.Order
-			fmt.Printf("%v: %s, %d cents, %d items, %s\n", e.Family, o.OrderID, o.AmountCents, o.ItemCount, o.EventType)
-		case event.Payments:
-			p := e.Payment
-			fmt.Printf("%v: %s, %d cents, %s\n", e.Family, p.PaymentID, p.AmountCents, p.EventType)
+		switch o := e.Row.(type) {
+		case *event.Order:
+			fmt.Printf("%v: %s, %d cents, %d items, %s\n", o.Family(), o.OrderID, o.AmountCents, o.ItemCount, o.EventType)
+		case *event.Payment:
+			fmt.Printf("%v: %s, %d cents, %s\n", o.Family(), o.PaymentID, o.AmountCents, o.EventType)
 		}
 	}
 	// Output:

@@ -2,6 +2,7 @@ package event
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 )
@@ -36,7 +37,7 @@ func TestFamily(t *testing.T) {
 		if rejected := Decode([]byte(c.record), arrival, &e); rejected != nil {
 			got = string(rejected.Reason)
 		} else {
-			got = e.Family.String()
+			got = e.Family().String()
 		}
 		if got != c.want {
 			t.Errorf("%s: %s, want %s", c.record, got, c.want)
@@ -161,6 +162,110 @@ func outcomeOf(record []byte) string {
 	var row told
 	e.Fields(&row)
 	return strings.Join(row.values, " ")
+}
+
+// rowOf is the row of an event as text, with its family; empty where it has none.
+func rowOf(e Event) string {
+	if e.Row == nil {
+		return ""
+	}
+	row := told{[]string{e.Family().String()}}
+	e.Fields(&row)
+	return strings.Join(row.values, " ")
+}
+
+// What the files of the families declare is complete, and no two are at odds.
+func TestFamiliesAreDeclared(t *testing.T) {
+	all := Families()
+	if len(all) < 3 || all[0] != Orders { // which have what nobody else claims
+		t.Errorf("the families are %v", all)
+	}
+	declared := 0
+	for i, f := range families {
+		if f == nil {
+			continue
+		}
+		declared++
+		if family, ok := ParseFamily(f.name); !ok || int(family) != i {
+			t.Errorf("family %d has the name %q of another", i, f.name)
+		}
+		if r := f.row(); int(r.Family()) != i {
+			t.Errorf("the rows of %s say that they are of %s", f.name, r.Family())
+		}
+		for _, other := range families {
+			if other != nil && other != f && strings.HasPrefix(f.prefix, other.prefix) {
+				t.Errorf("types of %s begin as those of %s: %s", f.name, other.name, f.prefix)
+			}
+		}
+		if fieldTable.find(f.key) == unknown || len(wholes[Family(i)]) == 0 {
+			t.Errorf("%s is told by the key %q, and the tests have the event %q", f.name, f.key, wholes[Family(i)])
+		}
+	}
+	if declared != len(all) {
+		t.Errorf("%d families are declared, and without a gap %v", declared, all)
+	}
+}
+
+// What was read of one record is nothing to the next, whatever it was.
+func TestNothingIsHeldOfARecord(t *testing.T) {
+	var e Event
+	for _, record := range []string{
+		string(with()), string(with("x", `{"a":1,"b":{"c":2}}`, "items", `[{"quantity":1.5}]`)), `{"a":1,"b":2,"a":3}`, "{}", "", "{", `{"a":`,
+		`{"order_id":` + nested(70) + "}", string(with("items", `[{"quantity":2,"quantity":3}]`)), string(withIn(Payments, "y", `{"z":`+nested(80)+"}")), "[]", "{} x",
+	} {
+		Decode([]byte(record), arrival, &e)
+		if !reflect.DeepEqual(*e.scanner, scanner{}) {
+			t.Errorf("%q is held: %+v", record, *e.scanner)
+		}
+	}
+}
+
+// Keys are found whatever stands beside them in the table, and what is not a key is
+// none, be it ever so like one.
+func TestKeysAreFound(t *testing.T) {
+	var table keyTable
+	var names []string
+	for n := range maxFields {
+		names = append(names, strings.Repeat("k", n/2)+string(rune('a'+n%2))+strings.Repeat("k", n/2))
+	}
+	for i, name := range names {
+		if f := table.add(name); int(f) != i || table.add(name) != f {
+			t.Errorf("%q is field %d and %d, want %d", name, f, table.add(name), i)
+		}
+	}
+	for i, name := range names {
+		if f := table.find(name); int(f) != i {
+			t.Errorf("%q is field %d, want %d", name, f, i)
+		}
+		for _, other := range []string{"", name + "k", name[1:], strings.Replace(name, "a", "c", 1) + "a"} {
+			if f := table.find(other); f != unknown && other != names[f] {
+				t.Errorf("%q is field %d, which is %q", other, f, names[f])
+			}
+		}
+		if n := len(name); n > packed {
+			other := name[:n/2] + "c" + name[n/2+1:]
+			if f := table.find(other); f != unknown {
+				t.Errorf("%q is field %d", other, f)
+			}
+		}
+	}
+}
+
+// An event that was decoded into can be used for events of any family after it,
+// and holds what the last one was.
+func TestAnEventIsUsedAgain(t *testing.T) {
+	var e Event
+	for range 2 {
+		for _, f := range Families() {
+			if rejected := Decode(withIn(f), arrival, &e); rejected != nil || e.Family() != f {
+				t.Fatalf("%v: %v", f, rejected)
+			}
+			before := rowOf(e)
+			if rejected := Decode(withIn(f, "event_type", "7"), arrival, &e); rejected == nil || rowOf(e) != before {
+				t.Errorf("%v: after %v the event is %s, before it was %s", f, rejected, rowOf(e), before)
+			}
+		}
+	}
 }
 
 // No family's decoding takes memory of its own.

@@ -7,6 +7,7 @@ package event
 type keyStack struct {
 	keys [24]string
 	used int
+	most int // how many were used at a time
 }
 
 // fewKeys is how many keys are compared one by one before a map takes over.
@@ -34,6 +35,7 @@ func (k *keyStack) repeats(set *keySet, key string) bool {
 		if len(own) < fewKeys && k.used < len(k.keys) {
 			k.keys[k.used] = key
 			k.used++
+			k.most = max(k.most, k.used)
 			return false
 		}
 		set.many = make(map[string]struct{}, 4*fewKeys)

@@ -14,6 +14,28 @@ const (
 	centsLimit = 100_000_000_00 // DECIMAL(10,2) holds less
 )
 
+// Orders is the family of the Order Service, whose table is fact_orders.
+const Orders Family = 0
+
+var _ = declare(Orders, family{
+	name: "orders", prefix: orderPrefix, key: "order_id", reasons: orderReasons, row: func() row { return new(Order) },
+	claims: func(s *scanner) bool {
+		for _, f := range [...]field{fieldOrderID, fieldCustomerID, fieldTotalAmount, fieldItemCount, fieldItems} {
+			if s.at(f).kind != kindAbsent {
+				return true
+			}
+		}
+		return false
+	},
+})
+
+var (
+	fieldTotalAmount = key("total_amount")
+	fieldItemCount   = key("item_count")
+	fieldItems       = key("items")
+	fieldCreatedAt   = key("created_at")
+)
+
 // Order is one row of fact_orders. Its strings may share memory with the bytes
 // it was decoded from, which must not change while it is in use.
 type Order struct {
@@ -34,7 +56,11 @@ var orderReasons = slices.Concat(
 	[]Reason{itemCountReasons.notInteger, itemCountReasons.negative, itemCountReasons.outOfRange},
 )
 
-func (o *Order) fields(to Fields) {
+// Family is Orders.
+func (*Order) Family() Family { return Orders }
+
+// Fields implements Row.
+func (o *Order) Fields(to Fields) {
 	to.Text(o.OrderID)
 	to.Text(o.CustomerID)
 	to.Int(int64(o.StoreID))
@@ -44,21 +70,25 @@ func (o *Order) fields(to Fields) {
 	to.Time(o.EventTime)
 }
 
-// order judges the fields in the order of the table's columns and fills o.
-func (s *scanner) order(arrived time.Time, o *Order) *Rejection {
+func (o *Order) plain(text string, micros int64) {
+	*o = Order{OrderID: text, CustomerID: text, EventType: text, EventTime: micros}
+}
+
+// read judges the fields in the order of the table's columns and fills o.
+func (o *Order) read(s *scanner, arrived time.Time) *Rejection {
 	var row Order
 	var fault textFault
-	if row.OrderID, fault = s.keyColumn(s.fields[fieldOrderID], maxIDBytes); fault != textFine {
-		return s.reject(orderIDReasons[fault], "order_id", s.fields[fieldOrderID])
+	if row.OrderID, fault = s.keyColumn(s.at(fieldOrderID), maxIDBytes); fault != textFine {
+		return s.reject(orderIDReasons[fault], "order_id", s.at(fieldOrderID))
 	}
-	if row.CustomerID, fault = s.column(s.fields[fieldCustomerID], maxIDBytes); fault != textFine {
-		return s.reject(customerIDReasons[fault], "customer_id", s.fields[fieldCustomerID])
+	if row.CustomerID, fault = s.column(s.at(fieldCustomerID), maxIDBytes); fault != textFine {
+		return s.reject(customerIDReasons[fault], "customer_id", s.at(fieldCustomerID))
 	}
 	var rejected *Rejection
 	if row.StoreID, rejected = s.storeID(); rejected != nil {
 		return rejected
 	}
-	if row.AmountCents, rejected = s.cents(s.fields[fieldTotalAmount], "total_amount", &totalReasons); rejected != nil {
+	if row.AmountCents, rejected = s.cents(s.at(fieldTotalAmount), "total_amount", &totalReasons); rejected != nil {
 		return rejected
 	}
 	if row.ItemCount, rejected = s.itemCount(); rejected != nil {
@@ -102,7 +132,7 @@ func (s *scanner) integer(t token) (n int64, ok bool) {
 }
 
 func (s *scanner) storeID() (int32, *Rejection) {
-	t := s.fields[fieldStoreID]
+	t := s.at(fieldStoreID)
 	switch t.kind {
 	case kindAbsent:
 		return 0, s.reject(storeIDReasons.missing, "store_id", t)
@@ -181,14 +211,14 @@ func (sum *itemSum) add(s *scanner, quantity token) {
 }
 
 func (s *scanner) itemCount() (int32, *Rejection) {
-	t, name := s.fields[fieldItemCount], "item_count"
+	t, name := s.at(fieldItemCount), "item_count"
 	var n int64
 	if t.present() {
 		var ok bool
 		if n, ok = s.integer(t); !ok {
 			return 0, s.reject(itemCountReasons.notInteger, name, t)
 		}
-	} else if t, name = s.fields[fieldItems], "items"; t.present() {
+	} else if t, name = s.at(fieldItems), "items"; t.present() {
 		if t.kind != kindArray {
 			return 0, s.reject(itemCountReasons.notInteger, name, t)
 		}
@@ -213,7 +243,7 @@ func (s *scanner) eventType() (string, *Rejection) {
 	if value != "" || rejected != nil {
 		return value, rejected
 	}
-	t := s.fields[fieldStatus]
+	t := s.at(fieldStatus)
 	if !t.present() {
 		return "order_created", nil
 	}
@@ -226,7 +256,7 @@ func (s *scanner) eventType() (string, *Rejection) {
 
 // typeOr reads the event's type, or takes another where it has none.
 func (s *scanner) typeOr(other string) (string, *Rejection) {
-	t := s.fields[fieldEventType]
+	t := s.at(fieldEventType)
 	if !t.present() {
 		return other, nil
 	}

@@ -6,6 +6,23 @@ import (
 	"time"
 )
 
+// Payments is the family of the Payment Processor, whose table is fact_payments.
+const Payments Family = 2
+
+var _ = declare(Payments, family{
+	name: "payments", prefix: paymentPrefix, key: "payment_id", reasons: paymentReasons, row: func() row { return new(Payment) },
+	claims: func(s *scanner) bool { return s.at(fieldPaymentID).present() },
+})
+
+var (
+	fieldPaymentID     = key("payment_id")
+	fieldTransactionID = key("transaction_id")
+	fieldAmount        = key("amount")
+	fieldPaymentMethod = key("payment_method")
+	fieldFraudScore    = key("fraud_score")
+	fieldProcessedAt   = key("processed_at")
+)
+
 // Payment is one row of fact_payments. Its strings may share memory with the bytes
 // it was decoded from.
 type Payment struct {
@@ -22,7 +39,11 @@ type Payment struct {
 	Scored        bool // there is a FraudScore
 }
 
-func (p *Payment) fields(to Fields) {
+// Family is Payments.
+func (*Payment) Family() Family { return Payments }
+
+// Fields implements Row.
+func (p *Payment) Fields(to Fields) {
 	to.Text(p.PaymentID)
 	to.Text(p.OrderID)
 	to.Text(p.CustomerID)
@@ -68,30 +89,34 @@ var (
 	)
 )
 
-// payment judges the fields in the order of the table's columns and fills p.
-func (s *scanner) payment(arrived time.Time, p *Payment) *Rejection {
+func (p *Payment) plain(text string, micros int64) {
+	*p = Payment{PaymentID: text, OrderID: text, CustomerID: text, Method: text, Status: text, EventType: text, EventTime: micros}
+}
+
+// read judges the fields in the order of the table's columns and fills p.
+func (p *Payment) read(s *scanner, arrived time.Time) *Rejection {
 	var row Payment
 	var fault textFault
 	var rejected *Rejection
-	if row.PaymentID, fault = s.keyColumn(s.fields[fieldPaymentID], maxIDBytes); fault != textFine {
-		return s.reject(paymentIDReasons[fault], "payment_id", s.fields[fieldPaymentID])
+	if row.PaymentID, fault = s.keyColumn(s.at(fieldPaymentID), maxIDBytes); fault != textFine {
+		return s.reject(paymentIDReasons[fault], "payment_id", s.at(fieldPaymentID))
 	}
-	if row.OrderID, fault = s.column(s.fields[fieldOrderID], maxIDBytes); fault != textFine {
-		return s.reject(paidOrderReasons[fault], "order_id", s.fields[fieldOrderID])
+	if row.OrderID, fault = s.column(s.at(fieldOrderID), maxIDBytes); fault != textFine {
+		return s.reject(paidOrderReasons[fault], "order_id", s.at(fieldOrderID))
 	}
-	if row.CustomerID, fault = s.column(s.fields[fieldCustomerID], maxIDBytes); fault != textFine {
-		return s.reject(customerIDReasons[fault], "customer_id", s.fields[fieldCustomerID])
+	if row.CustomerID, fault = s.column(s.at(fieldCustomerID), maxIDBytes); fault != textFine {
+		return s.reject(customerIDReasons[fault], "customer_id", s.at(fieldCustomerID))
 	}
-	if t := s.fields[fieldTransactionID]; t.present() {
+	if t := s.at(fieldTransactionID); t.present() {
 		if row.TransactionID, fault = s.column(t, maxIDBytes); fault != textFine {
 			return s.reject(transactionIDReasons[fault], "transaction_id", t)
 		}
 	}
-	if row.AmountCents, rejected = s.cents(s.fields[fieldAmount], "amount", &paidReasons); rejected != nil {
+	if row.AmountCents, rejected = s.cents(s.at(fieldAmount), "amount", &paidReasons); rejected != nil {
 		return rejected
 	}
-	if row.Method, fault = s.column(s.fields[fieldPaymentMethod], maxMethodBytes); fault != textFine {
-		return s.reject(methodReasons[fault], "payment_method", s.fields[fieldPaymentMethod])
+	if row.Method, fault = s.column(s.at(fieldPaymentMethod), maxMethodBytes); fault != textFine {
+		return s.reject(methodReasons[fault], "payment_method", s.at(fieldPaymentMethod))
 	}
 	if row.Status, row.EventType, rejected = s.paymentStatus(); rejected != nil {
 		return rejected
@@ -109,13 +134,13 @@ func (s *scanner) payment(arrived time.Time, p *Payment) *Rejection {
 // paymentStatus reads the status and the type, each of which stands in for the
 // other where that is not there.
 func (s *scanner) paymentStatus() (status, eventType string, rejected *Rejection) {
-	t := s.fields[fieldStatus]
+	t := s.at(fieldStatus)
 	told := t.present()
 	if told {
 		// Where the type is made of it, it has to leave room for the prefix.
 		limit := maxStatusBytes
 		var fault textFault
-		if !s.fields[fieldEventType].present() {
+		if !s.at(fieldEventType).present() {
 			limit = maxEventTypeBytes - len(paymentPrefix)
 		}
 		if status, fault = s.column(t, limit); fault != textFine {
@@ -136,7 +161,7 @@ func (s *scanner) paymentStatus() (status, eventType string, rejected *Rejection
 	case !told:
 		status = strings.TrimPrefix(eventType, paymentPrefix)
 		if status == "" {
-			return "", "", s.reject(statusReasons[textEmpty], "event_type", s.fields[fieldEventType])
+			return "", "", s.reject(statusReasons[textEmpty], "event_type", s.at(fieldEventType))
 		}
 	}
 	return status, eventType, nil
@@ -162,7 +187,7 @@ func paymentTypeOf(status string) string {
 
 // fraudScore reads a score, which need not be there.
 func (s *scanner) fraudScore() (score int32, there bool, rejected *Rejection) {
-	t := s.fields[fieldFraudScore]
+	t := s.at(fieldFraudScore)
 	if !t.present() {
 		return 0, false, nil
 	}

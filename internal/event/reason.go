@@ -106,7 +106,11 @@ const (
 // family in the order in which they win, each once.
 func Reasons() []Reason {
 	out := []Reason{NotJSON, NotAnObject, TextAfterObject, NestedTooDeep, KeyTwice, UnknownFamily, FamilyOff}
-	for _, r := range slices.Concat(append(familyReasons[:], eventTypeReasons.list(), []Reason{TimestampNotTime, TimestampOutOfRange})...) {
+	var all []Reason
+	for _, f := range Families() {
+		all = append(all, families[f].reasons...)
+	}
+	for _, r := range slices.Concat(all, eventTypeReasons.list(), []Reason{TimestampNotTime, TimestampOutOfRange}) {
 		if r != "" && !slices.Contains(out, r) {
 			out = append(out, r)
 		}
@@ -114,10 +118,14 @@ func Reasons() []Reason {
 	return out
 }
 
+// NoFamily stands for a family's name where it could not be told whose a record is.
+const NoFamily = "none"
+
 // Rejection is why a record was not taken, as an error.
 type Rejection struct {
 	Reason Reason
 	Detail string // which key, where, what stood there; printable and short whatever the record holds
+	Family string // name of that whose rules the record is against; NoFamily = it could not be told
 }
 
 // Error gives the reason and the detail.
@@ -131,9 +139,9 @@ func (r *Rejection) Error() string {
 // reject says that the value at t, of the key that name tells, is the reason.
 func (s *scanner) reject(reason Reason, name string, t token) *Rejection {
 	if t.kind == kindAbsent {
-		return &Rejection{reason, "the object has no key " + strconv.Quote(name)}
+		return &Rejection{Reason: reason, Detail: "the object has no key " + strconv.Quote(name)}
 	}
-	return &Rejection{reason, fmt.Sprintf("key %q at byte %d: %s", name, t.start, excerpt(s.data[t.start:t.end]))}
+	return &Rejection{Reason: reason, Detail: fmt.Sprintf("key %q at byte %d: %s", name, t.start, excerpt(s.data[t.start:t.end]))}
 }
 
 // excerptLimit bounds the bytes of a record that its rejection repeats: details

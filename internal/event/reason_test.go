@@ -28,9 +28,8 @@ func TestG8_EveryRejectionHasAReasonFromTheClosedList(t *testing.T) {
 		`"\uffff"`, `"x "`,
 		`"` + strings.Repeat("x", 101) + `"`, `"1999-01-01"`, `"payment_"`, nested(64), `{"a":1,"a":1}`, "?", "1} 2",
 	}
-	for key := range fieldCount {
+	for _, name := range fieldTable.names[:fieldTable.known] {
 		for _, value := range values {
-			name := keyOf(t, key)
 			for _, record := range [][]byte{
 				with(name, value), withIn(Inventory, name, value), withIn(Payments, name, value),
 				withIn(Inventory, "event_type", `"inventory_x"`, name, value), withIn(Payments, "event_type", `"payment_x"`, name, value),
@@ -56,20 +55,6 @@ func TestG8_EveryRejectionHasAReasonFromTheClosedList(t *testing.T) {
 			t.Errorf("no record was rejected for %q", reason)
 		}
 	}
-}
-
-// keyOf is the name of a field.
-func keyOf(t *testing.T, f field) string {
-	t.Helper()
-	names := [fieldCount]string{
-		"order_id", "customer_id", "store_id", "total_amount", "item_count", "items", "event_type", "status",
-		"event_timestamp", "timestamp", "created_at", "payment_id", "sku",
-		"quantity", "updated_at", "transaction_id", "amount", "payment_method", "fraud_score", "processed_at",
-	}
-	if fieldOf(names[f]) != f {
-		t.Fatalf("%q is not the name of field %d", names[f], f)
-	}
-	return names[f]
 }
 
 // safe checks that a detail cannot break a log line, a terminal or a JSON text,

@@ -60,8 +60,8 @@ func TestSampleLevels(t *testing.T) {
 	}
 	for i, record := range lines(t, "inventory.ndjson") {
 		var e Event
-		if rejected := Decode(record, arrival, &e); rejected != nil || e.Family != Inventory || e.Inventory != want[i] {
-			t.Errorf("line %d: %v of %v\n got %+v\nwant %+v", i+1, rejected, e.Family, e.Inventory, want[i])
+		if rejected := Decode(record, arrival, &e); rejected != nil || rowOf(e) != rowOf(Event{Row: &want[i]}) {
+			t.Errorf("line %d: %v\n got %s\nwant %+v", i+1, rejected, rowOf(e), want[i])
 		}
 	}
 }
@@ -74,8 +74,8 @@ func TestSamplePayments(t *testing.T) {
 	}
 	for i, record := range lines(t, "payments.ndjson") {
 		var e Event
-		if rejected := Decode(record, arrival, &e); rejected != nil || e.Family != Payments || e.Payment != want[i] {
-			t.Errorf("line %d: %v of %v\n got %+v\nwant %+v", i+1, rejected, e.Family, e.Payment, want[i])
+		if rejected := Decode(record, arrival, &e); rejected != nil || rowOf(e) != rowOf(Event{Row: &want[i]}) {
+			t.Errorf("line %d: %v\n got %s\nwant %+v", i+1, rejected, rowOf(e), want[i])
 		}
 	}
 }
@@ -134,11 +134,12 @@ func wantRejected(t *testing.T, record []byte, want Reason, format string, args 
 
 // decodeOrder is Decode of a record that can be no event but an order.
 func decodeOrder(data []byte, arrived time.Time, o *Order) *Rejection {
-	e := Event{Family: Families, Order: *o}
+	e := Event{Row: o}
 	rejected := Decode(data, arrived, &e)
-	*o = e.Order
-	if rejected == nil && e.Family != Orders {
-		return &Rejection{UnknownFamily, "taken as " + e.Family.String()}
+	got, is := e.Row.(*Order)
+	if !is {
+		return &Rejection{Reason: UnknownFamily, Detail: "taken as " + e.Family().String()}
 	}
+	*o = *got
 	return rejected
 }

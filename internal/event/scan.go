@@ -44,79 +44,6 @@ type token struct {
 // as one that is not there.
 func (t token) present() bool { return t.kind > kindNull }
 
-// field is a key of an event that the decoder looks at.
-type field uint8
-
-const (
-	fieldOrderID field = iota
-	fieldCustomerID
-	fieldStoreID
-	fieldTotalAmount
-	fieldItemCount
-	fieldItems
-	fieldEventType
-	fieldStatus
-	fieldEventTimestamp
-	fieldTimestamp
-	fieldCreatedAt
-	fieldPaymentID
-	fieldSKU
-	fieldQuantity
-	fieldUpdatedAt
-	fieldTransactionID
-	fieldAmount
-	fieldPaymentMethod
-	fieldFraudScore
-	fieldProcessedAt
-	fieldCount // also: a key that the decoder does not know
-)
-
-func fieldOf(key string) field {
-	switch key {
-	case "order_id":
-		return fieldOrderID
-	case "customer_id":
-		return fieldCustomerID
-	case "store_id":
-		return fieldStoreID
-	case "total_amount":
-		return fieldTotalAmount
-	case "item_count":
-		return fieldItemCount
-	case "items":
-		return fieldItems
-	case "event_type":
-		return fieldEventType
-	case "status":
-		return fieldStatus
-	case "event_timestamp":
-		return fieldEventTimestamp
-	case "timestamp":
-		return fieldTimestamp
-	case "created_at":
-		return fieldCreatedAt
-	case "payment_id":
-		return fieldPaymentID
-	case "sku":
-		return fieldSKU
-	case "quantity":
-		return fieldQuantity
-	case "updated_at":
-		return fieldUpdatedAt
-	case "transaction_id":
-		return fieldTransactionID
-	case "amount":
-		return fieldAmount
-	case "payment_method":
-		return fieldPaymentMethod
-	case "fraud_score":
-		return fieldFraudScore
-	case "processed_at":
-		return fieldProcessedAt
-	}
-	return fieldCount
-}
-
 // role is what a value is to the decoder: most are only checked.
 type role uint8
 
@@ -134,7 +61,7 @@ const (
 // and the reading goes on.
 type scanner struct {
 	data   []byte
-	fields [fieldCount]token
+	fields [maxFields]token
 	items  itemSum
 
 	wrong   string // what broke the grammar
@@ -143,6 +70,20 @@ type scanner struct {
 	deepAt  int
 	twice   token // the second of two equal keys in one object; absent if there are none
 	stack   keyStack
+}
+
+// at is the value of a field. The remainder is the field itself: it tells the
+// compiler that there is such a place.
+func (s *scanner) at(f field) token { return s.fields[f%maxFields] }
+
+// reset makes it as new, so that it holds nothing of the record. What is large is
+// cleared as far as it was used.
+func (s *scanner) reset() {
+	clear(s.fields[:fieldTable.known])
+	clear(s.stack.keys[:s.stack.most])
+	s.stack.used, s.stack.most = 0, 0
+	s.data, s.items = nil, itemSum{}
+	s.wrong, s.wrongAt, s.deep, s.deepAt, s.twice = "", 0, false, 0, token{}
 }
 
 // broken is the place behind something that is against the grammar.
@@ -162,16 +103,16 @@ func (s *scanner) text() *Rejection {
 	_, i = s.next(i)
 	switch {
 	case i < len(s.data) && first == '{':
-		return &Rejection{TextAfterObject, fmt.Sprintf("at byte %d: %s", i, excerpt(s.data[i:]))}
+		return &Rejection{Reason: TextAfterObject, Detail: fmt.Sprintf("at byte %d: %s", i, excerpt(s.data[i:]))}
 	case i < len(s.data):
 		s.fail(i, "expected the end of the text")
 		return s.notJSON()
 	case first != '{':
-		return &Rejection{NotAnObject, "the text is " + excerpt(s.data)}
+		return &Rejection{Reason: NotAnObject, Detail: "the text is " + excerpt(s.data)}
 	case s.deep:
-		return &Rejection{NestedTooDeep, fmt.Sprintf("at byte %d", s.deepAt)}
+		return &Rejection{Reason: NestedTooDeep, Detail: fmt.Sprintf("at byte %d", s.deepAt)}
 	case s.twice.kind != kindAbsent:
-		return &Rejection{KeyTwice, fmt.Sprintf("key %s at byte %d", excerpt(s.bytes(s.twice)), s.twice.start)}
+		return &Rejection{Reason: KeyTwice, Detail: fmt.Sprintf("key %s at byte %d", excerpt(s.bytes(s.twice)), s.twice.start)}
 	}
 	return nil
 }
@@ -179,13 +120,13 @@ func (s *scanner) text() *Rejection {
 func (s *scanner) notJSON() *Rejection {
 	switch {
 	case len(s.data) == 0:
-		return &Rejection{NotJSON, "the record is empty"}
+		return &Rejection{Reason: NotJSON, Detail: "the record is empty"}
 	case s.wrongAt >= len(s.data):
-		return &Rejection{NotJSON, fmt.Sprintf("the text ends at byte %d: %s", len(s.data), s.wrong)}
+		return &Rejection{Reason: NotJSON, Detail: fmt.Sprintf("the text ends at byte %d: %s", len(s.data), s.wrong)}
 	case bytes.HasPrefix(s.data, []byte("\xEF\xBB\xBF")):
-		return &Rejection{NotJSON, "the text begins with a byte order mark"}
+		return &Rejection{Reason: NotJSON, Detail: "the text begins with a byte order mark"}
 	}
-	return &Rejection{NotJSON, fmt.Sprintf("at byte %d: %s: %s", s.wrongAt, s.wrong, excerpt(s.data[s.wrongAt:]))}
+	return &Rejection{Reason: NotJSON, Detail: fmt.Sprintf("at byte %d: %s: %s", s.wrongAt, s.wrong, excerpt(s.data[s.wrongAt:]))}
 }
 
 func (s *scanner) fail(at int, wrong string) int {
@@ -251,25 +192,25 @@ func (s *scanner) object(i, depth int, as role) int {
 			return broken
 		}
 		key, _ := s.unescaped(name)
-		known, inner := fieldCount, ignored
+		known, inner := unknown, ignored
 		if as == event {
-			known = fieldOf(key)
+			known = fieldTable.find(key)
 			if known == fieldItems {
 				inner = items
 			}
 		}
-		if known == fieldCount && s.stack.repeats(&keys, key) {
+		if known == unknown && s.stack.repeats(&keys, key) {
 			s.noteTwice(name)
 		}
 		if t, i = s.value(i, depth+1, inner); i == broken {
 			return broken
 		}
 		switch {
-		case known != fieldCount:
-			if s.fields[known].kind != kindAbsent {
+		case known != unknown:
+			if s.at(known).kind != kindAbsent {
 				s.noteTwice(name)
 			}
-			s.fields[known] = t
+			s.fields[known%maxFields] = t
 		case as == item && key == "quantity":
 			quantity = t
 		}

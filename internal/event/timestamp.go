@@ -22,12 +22,12 @@ const (
 // three keys that is present, else from the arrival. The last key is its family's
 // own.
 func (s *scanner) timestamp(arrived time.Time, own field) (int64, *Rejection) {
-	t, name := s.fields[fieldEventTimestamp], "event_timestamp"
+	t, name := s.at(fieldEventTimestamp), "event_timestamp"
 	if !t.present() {
-		t, name = s.fields[fieldTimestamp], "timestamp"
+		t, name = s.at(fieldTimestamp), "timestamp"
 	}
 	if !t.present() {
-		t, name = s.fields[own], timeKeys[own]
+		t, name = s.at(own), fieldTable.names[own]
 	}
 	if !t.present() {
 		return arrived.UnixMicro(), nil
@@ -51,9 +51,6 @@ func (s *scanner) timestamp(arrived time.Time, own field) (int64, *Rejection) {
 	}
 	return micros, nil
 }
-
-// timeKeys are the keys of event times that one family alone has.
-var timeKeys = [fieldCount]string{fieldCreatedAt: "created_at", fieldUpdatedAt: "updated_at", fieldProcessedAt: "processed_at"}
 
 // epochMicros reads seconds, milliseconds, microseconds or nanoseconds since
 // 1970, cut to microseconds. A number beyond 64 bits becomes one that is out of

@@ -37,9 +37,10 @@ type Metrics struct {
 
 	Parked Gauge `unit:"Count" prometheus:"records_parked" help:"Rows that the warehouse refused and that are tried again by this worker."`
 
-	ShardBehind GaugeBy   `prometheus:"shard_behind_latest_seconds" unit:"Milliseconds" label:"shard" help:"How far the reading of a shard is behind its newest record."`
-	EventsBy    CounterBy `prometheus:"redshift_events_by_family_total" label:"family" help:"Events in committed loads, by family: orders, inventory, payments."`
-	RejectedBy  CounterBy `prometheus:"records_rejected_by_reason_total" label:"reason" help:"Records dead-lettered, by reason."`
+	ShardBehind  GaugeBy   `prometheus:"shard_behind_latest_seconds" unit:"Milliseconds" label:"shard" help:"How far the reading of a shard is behind its newest record."`
+	EventsBy     CounterBy `prometheus:"redshift_events_by_family_total" label:"family" help:"Events in committed loads, by the family that they are of."`
+	RejectedFrom CounterBy `prometheus:"records_rejected_by_family_total" label:"family" help:"Records dead-lettered, by the family that they are of; none = it could not be told."`
+	RejectedBy   CounterBy `prometheus:"records_rejected_by_reason_total" label:"reason" help:"Records dead-lettered, by reason."`
 }
 
 // Counter counts events. It is safe for concurrent use.

@@ -72,7 +72,7 @@ func (g *growth) load(ids []int, at int64) time.Duration {
 	batch := warehouse.Batch{Stream: StreamName, Moves: []warehouse.Move{{Shard: "s", Term: 1, From: g.at, To: to}}}
 	encoder := g.house.Encoder()
 	for _, id := range ids {
-		order := event.Event{Order: event.Order{
+		order := event.Event{Row: &event.Order{
 			OrderID: fmt.Sprintf("%08x-order-%d", uint32(id)*2654435761, id), CustomerID: fmt.Sprint("cust-", id%5000), EventType: "order_created",
 			StoreID: int32(id % 40), ItemCount: 2, AmountCents: int64(id % 3000), EventTime: at + int64(id)*1000,
 		}}

@@ -228,10 +228,10 @@ func (c *crash) count() int {
 
 // rowOf is the row of an event, as a fill wants it.
 func rowOf(fill warehouse.Fill, move int, e event.Event) warehouse.Row {
-	return warehouse.Row{Move: move, Family: e.Family, Line: fill.Encoder().Append(nil, &e)}
+	return warehouse.Row{Move: move, Family: e.Family(), Line: fill.Encoder().Append(nil, &e)}
 }
 
 // orderRow is that of an order.
 func orderRow(fill warehouse.Fill, move int, o event.Order) warehouse.Row {
-	return rowOf(fill, move, event.Event{Order: o})
+	return rowOf(fill, move, event.Event{Row: &o})
 }

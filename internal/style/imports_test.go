@@ -28,7 +28,7 @@ var mayImport = map[string][]string{
 	},
 	"internal/aws":        {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
 	"internal/storm":      {"internal/warehouse", "internal/metrics"},
-	"internal/admin":      {"internal/worker", "internal/metrics"},
+	"internal/admin":      {"internal/event", "internal/worker", "internal/metrics"},
 	"internal/simulation": everything,
 	"deploy":              nil, // what reads the files there; its tests hold them against the code
 	"cmd":                 everything,

@@ -39,7 +39,7 @@ type Report struct {
 	Rollups          int64 `json:"rollups"`
 	RollupsDiffering int64 `json:"rollups_differing"`
 
-	Tables [event.Families]TableReport `json:"tables"`
+	Tables []TableReport `json:"tables"` // by family
 
 	Shards      []ShardReport `json:"shards"`
 	Differences []Difference  `json:"differences"` // the first ones

@@ -222,10 +222,10 @@ func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) erro
 	// the family. What was loaded before it was left out went with its table where
 	// that is gone.
 	lettered := v.lettered[v.spool.hash(p)]
-	rejected := bad || v.refused[p] || lettered && !v.late[p] && !v.loads(v.event.Family)
+	rejected := bad || v.refused[p] || lettered && !v.late[p] && !v.loads(v.event.Family())
 	if !bad {
-		e.settled = e.settled && !v.absent[v.event.Family]
-		e.row = v.rows[v.event.Family].event(&v.event)
+		e.settled = e.settled && !v.absent[v.event.Family()]
+		e.row = v.rows[v.event.Family()].event(&v.event)
 	}
 	switch {
 	case w.early:

@@ -69,13 +69,14 @@ func run(ctx context.Context, c Config, page int, now time.Time) (*Report, error
 		Config: c, page: page, spool: sp, report: &Report{Stream: c.Stream}, began: now,
 		read: make(map[string]reach), doubled: make(map[key]bool),
 	}
-	for i := range v.rows {
-		v.rows[i] = newRowReader(event.Family(i))
-		f := v.rows[i].facts
-		v.report.Tables[i] = TableReport{Family: f.Family.String(), Table: f.Name}
+	for _, family := range event.Families() {
+		f := warehouse.FactsOf(family)
+		t := TableReport{Family: family.String(), Table: f.Name}
 		if f.Rollup != nil {
-			v.report.Tables[i].Rollup = f.Rollup.Name
+			t.Rollup = f.Rollup.Name
 		}
+		v.rows = append(v.rows, newRowReader(family))
+		v.report.Tables = append(v.report.Tables, t)
 	}
 	if err := v.collect(ctx); err != nil {
 		return nil, err
@@ -89,10 +90,10 @@ func run(ctx context.Context, c Config, page int, now time.Time) (*Report, error
 
 type verifier struct {
 	Config
-	page          int // rows of facts in one query
-	rows          [event.Families]*rowReader
-	event         event.Event          // the one that is being read
-	absent        [event.Families]bool // tables that are not there, and need not be
+	page          int                     // rows of facts in one query
+	rows          []*rowReader            // by family
+	event         event.Event             // the one that is being read
+	absent        [event.MaxFamilies]bool // tables that are not there, and need not be
 	spool         *spool
 	report        *Report
 	began         time.Time

@@ -73,7 +73,7 @@ type Outcome struct {
 
 // Written is how many rows of each family's table a load wrote; -1 where an
 // earlier try committed, or the warehouse does not say.
-type Written [event.Families]int64
+type Written [event.MaxFamilies]int64
 
 // Total is the rows of all tables, or -1 where that is not known.
 func (w Written) Total() (n int64) {

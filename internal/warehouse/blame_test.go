@@ -73,7 +73,7 @@ func TestAnInsertIsToBlameForItsRows(t *testing.T) {
 	found := make([]bool, len(b.Rows))
 	for i, sql := range fill.Statements {
 		blame, ok := fill.Blame(context.Background(), nil, i)
-		family := slices.IndexFunc(insertHeads[:], func(head string) bool { return strings.HasPrefix(sql, head) })
+		family := slices.IndexFunc(insertHeads, func(head string) bool { return strings.HasPrefix(sql, head) })
 		if (family >= 0) != ok {
 			t.Fatalf("statement %d: is of rows: %t, is to blame: %t", i, family >= 0, ok)
 		}

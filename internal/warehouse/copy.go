@@ -178,7 +178,7 @@ func writeCSV(out *bytes.Buffer, batch Batch) error {
 // A line of the file has a field for each column of load_incoming. rowBegins and
 // rowEnds are what stands around a row's own fields, and moveBegins what stands
 // before a move's: the fields of others, which are empty.
-var rowBegins, rowEnds, moveBegins = func() (begins, ends [event.Families]string, move string) {
+var rowBegins, rowEnds, moveBegins = func() (begins, ends [event.MaxFamilies]string, move string) {
 	all := len(incoming().Columns)
 	before := len(incomingRow)
 	for i, f := range factTables {

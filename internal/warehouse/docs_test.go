@@ -55,7 +55,7 @@ func TestTheArchitectureHasTheLoad(t *testing.T) {
 	page, _, _ = strings.Cut(page, "\n## ")
 	copied := []string{(&Copy{}).statement("s3://bucket/manifest.json")}
 	load := func(c families) []string { return loadTransaction(Names{}, c, copied, time.Now()).sql() }
-	alone, all := load(families{event.Orders: true}), load(families{true, true, true})
+	alone, all := load(families{event.Orders: true}), load(allFamilies)
 	for _, w := range checkStatements(page, alone) {
 		t.Error(w)
 	}

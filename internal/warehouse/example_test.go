@@ -31,7 +31,7 @@ func ExampleScript() {
 // An event becomes a line where it is decoded. From there on nothing knows what it
 // says, and no text in it can end the literal that it stands in.
 func ExampleEncoder() {
-	e := event.Event{Family: event.Inventory, Inventory: event.Level{
+	e := event.Event{Row: &event.Level{
 		SKU: `bean'); DROP TABLE fact_inventory; --`, EventType: "inventory_updated", StoreID: 7, Quantity: 12,
 		EventTime: time.Date(2026, 11, 20, 8, 15, 30, 250_000_000, time.UTC).UnixMicro(),
 	}}
@@ -45,7 +45,7 @@ func ExampleEncoder() {
 
 // What the tables are, for whoever asks the warehouse: names come from here.
 func ExampleFactsOf() {
-	for f := range event.Family(event.Families) {
+	for _, f := range event.Families() {
 		facts := warehouse.FactsOf(f)
 		fmt.Println(f, facts.Name, facts.Key, facts.Rollup != nil)
 	}

@@ -84,7 +84,7 @@ var incoming = sync.OnceValue(func() *Table {
 })
 
 // families is a set of families.
-type families [event.Families]bool
+type families [event.MaxFamilies]bool
 
 // loadTransaction builds the transaction. It cannot branch, so the fence is a
 // filter: rows go on only where their move is accepted. The checkpoints stay as

@@ -2,9 +2,10 @@ package warehouse
 
 import "github.com/cloudcafe/analytics-worker/internal/event"
 
-// factTables are the tables of facts, one for each family of events. What a row
-// says is in package event: the columns here are in the order of its Fields.
-var factTables = [event.Families]*Facts{event.Orders: orders, event.Inventory: inventory, event.Payments: payments}
+// factTables are the tables of facts, one for each family of events, in the order
+// of the families. What a row says is in package event: the columns here are in
+// the order of its Fields.
+var factTables = []*Facts{orders, inventory, payments}
 
 // FactsOf is the table of a family's rows.
 func FactsOf(f event.Family) *Facts { return factTables[f] }

@@ -30,7 +30,7 @@ const sampleTries = 8
 
 // evidence is what shows that the warehouse takes rows of a family, or takes none.
 // Each family has a table of its own, and rights of its own to it.
-type evidence [event.Families]struct {
+type evidence [event.MaxFamilies]struct {
 	took   bool          // a load wrote rows since the last refusal that was judged
 	inTurn int           // rows parked in turn, nothing having gone in between
 	shape  string        // of the messages with which they were refused
@@ -48,7 +48,7 @@ func (e *evidence) forget() {
 // wentIn notes a load that wrote so many rows. One that wrote none of a family
 // shows nothing of it: its rows may all have been older than what is held.
 func (e *evidence) wentIn(rows []warehouse.Row, written warehouse.Written) {
-	var had [event.Families]int64
+	var had [event.MaxFamilies]int64
 	for _, r := range rows {
 		had[r.Family]++
 	}

@@ -96,15 +96,16 @@ func (d *decoder) decode(s *shard, page stream.Page) *chunk {
 		it.line, it.number, it.numberSize = uint32(len(c.lines)), uint32(len(c.numbers)), uint8(len(r.SequenceNumber))
 		c.numbers = append(c.numbers, r.SequenceNumber...)
 		rejection := event.Decode(r.Data, r.ArrivedAt, &d.event)
-		if rejection == nil && !d.loaded(d.event.Family) {
-			rejection = &event.Rejection{Reason: event.FamilyOff, Detail: "FAMILIES leaves out " + d.event.Family.String()}
+		if rejection == nil && !d.loaded(d.event.Family()) {
+			family := d.event.Family().String()
+			rejection = &event.Rejection{Reason: event.FamilyOff, Detail: "FAMILIES leaves out " + family, Family: family}
 		}
 		if rejection != nil {
 			c.rejects = append(c.rejects, reject{i, *rejection, slices.Clone(r.Data), strings.Clone(r.PartitionKey)})
 			c.bytes += int64(len(rejection.Detail) + len(r.Data) + len(r.PartitionKey))
 			continue
 		}
-		it.family = d.event.Family
+		it.family = d.event.Family()
 		c.lines = d.encoder.Append(c.lines, &d.event)
 		it.lineSize = uint16(len(c.lines) - int(it.line))
 	}

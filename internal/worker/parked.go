@@ -75,7 +75,7 @@ func (w *Worker) park(ctx context.Context, l *load, cause error) bool {
 	}
 	n, _ := c.rejected(p.record)
 	c.rejects = slices.Insert(slices.Clone(c.rejects), n,
-		reject{p.record, event.Rejection{Reason: deadletter.RefusedByWarehouse, Detail: detail}, data, key})
+		reject{p.record, event.Rejection{Reason: deadletter.RefusedByWarehouse, Detail: detail, Family: c.items[p.record].family.String()}, data, key})
 	return true
 }
 

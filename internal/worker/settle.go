@@ -32,30 +32,23 @@ func (w *Worker) settle(ctx context.Context, l *load, loaded warehouse.Loaded, s
 func (w *Worker) count(l *load, changed warehouse.Written, moved map[*shard]move, started time.Time) {
 	m, now := w.cfg.Metrics, time.Now()
 	m.WriteDuration.Observe(now.Sub(started), 1)
-	records := 0
+	records, rejected := 0, 0
 	for _, sp := range l.spans {
 		if _, in := moved[sp.shard]; !in {
 			continue
 		}
 		records += sp.hi - sp.lo
 		w.countLatency(sp, now)
-	}
-	rejected := 0
-	for s, letters := range l.letters {
-		if _, in := moved[s]; in {
-			rejected += len(letters)
-			for _, l := range letters {
-				m.RejectedBy.Add(l.Reason, 1)
-			}
-		}
+		rejected += w.countRejected(sp)
 	}
 	m.RecordsProcessed.Add(records)
 	m.RecordsRejected.Add(rejected)
 	m.EventsWritten.Add(records - rejected)
-	for f, n := range l.written(moved) {
-		m.EventsBy.Add(event.Family(f).String(), n)
+	written := l.written(moved)
+	for _, f := range event.Families() {
+		m.EventsBy.Add(f.String(), written[f])
 		if changed[f] >= 0 {
-			m.DuplicateEvents.Add(n - int(changed[f]))
+			m.DuplicateEvents.Add(written[f] - int(changed[f]))
 		}
 	}
 	w.log.Debug("loaded", "records", records, "rejected", rejected, "changed", changed.Total(),
@@ -63,13 +56,24 @@ func (w *Worker) count(l *load, changed warehouse.Written, moved map[*shard]move
 }
 
 // written counts the rows of each family whose shards have moved.
-func (l *load) written(moved map[*shard]move) (n [event.Families]int) {
+func (l *load) written(moved map[*shard]move) (n [event.MaxFamilies]int) {
 	for _, r := range l.batch.Rows {
 		if _, in := moved[l.owners[r.Move]]; in {
 			n[r.Family]++
 		}
 	}
 	return n
+}
+
+// countRejected counts the rejected records of a span, and returns how many there are.
+func (w *Worker) countRejected(sp span) int {
+	from, _ := sp.rejected(sp.lo)
+	to, _ := sp.rejected(sp.hi)
+	for _, r := range sp.rejects[from:to] {
+		w.cfg.Metrics.RejectedBy.Add(string(r.Reason), 1)
+		w.cfg.Metrics.RejectedFrom.Add(r.Family, 1)
+	}
+	return to - from
 }
 
 // countLatency observes runs of records that arrived in the same instant together.

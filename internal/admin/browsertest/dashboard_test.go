@@ -120,6 +120,37 @@ func TestDashboardUpdatesLive(t *testing.T) {
 	quiet(t, b)
 }
 
+// Each family has its rate, its total and what was rejected of it; and where only
+// others arrive, the page does not say that orders do.
+func TestDashboardTellsTheFamiliesApart(t *testing.T) {
+	b, s := open(t), serve(t, "127.0.0.1:0", "one")
+	s.m.EventsBy.Add("orders", 60_000)
+	s.m.EventsBy.Add("inventory", 0)
+	s.m.RejectedFrom.Add("payments", 7)
+	b.visit("http://" + s.addr + "/")
+	cell := func(family string, column int) string {
+		return fmt.Sprintf(`[...document.querySelectorAll("#families tbody tr")].filter(r => r.cells[0].innerText === %q).map(r => r.cells[%d].innerText).join()`, family, column)
+	}
+	b.await("the orders are counted", cell("orders", 3)+` === "60,000"`)
+	if got := b.eval(cell("payments", 4)); got != "7" {
+		t.Errorf("%s payments are rejected, want 7", got)
+	}
+	if n := b.eval(`document.querySelectorAll("#families tbody tr").length`); n != "3" {
+		t.Errorf("%s rows, want one for each family and none for what is of none", n)
+	}
+	s.m.RejectedFrom.Add("none", 2)
+	b.await("what is of no family shows once there is some", `document.querySelectorAll("#families tbody tr").length === 4`)
+	s.m.EventsBy.Add("payments", 500)
+	s.m.RecordsProcessed.Add(500)
+	b.await("the payments have a rate", `/[1-9]/.test(`+cell("payments", 1)+`)`)
+	b.await("payments are not taken for orders", `document.querySelector("#verdict").innerText.includes("but no orders")`)
+	s.m.EventsBy.Add("orders", 500)
+	s.m.RecordsProcessed.Add(500)
+	b.await("orders arrive", `document.querySelector("#verdict").innerText.includes("Orders are arriving")`)
+	b.picture("test-families")
+	quiet(t, b)
+}
+
 func TestDashboardShowsAForcedErrorWithItsHintAsTextAlone(t *testing.T) {
 	b, s := open(t), serve(t, "127.0.0.1:0", "one")
 	b.visit("http://" + s.addr + "/")

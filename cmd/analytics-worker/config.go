@@ -207,7 +207,9 @@ func parseFamilies(c *config, s string) error {
 	for name := range strings.SplitSeq(s, ",") {
 		family, known := event.ParseFamily(strings.TrimSpace(name))
 		if !known {
-			return fmt.Errorf("must be some of %s, with commas between", strings.Join(familyNames(), ", "))
+			names := familyNames()
+			last := len(names) - 1
+			return fmt.Errorf("must be some of %s and %s, with commas between", strings.Join(names[:last], ", "), names[last])
 		}
 		if !slices.Contains(c.Families, family) {
 			c.Families = append(c.Families, family)

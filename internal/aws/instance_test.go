@@ -2,7 +2,6 @@ package aws
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -52,27 +51,25 @@ func (l *logged) await(t *testing.T, text string) {
 
 // machine is a process on an instance of the local AWS.
 type machine struct {
-	t      *testing.T
-	url    string
-	faults *fault.Set
-	log    *logged
-	ends   time.Time // by the notice that ended the watch
+	t     *testing.T
+	local *endpoint.Running
+	log   *logged
+	ends  time.Time // by the notice that ended the watch
 	*Instance
 }
 
 func onMachine(t *testing.T) *machine {
 	t.Helper()
 	alone(t)
-	instance, faults := imds.New(), fault.NewSet()
-	server := httptest.NewServer(endpoint.New(endpoint.Options{
-		Services: []wire.Service{autoscaling.New(), instance}, Faults: faults,
-		Admin: map[string]http.Handler{"imds": instance.Admin()},
-	}))
-	t.Cleanup(server.Close)
+	instance := imds.New()
+	local := endpoint.New(endpoint.Options{
+		Services: []wire.Service{autoscaling.New(), instance}, Admin: map[string]http.Handler{"imds": instance.Admin()},
+	}).Start(t)
+	for name, value := range local.Env() {
+		t.Setenv(name, value)
+	}
 	t.Setenv("AWS_EC2_METADATA_DISABLED", "false")
-	t.Setenv("AWS_EC2_METADATA_SERVICE_ENDPOINT", server.URL)
-	t.Setenv("AWS_ENDPOINT_URL", server.URL)
-	m := &machine{t: t, url: server.URL, faults: faults, log: &logged{}}
+	m := &machine{t: t, local: local, log: &logged{}}
 	m.Instance = instanceOf(t, m.log)
 	return m
 }
@@ -106,36 +103,24 @@ func (m *machine) watch() (seen <-chan Notice, stop func()) {
 
 func (m *machine) tell(settings string) {
 	m.t.Helper()
-	m.admin(http.MethodPut, "/_localaws/imds", settings)
-}
-
-func (m *machine) admin(method, path, body string) []byte {
-	m.t.Helper()
-	request, err := http.NewRequestWithContext(m.t.Context(), method, m.url+path, strings.NewReader(body))
+	request, err := http.NewRequestWithContext(m.t.Context(), http.MethodPut, m.local.URL+"/_localaws/imds", strings.NewReader(settings))
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	request.Close = true
-	response, err := http.DefaultClient.Do(request)
+	response, err := m.local.Client().Do(request)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
 	if err != nil || response.StatusCode/100 != 2 {
-		m.t.Fatalf("%s %s: %s: %s, %v", method, path, response.Status, text, err)
+		m.t.Fatalf("tell the instance %s: %s: %s, %v", settings, response.Status, text, err)
 	}
-	return text
 }
 
 // calls are the calls of an operation, as the local AWS's log sums them up.
 func (m *machine) calls(operation string) (summaries []string) {
-	m.t.Helper()
-	var calls []endpoint.Call
-	if err := json.Unmarshal(m.admin(http.MethodGet, "/_localaws/calls?operation="+operation, ""), &calls); err != nil {
-		m.t.Fatal(err)
-	}
-	for _, c := range calls {
+	for _, c := range m.local.Calls("", operation) {
 		summaries = append(summaries, c.Summary)
 	}
 	return summaries
@@ -196,13 +181,9 @@ func TestTheWatchGoesOnWhileTheMetadataFail(t *testing.T) {
 	m := onMachine(t)
 	seen, _ := m.watch()
 	m.log.await(t, "watching the instance's metadata")
-	if err := m.faults.Put([]fault.Fault{{Service: "imds", Operation: "GetMetadata", Kind: fault.InternalError}}); err != nil {
-		t.Fatal(err)
-	}
+	m.local.SetFaults(fault.Fault{Service: "imds", Operation: "GetMetadata", Kind: fault.InternalError})
 	m.log.await(t, "cannot read the instance metadata")
-	if err := m.faults.Put(nil); err != nil {
-		t.Fatal(err)
-	}
+	m.local.SetFaults()
 	m.tell(`{"autoscaling/target-lifecycle-state":"Terminated"}`)
 	if got := <-seen; got != Termination {
 		t.Errorf("got %v", got)

@@ -3,11 +3,7 @@ package autoscaling
 import (
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/credentials"
@@ -15,41 +11,20 @@ import (
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
 
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
 	"github.com/cloudcafe/analytics-worker/localaws/wire"
-	"github.com/cloudcafe/analytics-worker/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// client is a client of s, and the notes that the call log would have.
-func client(t *testing.T, s *Service) (c *awsasg.Client, notes *[]string) {
+// client is a client of s, which local serves.
+func client(t *testing.T, s *Service) (c *awsasg.Client, local *endpoint.Running) {
 	t.Helper()
-	notes = new([]string)
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		// An SDK that is answered before it has seen its own request out drops
-		// the connection.
-		<-time.After(300 * time.Microsecond)
-		var note string
-		r = wire.WithNote(r, &note)
-		op, ok := s.Match(r, body)
-		if !ok {
-			http.Error(w, "no service takes this", http.StatusTeapot)
-			return
-		}
-		s.Serve(w, r, op, body)
-		*notes = append(*notes, note)
-	}))
-	t.Cleanup(srv.Close)
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
+	local = endpoint.New(endpoint.Options{Services: []wire.Service{s}}).Start(t)
 	return awsasg.New(awsasg.Options{
-		Region: "us-east-1", BaseEndpoint: &srv.URL, HTTPClient: &http.Client{Transport: wiretest.Whole{Next: transport}},
+		Region: endpoint.Region, BaseEndpoint: &local.URL, HTTPClient: local.Client(),
 		Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""), Retryer: aws.NopRetryer{},
-	}), notes
+	}), local
 }
 
 func code(err error) string {
@@ -61,7 +36,7 @@ func code(err error) string {
 }
 
 func TestATerminationFromEndToEnd(t *testing.T) {
-	c, notes := client(t, New())
+	c, local := client(t, New())
 	ctx, id := t.Context(), "i-0123456789abcdef0"
 	state := func() (group, state string) {
 		t.Helper()
@@ -96,7 +71,8 @@ func TestATerminationFromEndToEnd(t *testing.T) {
 	if _, now := state(); now != "Terminating:Proceed" {
 		t.Errorf("after the end: %s", now)
 	}
-	if got := (*notes)[len(*notes)-2]; got != "local-terminate of local: i-0123456789abcdef0 CONTINUE" {
+	calls := local.Calls("autoscaling", "")
+	if got := calls[len(calls)-2].Summary; got != "local-terminate of local: i-0123456789abcdef0 CONTINUE" {
 		t.Errorf("the call log has %q", got)
 	}
 }

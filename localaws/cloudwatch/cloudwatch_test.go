@@ -2,7 +2,6 @@ package cloudwatch
 
 import (
 	"bytes"
-	"compress/gzip"
 	"errors"
 	"fmt"
 	"io"
@@ -22,50 +21,18 @@ import (
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
 
-	"github.com/cloudcafe/analytics-worker/localaws/wire/wiretest"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// endpoint serves s as the local AWS's endpoint does: the whole body is read
-// first and gunzipped, and the answer waits a moment (an SDK that is answered
-// before it has seen its own request out drops the connection).
-func endpoint(t *testing.T, s *Service) string {
-	t.Helper()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		in := io.Reader(r.Body)
-		if r.Header.Get("Content-Encoding") == "gzip" {
-			z, err := gzip.NewReader(r.Body)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			in = z
-		}
-		body, err := io.ReadAll(in)
-		if err != nil {
-			return
-		}
-		op, ok := s.Match(r, body)
-		if !ok {
-			http.Error(w, "no service takes this", http.StatusTeapot)
-			return
-		}
-		<-time.After(300 * time.Microsecond)
-		s.Serve(w, r, op, body)
-	}))
-	t.Cleanup(srv.Close)
-	return srv.URL
-}
-
 func client(t *testing.T, s *Service) *awscw.Client {
 	t.Helper()
-	transport := &http.Transport{}
-	t.Cleanup(transport.CloseIdleConnections)
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{s}}).Start(t)
 	return awscw.New(awscw.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(endpoint(t, s)),
+		Region: endpoint.Region, BaseEndpoint: &local.URL, HTTPClient: local.Client(),
 		Credentials:                 credentials.NewStaticCredentialsProvider("k", "s", ""),
-		HTTPClient:                  &http.Client{Transport: wiretest.Whole{Next: transport}},
 		Retryer:                     aws.NopRetryer{},
 		RequestMinCompressSizeBytes: 10240,
 	})
@@ -265,18 +232,17 @@ func TestReadingIsChecked(t *testing.T) {
 }
 
 func TestEveryProtocolTellsTheSameStory(t *testing.T) {
-	url := endpoint(t, New(Options{Limits: true}))
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{New(Options{Limits: true})}}).Start(t)
 	send := func(body, contentType, target string) (int, string) {
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url+"/", strings.NewReader(body))
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, local.URL+"/", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
-		req.Close = true
 		req.Header.Set("Content-Type", contentType)
 		if target != "" {
 			req.Header.Set("X-Amz-Target", "GraniteServiceVersion20100801."+target)
 		}
-		res, err := http.DefaultClient.Do(req)
+		res, err := local.Client().Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}

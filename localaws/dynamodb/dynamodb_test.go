@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -20,42 +17,18 @@ import (
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
 
-	"github.com/cloudcafe/analytics-worker/localaws/wire/wiretest"
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// endpoint serves s as the local AWS's endpoint does: the whole body is read
-// first, and the answer waits a moment (an SDK that is answered before it has
-// seen its own request out drops the connection).
-func endpoint(t *testing.T, s *Service) string {
-	t.Helper()
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			return
-		}
-		op, ok := s.Match(r, body)
-		if !ok {
-			http.Error(w, "no service takes this", http.StatusTeapot)
-			return
-		}
-		<-time.After(300 * time.Microsecond)
-		s.Serve(w, r, op, body)
-	}))
-	t.Cleanup(srv.Close)
-	return srv.URL
-}
-
 func client(t *testing.T, s *Service) *awsddb.Client {
 	t.Helper()
-	transport := &http.Transport{MaxIdleConnsPerHost: 64}
-	t.Cleanup(transport.CloseIdleConnections)
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{s}}).Start(t)
 	return awsddb.New(awsddb.Options{
-		Region: "eu-central-1", BaseEndpoint: aws.String(endpoint(t, s)),
-		Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""),
-		HTTPClient:  &http.Client{Transport: wiretest.Whole{Next: transport}},
-		Retryer:     aws.NopRetryer{},
+		Region: "eu-central-1", BaseEndpoint: &local.URL, HTTPClient: local.Client(),
+		Credentials: credentials.NewStaticCredentialsProvider("k", "s", ""), Retryer: aws.NopRetryer{},
 	})
 }
 

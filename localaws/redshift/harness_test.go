@@ -4,9 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"testing"
 	"time"
@@ -18,11 +15,11 @@ import (
 	"github.com/aws/smithy-go"
 	"go.uber.org/goleak"
 
+	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 	"github.com/cloudcafe/analytics-worker/localaws/redshift"
 	"github.com/cloudcafe/analytics-worker/localaws/wire"
-	"github.com/cloudcafe/analytics-worker/localaws/wire/wiretest"
 )
 
 func TestMain(m *testing.M) {
@@ -53,39 +50,19 @@ func newRig(t testing.TB, opts redshift.Options) *rig {
 		t.Fatal(err)
 	}
 	r.svc = svc
-	srv := httptest.NewServer(endpoint(svc))
-	r.url = srv.URL
-	transport := &http.Transport{MaxIdleConnsPerHost: 100}
-	t.Cleanup(func() {
-		transport.CloseIdleConnections()
-		srv.Close()
+	t.Cleanup(func() { // once it is not served any more
 		if err := svc.Close(); err != nil {
 			t.Errorf("close the service: %v", err)
 		}
 	})
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{svc}, Faults: r.faults}).Start(t)
+	r.url = local.URL
 	r.Client = redshiftdata.New(redshiftdata.Options{
-		Region: "us-east-1", BaseEndpoint: aws.String(srv.URL), HTTPClient: &http.Client{Transport: wiretest.Whole{Next: transport}},
+		Region: endpoint.Region, BaseEndpoint: &local.URL, HTTPClient: local.Client(),
 		Credentials: credentials.NewStaticCredentialsProvider("test", "test", ""),
 		Retryer:     aws.NopRetryer{},
 	})
 	return r
-}
-
-// endpoint does for one service what the endpoint of the local AWS does for all.
-func endpoint(svc wire.Service) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil {
-			http.Error(w, err.Error(), http.StatusBadRequest)
-			return
-		}
-		operation, ok := svc.Match(r, body)
-		if !ok {
-			http.Error(w, "not for this service", http.StatusNotFound)
-			return
-		}
-		svc.Serve(w, r, operation, body)
-	})
 }
 
 // submit runs one statement and returns its id.

@@ -70,7 +70,7 @@ func TestMetricsArriveWithinTheLimitsAndWithoutWhatCloudWatchRefuses(t *testing.
 	if err := a.Metrics(namespace).PutMetricData(t.Context(), data); err != nil {
 		t.Fatal(err)
 	}
-	if got := l.calls(t, "PutMetricData"); got != 2 {
+	if got := len(l.Calls("", "PutMetricData")); got != 2 {
 		t.Errorf("%d calls", got)
 	}
 	if p := statistics(t, "Many", now); *p.Sum != 2*399*400/2 || *p.SampleCount != 800 {
@@ -82,7 +82,7 @@ func TestMetricsArriveWithinTheLimitsAndWithoutWhatCloudWatchRefuses(t *testing.
 	if p := statistics(t, "M1199", now); *p.Sum != 1 {
 		t.Errorf("the last one: sum %v", *p.Sum)
 	}
-	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Nothing")}); err != nil || l.calls(t, "PutMetricData") != 2 {
+	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Nothing")}); err != nil || len(l.Calls("", "PutMetricData")) != 2 {
 		t.Errorf("a call for nothing: %v", err)
 	}
 }
@@ -115,7 +115,7 @@ func TestMetricsAreKeptByTheSecond(t *testing.T) {
 
 func TestMetricsAreNotCountedTwiceAfterALostReply(t *testing.T) {
 	l, a := start(t, true)
-	l.strike(t, fault.Fault{Service: "cloudwatch", Operation: "PutMetricData", Kind: fault.ReplyLost, Count: 1})
+	l.SetFaults(fault.Fault{Service: "cloudwatch", Operation: "PutMetricData", Kind: fault.ReplyLost, Count: 1})
 	if err := a.Metrics(namespace).PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err == nil {
 		t.Error("no error, although the reply was lost")
 	}
@@ -130,17 +130,17 @@ func TestAPublicationIsOneCallWhateverBecomesOfIt(t *testing.T) {
 	for _, kind := range []fault.Kind{fault.Throttle, fault.InternalError, fault.Reset, fault.ReplyLost} {
 		t.Run(string(kind), func(t *testing.T) {
 			l, a := start(t, true)
-			l.strike(t, fault.Fault{Service: "cloudwatch", Operation: "PutMetricData", Kind: kind})
+			l.SetFaults(fault.Fault{Service: "cloudwatch", Operation: "PutMetricData", Kind: kind})
 			m := a.Metrics(namespace)
 			for publication := 1; publication <= 2; publication++ {
 				if err := m.PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err == nil {
 					t.Error("no error")
 				}
-				if got := l.calls(t, "PutMetricData"); got != publication {
+				if got := len(l.Calls("", "PutMetricData")); got != publication {
 					t.Fatalf("%d calls for %d publications", got, publication)
 				}
 			}
-			l.strike(t)
+			l.SetFaults()
 			if err := m.PutMetricData(t.Context(), []aws.Datum{datum("Orders", 5)}); err != nil {
 				t.Errorf("afterwards: %v", err)
 			}
@@ -158,7 +158,7 @@ func TestProbeSeesWhatIsWrongAndPublishesNothing(t *testing.T) {
 		t.Errorf("%v values were published", *p.SampleCount)
 	}
 	for _, kind := range []fault.Kind{fault.Throttle, fault.InternalError, fault.Reset} {
-		l.strike(t, fault.Fault{Service: "cloudwatch", Kind: kind})
+		l.SetFaults(fault.Fault{Service: "cloudwatch", Kind: kind})
 		if err := m.Probe(t.Context()); err == nil {
 			t.Errorf("%s is not seen", kind)
 		}

@@ -10,12 +10,13 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/localaws"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 var horizon = stream.Position{Sequence: stream.TrimHorizon}
 
-func startStream(t *testing.T, shards int) (*local, *aws.Stream) {
+func startStream(t *testing.T, shards int) (*localaws.Running, *aws.Stream) {
 	t.Helper()
 	l, a := start(t, false)
 	s := a.Stream("order-events")
@@ -129,19 +130,19 @@ func TestFaultsOfReadingLoseAndRepeatNothing(t *testing.T) {
 		r := s.Reader(shards(t, s)[0], horizon)
 		r.Limit = 100
 		got, _ := readAll(t, r, 100)
-		l.strike(t, fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: kind, Count: 1})
+		l.SetFaults(fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: kind, Count: 1})
 		more, _ := readAll(t, r, 200)
-		l.struck(t)
+		struck(t, l)
 		if got = append(got, more...); !slices.Equal(got, orders(0, 300)) {
 			t.Errorf("%s: read %d records", kind, len(got))
 		}
 	}
 	r := s.Reader(shards(t, s)[0], horizon)
-	l.strike(t, fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: fault.Throttle, Count: 1})
+	l.SetFaults(fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: fault.Throttle, Count: 1})
 	if _, err := r.Next(t.Context()); !errors.Is(err, stream.ErrThrottled) {
 		t.Errorf("throttle: got %v", err)
 	}
-	l.struck(t)
+	struck(t, l)
 	if got, _ := readAll(t, r, 300); !slices.Equal(got, orders(0, 300)) {
 		t.Errorf("after a throttle: read %d records", len(got))
 	}
@@ -157,11 +158,11 @@ func TestAPageWithoutIteratorEndsNoOpenShard(t *testing.T) {
 	r.Limit = 100
 	got, _ := readAll(t, r, 100)
 	for range 3 {
-		l.strike(t, fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: fault.NoIterator, Count: 1})
+		l.SetFaults(fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: fault.NoIterator, Count: 1})
 		if page, err := r.Next(t.Context()); !errors.Is(err, stream.ErrIncomplete) || page.Ended || len(page.Records) > 0 {
 			t.Fatalf("got %+v, %v", page, err)
 		}
-		l.struck(t)
+		struck(t, l)
 	}
 	more, _ := readAll(t, r, 200)
 	if got = append(got, more...); !slices.Equal(got, orders(0, 300)) {
@@ -188,11 +189,11 @@ func TestShardsByARNBeyondAPage(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range []string{"order-events", sum.ARN} {
-		before := l.calls(t, "ListShards")
+		before := len(l.Calls("", "ListShards"))
 		if got := shards(t, a.Stream(name)); len(got) != 1002 || got[1001].ID != "shardId-000000001001" {
 			t.Errorf("%s: %d shards", name, len(got))
 		}
-		if calls := l.calls(t, "ListShards") - before; calls != 2 {
+		if calls := len(l.Calls("", "ListShards")) - before; calls != 2 {
 			t.Errorf("%s: %d calls", name, calls)
 		}
 	}
@@ -274,9 +275,9 @@ func TestStreamsThatAreThereAndThatAreNot(t *testing.T) {
 func TestPutSurvivesFaults(t *testing.T) {
 	l, s := startStream(t, 2)
 	for _, kind := range []fault.Kind{fault.Reset, fault.InternalError} {
-		l.strike(t, fault.Fault{Service: "kinesis", Operation: "PutRecords", Kind: kind, Count: 1})
+		l.SetFaults(fault.Fault{Service: "kinesis", Operation: "PutRecords", Kind: kind, Count: 1})
 		put(t, s, 0, 10)
-		l.struck(t)
+		struck(t, l)
 	}
 	n := 0
 	for _, shard := range shards(t, s) {

@@ -11,10 +11,11 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
-func startRedshift(t *testing.T) (*local, *aws.Redshift) {
+func startRedshift(t *testing.T) (*localaws.Running, *aws.Redshift) {
 	t.Helper()
 	l, a := start(t, false)
 	return l, a.Redshift(aws.RedshiftConfig{ClusterID: "cloudcafe-redshift-dev", Database: "analytics", DBUser: "admin"})
@@ -87,9 +88,9 @@ func TestALostReplyDoesNotRunTheBatchTwice(t *testing.T) {
 		{"DescribeStatement", fault.Throttle, []string{"INSERT INTO x VALUES (6)", "SELECT 1"}},
 		{"GetStatementResult", fault.InternalError, []string{"INSERT INTO x VALUES (7)", "SELECT 1"}},
 	} {
-		l.strike(t, fault.Fault{Service: "redshift-data", Operation: c.operation, Kind: c.kind, Count: 1})
+		l.SetFaults(fault.Fault{Service: "redshift-data", Operation: c.operation, Kind: c.kind, Count: 1})
 		run(t, db, c.operation+string(c.kind), c.statements...)
-		l.struck(t)
+		struck(t, l)
 	}
 	got := run(t, db, "count", "SELECT COUNT(*), SUM(a) FROM x")[0].Rows[0]
 	if got[0].Text != "7" || got[1].Text != "28" {
@@ -108,7 +109,7 @@ func TestThrottlesAndConflictsAreToldApart(t *testing.T) {
 		{fault.Fault{Kind: fault.StatementFailed, Error: "ERROR: Disk Full"}, warehouse.ErrUnavailable},
 	} {
 		c.fault.Service, c.fault.Count = "redshift-data", 3 // as often as the SDK tries
-		l.strike(t, c.fault)
+		l.SetFaults(c.fault)
 		if _, err := db.Run(t.Context(), "t"+c.fault.Error, []string{"SELECT 1"}); !errors.Is(err, c.want) {
 			t.Errorf("%s %q: got %v", c.fault.Kind, c.fault.Error, err)
 		}
@@ -118,7 +119,7 @@ func TestThrottlesAndConflictsAreToldApart(t *testing.T) {
 func TestRunReturnsWhenItsContextEndsAndTheStatementGoesOn(t *testing.T) {
 	l, db := startRedshift(t)
 	run(t, db, "ddl", "CREATE TABLE x (a INTEGER)")
-	l.strike(t, fault.Fault{Service: "redshift-data", Kind: fault.StatementSlow, Delay: fault.Duration(5 * time.Second), Count: 1})
+	l.SetFaults(fault.Fault{Service: "redshift-data", Kind: fault.StatementSlow, Delay: fault.Duration(5 * time.Second), Count: 1})
 	ctx, stop := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer stop()
 	began := time.Now()

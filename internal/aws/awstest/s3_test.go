@@ -9,10 +9,11 @@ import (
 	"testing"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/localaws"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
-func startS3(t *testing.T, location string) (*local, *aws.Bucket) {
+func startS3(t *testing.T, location string) (*localaws.Running, *aws.Bucket) {
 	t.Helper()
 	l, a := start(t, true)
 	b, err := a.Bucket(location)
@@ -61,11 +62,11 @@ func TestPutIfAbsentKeepsWhatIsThere(t *testing.T) {
 
 func TestPutIfAbsentAfterALostReplyLeavesOneWholeObject(t *testing.T) {
 	l, b := startS3(t, "s3://lake")
-	l.strike(t, fault.Fault{Service: "s3", Operation: "PutObject", Kind: fault.ReplyLost, Count: 1})
+	l.SetFaults(fault.Fault{Service: "s3", Operation: "PutObject", Kind: fault.ReplyLost, Count: 1})
 	if _, err := b.PutIfAbsent(t.Context(), "x", []byte("whole")); err != nil {
 		t.Fatal(err)
 	}
-	l.struck(t)
+	struck(t, l)
 	if got, err := b.Get(t.Context(), "x"); err != nil || string(got) != "whole" {
 		t.Errorf("got %q, %v", got, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http/httptest"
 	"os"
 	"slices"
 	"strings"
@@ -20,7 +19,6 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
-	"github.com/cloudcafe/analytics-worker/localaws/fault"
 	"github.com/cloudcafe/analytics-worker/localaws/kinesis"
 	"github.com/cloudcafe/analytics-worker/localaws/wire"
 )
@@ -33,14 +31,12 @@ func TestReader(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := httptest.NewServer(endpoint.New(endpoint.Options{Services: []wire.Service{service}, Faults: fault.NewSet()}))
-	t.Cleanup(func() {
-		server.Close()
+	t.Cleanup(func() { // once it is not served any more
 		if err := service.Close(); err != nil {
 			t.Error(err)
 		}
 	})
-	run(t, server.URL)
+	run(t, endpoint.New(endpoint.Options{Services: []wire.Service{service}}).Start(t).URL)
 }
 
 // TestPeerReader runs it on another Kinesis, such as kinesis-local.

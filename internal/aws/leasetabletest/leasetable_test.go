@@ -39,14 +39,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const table = "analytics-leases"
 
 // account opens an account at a DynamoDB of the test's own.
-func account(t *testing.T) (*aws.Account, *fault.Set) {
+func account(t *testing.T) (*aws.Account, *endpoint.Running) {
 	t.Helper()
-	faults := fault.NewSet()
-	server := httptest.NewServer(endpoint.New(endpoint.Options{
-		Services: []wire.Service{localdynamodb.New(localdynamodb.Options{Limits: true})}, Faults: faults,
-	}))
-	t.Cleanup(server.Close)
-	return at(t, server.URL), faults
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{localdynamodb.New(localdynamodb.Options{Limits: true})}}).Start(t)
+	return at(t, local.URL), local
 }
 
 // at opens an account at the endpoint, by the environment alone.
@@ -132,14 +128,10 @@ func TestEnsureMakesTheTableOnce(t *testing.T) {
 }
 
 func TestEnsureWaitsOutTheServicesTrouble(t *testing.T) {
-	a, faults := account(t)
-	if err := faults.Put([]fault.Fault{
-		{Service: "dynamodb", Operation: "CreateTable", Kind: fault.Throttle, Count: 4},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	a, local := account(t)
+	local.SetFaults(fault.Fault{Service: "dynamodb", Operation: "CreateTable", Kind: fault.Throttle, Count: 4})
 	ensured(t, a, table)
-	if left := faults.List(); len(left) > 0 {
+	if left := local.Faults(); len(left) > 0 {
 		t.Errorf("faults that did not strike: %+v", left)
 	}
 }
@@ -314,15 +306,13 @@ func TestNoConditionHoldsAnEmptyString(t *testing.T) {
 }
 
 func TestLostReplyOfAnUpdateIsSeen(t *testing.T) {
-	a, faults := account(t)
+	a, local := account(t)
 	tb := ensured(t, a, table)
 	row := lease.Row{Shard: "shardId-000000000000", Checkpoint: stream.Position{Sequence: stream.TrimHorizon}}
 	if _, err := tb.Create(t.Context(), row); err != nil {
 		t.Fatal(err)
 	}
-	if err := faults.Put([]fault.Fault{{Service: "dynamodb", Operation: "UpdateItem", Kind: fault.ReplyLost, Count: 1}}); err != nil {
-		t.Fatal(err)
-	}
+	local.SetFaults(fault.Fault{Service: "dynamodb", Operation: "UpdateItem", Kind: fault.ReplyLost, Count: 1})
 	want := row
 	want.Owner, want.Term = "ours", 1
 	_, err := tb.Update(t.Context(), row, want) // the SDK sends it again
@@ -333,15 +323,13 @@ func TestLostReplyOfAnUpdateIsSeen(t *testing.T) {
 }
 
 func TestErrorsSayWhatToDo(t *testing.T) {
-	a, faults := account(t)
+	a, local := account(t)
 	_, err := a.LeaseTable("nowhere").List(t.Context())
 	if !errors.Is(err, stream.ErrGone) || !strings.Contains(err.Error(), "nowhere") {
 		t.Errorf("a missing table: %v", err)
 	}
 	tb := ensured(t, a, table)
-	if err := faults.Put([]fault.Fault{{Service: "dynamodb", Operation: "Scan", Kind: fault.Throttle, Count: 3}}); err != nil {
-		t.Fatal(err)
-	}
+	local.SetFaults(fault.Fault{Service: "dynamodb", Operation: "Scan", Kind: fault.Throttle, Count: 3})
 	if _, err := tb.List(t.Context()); !errors.Is(err, stream.ErrThrottled) {
 		t.Errorf("throttled three times: %v", err)
 	}
@@ -353,16 +341,14 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 // TestHoldersShareLeasesOverTheWire runs two holders on a real clock through
 // faults of every kind that the table can have.
 func TestHoldersShareLeasesOverTheWire(t *testing.T) {
-	a, faults := account(t)
+	a, local := account(t)
 	ensured(t, a, table)
 	half := 0.5
-	if err := faults.Put([]fault.Fault{
-		{Service: "dynamodb", Kind: fault.Throttle, Count: 5, Probability: &half, Seed: 1},
-		{Service: "dynamodb", Kind: fault.Reset, Count: 5, Probability: &half, Seed: 2},
-		{Service: "dynamodb", Operation: "UpdateItem", Kind: fault.ReplyLost, Count: 5, Probability: &half, Seed: 3},
-	}); err != nil {
-		t.Fatal(err)
-	}
+	local.SetFaults(
+		fault.Fault{Service: "dynamodb", Kind: fault.Throttle, Count: 5, Probability: &half, Seed: 1},
+		fault.Fault{Service: "dynamodb", Kind: fault.Reset, Count: 5, Probability: &half, Seed: 2},
+		fault.Fault{Service: "dynamodb", Operation: "UpdateItem", Kind: fault.ReplyLost, Count: 5, Probability: &half, Seed: 3},
+	)
 	const shards = 12
 	var list []stream.Shard
 	for i := range shards {

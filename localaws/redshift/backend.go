@@ -29,6 +29,10 @@ type backend struct {
 	touched   bool            // a statement of the transaction has run
 	unsure    bool            // the transaction may have written texts that end in blanks
 
+	pace  Pace  // the time that its statements take beside the engine's own
+	slot  *slot // of the call that runs; nil where none is counted
+	wrote bool  // a statement of the transaction has changed something
+
 	early  bool                                      // transactions take their snapshots at once
 	refuse func(fields []string) (fault.Fault, bool) // a line of COPY by a fault; nil where none stands
 	block  bool                                      // a transaction is open that BEGIN or a batch started
@@ -86,6 +90,7 @@ func (b *backend) begin(ctx context.Context) error {
 
 // open starts a transaction of the engine.
 func (b *backend) open(ctx context.Context) error {
+	b.wrote = false
 	if err := b.conn.begin(ctx); err != nil || !b.early {
 		return err
 	}
@@ -97,8 +102,7 @@ func (b *backend) open(ctx context.Context) error {
 	return err
 }
 
-// end closes the transaction. It is not given up half way: whoever cancels
-// after this point cancels too late.
+// end closes the transaction.
 func (b *backend) end(ctx context.Context, commit bool) error {
 	if !b.block {
 		return nil
@@ -108,8 +112,23 @@ func (b *backend) end(ctx context.Context, commit bool) error {
 	if over {
 		return nil
 	}
+	return b.conclude(ctx, commit)
+}
+
+// conclude commits the engine's transaction or rolls it back. Whoever cancels while the
+// time of a commit passes has cancelled it; after that the end is not given up
+// half way, and whoever cancels cancels too late.
+func (b *backend) conclude(ctx context.Context, commit bool) error {
+	var late error
+	if commit && b.wrote {
+		late = pass(ctx, b.pace.Commit)
+		commit = late == nil
+	}
 	err := b.conn.end(context.WithoutCancel(ctx), commit)
 	b.transactionEnded(commit && err == nil)
+	if late != nil {
+		return late // what was undone is, also where the connection is gone
+	}
 	return err
 }
 
@@ -148,10 +167,9 @@ func (b *backend) single(ctx context.Context, sql string, params map[string]stri
 		return -1, err
 	}
 	n, err := b.execute(ctx, st, out)
-	if endErr := b.conn.end(context.WithoutCancel(ctx), err == nil); err == nil {
+	if endErr := b.conclude(ctx, err == nil); err == nil {
 		err = endErr
 	}
-	b.transactionEnded(err == nil)
 	return n, err
 }
 
@@ -187,9 +205,10 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 	if err := ctx.Err(); err != nil {
 		return -1, context.Cause(ctx)
 	}
-	if err := b.locks(ctx, st); err != nil {
+	if err := b.ready(ctx, st); err != nil {
 		return -1, err
 	}
+	b.wrote = b.wrote || changes(st.Verb)
 	if st.Copy != nil {
 		b.touched = true
 		return b.copy(ctx, st.Copy)
@@ -233,6 +252,22 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 		n = 0 // DDL changes no rows, whatever the engine reports
 	}
 	return n, nil
+}
+
+// ready returns once the statement has its tables, a slot, and the time has passed
+// that it takes.
+func (b *backend) ready(ctx context.Context, st dialect.Statement) error {
+	lock := func() error { return b.locks(ctx, st) }
+	var err error
+	if b.slot == nil {
+		err = lock()
+	} else {
+		err = b.slot.during(ctx, lock)
+	}
+	if err != nil {
+		return err
+	}
+	return b.pace.statement(ctx, st)
 }
 
 // locks takes the tables that LOCK names, those that the statement writes, as in

@@ -43,6 +43,7 @@ type Options struct {
 	Tiny      bool       // DuckDB is to expect a few rows, and to spend little on planning
 	Limits    bool       // enforce AWS's call rates and quotas
 	Slots     int        // statements that run at once, 1 to MostSlots; 0 means MostSlots. The others wait, as PICKED
+	Pace      Pace       // the time that calls take beside the engine's own
 	Faults    *fault.Set // may be nil
 	Objects   Objects    // what COPY reads; nil means that no bucket exists
 	Log       *slog.Logger
@@ -57,15 +58,16 @@ type Service struct {
 	sessions *sessions
 	process  process
 	blanks   *blanks
-	slots    chan struct{} // one for each request that may run at a time, as workload management has them
+	slots    chan struct{} // one for each call that may run at a time, as workload management has them
+	conns    chan struct{} // one for each connection that a call outside a session may hold
 
 	ctx     context.Context // ends at Close; statements run under it, not under their request
 	stop    context.CancelFunc
 	running sync.WaitGroup // the statements that are not yet at their end
 }
 
-// MostSlots bounds the connections that requests outside sessions hold at a time:
-// a PostgreSQL server takes 100 by default, and sessions need some too.
+// MostSlots bounds the slots, and the connections that calls outside sessions hold at
+// a time: a PostgreSQL server takes 100 by default, and sessions need some too.
 const MostSlots = 40
 
 var errClosing = errors.New("the service is closing")
@@ -84,6 +86,9 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	if opts.Slots < 1 || opts.Slots > MostSlots {
 		return nil, fmt.Errorf("%d slots: must be from 1 to %d", opts.Slots, MostSlots)
 	}
+	if err := opts.Pace.check(); err != nil {
+		return nil, err
+	}
 	e, err := openEngine(ctx, opts)
 	if err != nil {
 		return nil, err
@@ -91,7 +96,7 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	s := &Service{
 		opts: opts, engine: e,
 		jobs: newRegistry(), sessions: newSessions(), blanks: newBlanks(),
-		slots: make(chan struct{}, opts.Slots),
+		slots: make(chan struct{}, opts.Slots), conns: make(chan struct{}, MostSlots),
 	}
 	if opts.Limits {
 		s.rates = newRates()

@@ -53,6 +53,12 @@ func (s *Service) attempt(ctx context.Context, j *job, own *session) error {
 		return err
 	}
 	j.move(picked, 0)
+	if err := pass(ctx, s.opts.Pace.Start); err != nil {
+		return err
+	}
+	if err := s.awaitStart(ctx); err != nil { // it may have been paused meanwhile
+		return err
+	}
 	b, done, err := s.backendFor(ctx, j, own)
 	if err != nil {
 		return err
@@ -102,31 +108,44 @@ func (s *Service) awaitStart(ctx context.Context) error {
 	}
 }
 
-// backendFor returns the session's backend, or a fresh one for this job alone
-// with the function that closes it.
+// backendFor waits until the job may run, and returns the session's backend or a
+// fresh one for this job alone, with the function that ends the use of it. Who has
+// a slot never waits for a connection: those with connections may wait for slots.
 func (s *Service) backendFor(ctx context.Context, j *job, own *session) (*backend, func() error, error) {
-	if own != nil {
-		if own.backend == nil {
-			b, err := s.connect(ctx, j.sub)
-			if err != nil {
-				return nil, nil, err
-			}
-			own.backend = b
+	if own == nil {
+		select {
+		case s.conns <- struct{}{}:
+		case <-ctx.Done():
+			return nil, nil, context.Cause(ctx)
 		}
-		return own.backend, func() error { return nil }, nil
 	}
-	select {
-	case s.slots <- struct{}{}:
-	case <-ctx.Done():
-		return nil, nil, context.Cause(ctx)
+	turn := &slot{all: s.slots}
+	done := func() {
+		turn.leave()
+		if own == nil {
+			<-s.conns
+		}
+	}
+	if err := turn.take(ctx); err != nil {
+		done()
+		return nil, nil, err
+	}
+	if own != nil && own.backend != nil {
+		own.backend.slot = turn
+		return own.backend, func() error { done(); return nil }, nil
 	}
 	b, err := s.connect(ctx, j.sub)
 	if err != nil {
-		<-s.slots
+		done()
 		return nil, nil, err
 	}
+	b.slot, b.pace = turn, s.opts.Pace
+	if own != nil {
+		own.backend = b
+		return b, func() error { done(); return nil }, nil
+	}
 	return b, func() error {
-		defer func() { <-s.slots }()
+		defer done()
 		return b.close()
 	}, nil
 }

@@ -26,11 +26,12 @@ import (
 
 // Config are the settings of a Server.
 type Config struct {
-	DataDir   string // where streams, objects and tables are kept; "" keeps them in memory
-	Warehouse string // "" or "duckdb", or a postgres:// URL
-	Tiny      bool   // DuckDB is to expect a few rows, and to spend little on planning
-	Limits    bool   // enforce the documented rates and quotas
-	Slots     int    // statements that the warehouse runs at once; 0 means 40
+	DataDir   string        // where streams, objects and tables are kept; "" keeps them in memory
+	Warehouse string        // "" or "duckdb", or a postgres:// URL
+	Tiny      bool          // DuckDB is to expect a few rows, and to spend little on planning
+	Limits    bool          // enforce the documented rates and quotas
+	Slots     int           // statements that the warehouse runs at once; 0 means 40
+	Pace      redshift.Pace // the time that statements take beside the engine's own; the zero Pace is none
 
 	// What New makes, in no call log. Streams, their open shards by name, and Buckets
 	// stay as they are where an earlier run on the same DataDir made them.
@@ -86,7 +87,7 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	statements, err := redshift.New(ctx, redshift.Options{
-		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Slots: c.Slots, Faults: s.faults, Objects: objects, Log: s.log,
+		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Slots: c.Slots, Pace: c.Pace, Faults: s.faults, Objects: objects, Log: s.log,
 	})
 	if err != nil {
 		return err

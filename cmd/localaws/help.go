@@ -11,6 +11,11 @@ one leaves out is in docs/LOCALAWS.md. The documented limits of each service are
 enforced, such as 1,000 records and 1 MiB a second into a shard; --limits off
 lifts them.
 
+SQL takes as long as the engine needs, unless --pace redshift makes it take what
+published figures give for the Data API and Redshift: 0.8 s to start a call,
+0.13 s a statement, 0.4 s more where it writes rows, 0.6 s a commit. That is
+some 5 to 10 s for a load, with its locks held. Each part is a flag too.
+
 Faults can be asked for by name while it runs (PUT /_localaws/faults), and the
 calls that it answered can be read back (GET /_localaws/calls).`
 
@@ -33,4 +38,10 @@ const examples = `  # start it, keep what it holds, and use it from another term
   curl 'http://127.0.0.1:4566/_localaws/calls?service=kinesis&limit=10'
 
   # SQL in PostgreSQL, without AWS's rates
-  localaws --warehouse postgres://localhost/analytics --limits off`
+  localaws --warehouse postgres://localhost/analytics --limits off
+
+  # SQL that takes the time it would take in Redshift
+  localaws --pace redshift
+
+  # each commit takes 3 s, and whoever waits for its tables waits so long
+  localaws --pace-commit 3s`

@@ -51,6 +51,8 @@ type options struct {
 	limits    string
 	clock     time.Duration
 	slots     int
+	pace      string
+	parts     redshift.Pace
 	verbose   bool
 }
 
@@ -73,14 +75,22 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 			}
 			return nil
 		},
-		RunE: func(cmd *cobra.Command, _ []string) error { return serve(cmd.Context(), o, stdout, stderr) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			o.settle(cmd.Flags().Changed)
+			return serve(cmd.Context(), o, stdout, stderr)
+		},
 	}
 	flags := command.Flags()
 	flags.StringVar(&o.addr, "addr", "127.0.0.1:4566", "loopback address and port to serve on; port 0 takes a free one")
 	flags.StringVar(&o.data, "data", "", "directory for streams, objects and SQL tables (default: in memory, gone at exit)")
 	flags.StringVar(&o.warehouse, "warehouse", "duckdb", "what runs the SQL: duckdb, or postgres://user:password@host/database")
 	flags.StringVar(&o.limits, "limits", "aws", "enforce AWS's documented rates and quotas: aws or off")
-	flags.IntVar(&o.slots, "slots", redshift.MostSlots, "statements that the warehouse runs at once; the others wait, as in Redshift's workload management")
+	flags.IntVar(&o.slots, "slots", redshift.MostSlots, fmt.Sprintf("statements that the warehouse runs at once; the others wait, as in Redshift's workload management (with --pace redshift: %d)", redshift.QueueSlots))
+	flags.StringVar(&o.pace, "pace", "engine", "time that statements take: engine, as little as they need, or redshift, what published figures give")
+	flags.DurationVar(&o.parts.Start, "pace-start", 0, paceUsage("of each call, before its first statement", redshift.Published().Start))
+	flags.DurationVar(&o.parts.Statement, "pace-statement", 0, paceUsage("of each statement", redshift.Published().Statement))
+	flags.DurationVar(&o.parts.Write, "pace-write", 0, paceUsage("more of each that writes rows", redshift.Published().Write))
+	flags.DurationVar(&o.parts.Commit, "pace-commit", 0, paceUsage("of each commit, while its locks are held", redshift.Published().Commit))
 	flags.DurationVar(&o.clock, "clock-offset", 0, "how far AWS's clock is ahead of this machine's; -30s plays a machine that is ahead")
 	flags.BoolVar(&o.verbose, "verbose", false, "log every call to standard error")
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -101,6 +111,31 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return exitFailed
 }
 
+func paceUsage(what string, published time.Duration) string {
+	return fmt.Sprintf("time %s (with --pace redshift: %v)", what, published)
+}
+
+// settle puts in what --pace stands for where nothing else was asked for.
+func (o *options) settle(asked func(flag string) bool) {
+	if o.pace != "redshift" {
+		return
+	}
+	if !asked("slots") {
+		o.slots = redshift.QueueSlots
+	}
+	published := redshift.Published()
+	for flag, part := range map[string]struct{ to, from *time.Duration }{
+		"pace-start":     {&o.parts.Start, &published.Start},
+		"pace-statement": {&o.parts.Statement, &published.Statement},
+		"pace-write":     {&o.parts.Write, &published.Write},
+		"pace-commit":    {&o.parts.Commit, &published.Commit},
+	} {
+		if !asked(flag) {
+			*part.to = *part.from
+		}
+	}
+}
+
 // check reports everything that is wrong with the flags.
 func (o options) check() error {
 	var wrong []error
@@ -118,6 +153,12 @@ func (o options) check() error {
 	}
 	if o.slots < 1 || o.slots > redshift.MostSlots {
 		wrong = append(wrong, fmt.Errorf("--slots %d: must be from 1 to %d", o.slots, redshift.MostSlots))
+	}
+	if o.pace != "engine" && o.pace != "redshift" {
+		wrong = append(wrong, fmt.Errorf("--pace %q: give engine or redshift", o.pace))
+	}
+	if err := o.parts.Check(); err != nil {
+		wrong = append(wrong, err)
 	}
 	if err := errors.Join(wrong...); err != nil {
 		return usageError{err}
@@ -157,7 +198,7 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		return fmt.Errorf("listen on %s: %w", o.addr, err)
 	}
 	server, err := localaws.New(ctx, localaws.Config{
-		DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", ClockOffset: o.clock, Slots: o.slots, Log: log,
+		DataDir: o.data, Warehouse: o.warehouse, Limits: o.limits == "aws", ClockOffset: o.clock, Slots: o.slots, Pace: o.parts, Log: log,
 	})
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -166,7 +207,11 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 	if o.data != "" {
 		kept = "in " + o.data
 	}
-	fmt.Fprintf(stdout, "localaws is ready on http://%s (data %s, limits %s); stop it with Ctrl-C\n", listener.Addr(), kept, o.limits)
+	pace := ""
+	if o.parts != (redshift.Pace{}) {
+		pace = fmt.Sprintf(", a call %v, a statement %v, a write %v more, a commit %v", o.parts.Start, o.parts.Statement, o.parts.Write, o.parts.Commit)
+	}
+	fmt.Fprintf(stdout, "localaws is ready on http://%s (data %s, limits %s%s); stop it with Ctrl-C\n", listener.Addr(), kept, o.limits, pace)
 	err = server.Serve(ctx, listener)
 	return errors.Join(err, server.Close())
 }

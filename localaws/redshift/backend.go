@@ -156,6 +156,11 @@ func (b *backend) single(ctx context.Context, sql string, params map[string]stri
 		b.fail(ctx)
 		return -1, err
 	}
+	if d := b.asks.Timeout; d > 0 {
+		var stop context.CancelFunc
+		ctx, stop = context.WithTimeoutCause(ctx, d, timedOut(b.query))
+		defer stop()
+	}
 	if b.block || st.Verb == "BEGIN" {
 		return b.step(ctx, st, out)
 	}
@@ -248,6 +253,9 @@ func (b *backend) execute(ctx context.Context, st dialect.Statement, out sink) (
 		}
 	}
 	b.noteWritten(st)
+	if st.Timeout != nil {
+		b.asks.Timeout = *st.Timeout
+	}
 	if !st.Rows && !counts(st.Verb) {
 		n = 0 // DDL changes no rows, whatever the engine reports
 	}

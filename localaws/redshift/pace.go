@@ -34,15 +34,15 @@ func Published() Pace {
 // management runs at once.
 const QueueSlots = 5
 
-// check reports what is wrong with the pace.
-func (p Pace) check() error {
+// Check reports everything that is wrong with the pace.
+func (p Pace) Check() error {
 	var wrong []error
 	for _, part := range []struct {
 		name string
 		time time.Duration
 	}{{"start", p.Start}, {"statement", p.Statement}, {"write", p.Write}, {"commit", p.Commit}} {
 		if part.time < 0 || part.time > time.Hour {
-			wrong = append(wrong, fmt.Errorf("pace: a %s of %v: must be from 0s to 1h", part.name, part.time))
+			wrong = append(wrong, fmt.Errorf("pace-%s %v: must be from 0s to 1h", part.name, part.time))
 		}
 	}
 	return errors.Join(wrong...)
@@ -73,6 +73,12 @@ func changes(verb string) bool {
 	default:
 		return true
 	}
+}
+
+// timedOut is how a statement ends that takes longer than statement_timeout, which
+// counts its waits too: for tables, and for a slot.
+func timedOut(query int64) error {
+	return &sqlError{message: fmt.Sprintf("ERROR: Query (%d) cancelled on user's request", query)}
 }
 
 // lockPatience is how long a call that waits for a table keeps its slot.

@@ -86,7 +86,7 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 	if opts.Slots < 1 || opts.Slots > MostSlots {
 		return nil, fmt.Errorf("%d slots: must be from 1 to %d", opts.Slots, MostSlots)
 	}
-	if err := opts.Pace.check(); err != nil {
+	if err := opts.Pace.Check(); err != nil {
 		return nil, err
 	}
 	e, err := openEngine(ctx, opts)

@@ -8,6 +8,7 @@ package dialect
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Engine is the database that runs the translated statement.
@@ -56,6 +57,9 @@ type Statement struct {
 	// Alters is set where ALTER TABLE renames or drops: the new names of columns by
 	// their old ones, "" for one that goes, and under "" that of the table.
 	Alters map[string]string
+	// Timeout is set where the statement sets statement_timeout: how long each
+	// statement after it may take, 0 for as long as it likes.
+	Timeout *time.Duration
 	// Params holds the names of the :parameters that the statement uses, each once.
 	Params []string
 }
@@ -90,11 +94,12 @@ func unsupported(what string) *Error {
 
 // Session is what a statement can ask about the session it runs in.
 type Session struct {
-	LastCopyID int64  // pg_last_copy_id(); -1 before the first COPY
-	LastCopied int64  // pg_last_copy_count(): the rows that it loaded
-	PID        int64  // pg_backend_pid()
-	User       string // current_user
-	Database   string // current_database(); also stripped from database.schema.table
+	LastCopyID int64         // pg_last_copy_id(); -1 before the first COPY
+	LastCopied int64         // pg_last_copy_count(): the rows that it loaded
+	PID        int64         // pg_backend_pid()
+	User       string        // current_user
+	Database   string        // current_database(); also stripped from database.schema.table
+	Timeout    time.Duration // statement_timeout; 0 for none
 	// Trim holds the columns of tables whose texts are to be read without the blanks
 	// at their ends, by the tables' names as Statement.Reads has them.
 	Trim map[string][]TextColumn

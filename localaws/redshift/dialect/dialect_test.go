@@ -97,6 +97,8 @@ func TestRefusals(t *testing.T) {
 		{`SELECT a tag FROM t`, `syntax error at or near "tag"`},
 		{`WITH raw AS (SELECT 1) SELECT * FROM raw`, `syntax error at or near "raw"`},
 		{`INSERT INTO t (a, percent) VALUES (1, 2)`, `syntax error at or near "percent"`},
+		{`SET statement_timeout TO soon`, `invalid value for parameter "statement_timeout": "soon"`},
+		{`SET statement_timeout TO -5`, `syntax error at or near "-"`},
 		{`UPDATE t SET old = 1`, `syntax error at or near "old"`},
 		{`UPDATE tag SET a = 1`, `syntax error at or near "tag"`},
 		{`CREATE TABLE t (a int, open int)`, `syntax error at or near "open"`},
@@ -180,6 +182,7 @@ func TestStatementFacts(t *testing.T) {
 		{"GRANT SELECT ON t TO PUBLIC", "GRANT", false, nil, nil},
 		{"START TRANSACTION", "BEGIN", false, nil, nil},
 		{"end", "COMMIT", false, nil, nil},
+		{"SET LOCAL statement_timeout = '5000'", "SET", false, nil, nil},
 		{"SHOW timezone", "SHOW", true, nil, nil},
 		{"EXPLAIN SELECT 1", "EXPLAIN", true, nil, nil},
 	}

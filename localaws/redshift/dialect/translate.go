@@ -394,41 +394,6 @@ func (t *translation) lock() error {
 	}
 }
 
-// set accepts session settings, which mean nothing to a local engine; only a
-// time zone would change results.
-func (t *translation) set() error {
-	for i, k := range t.toks {
-		if k.is("timezone") && t.toks[0].is("set") {
-			if v := t.at(len(t.toks) - 1); i < len(t.toks)-1 && lower(v.text) != "utc" && !v.is("default") {
-				return unsupported("a session time zone other than UTC")
-			}
-		}
-	}
-	return nil
-}
-
-// show answers SHOW name with what a fresh Redshift session says.
-func (t *translation) show() error {
-	values := map[string]string{
-		"search_path": "$user, public", "timezone": "UTC", "server_version": "8.0.2",
-		"server_encoding": "UTF8", "client_encoding": "UTF8", "datestyle": "ISO, MDY",
-		"statement_timeout": "0", "query_group": "unset", "wlm_query_slot_count": "1",
-		"enable_case_sensitive_identifier": "off", "enable_result_cache_for_session": "on",
-		"transaction_isolation": "snapshot", "autocommit": "on",
-	}
-	if len(t.toks) != 2 {
-		return unsupported("SHOW with more than a parameter's name")
-	}
-	name := t.toks[1]
-	value, ok := values[name.text]
-	if !ok {
-		return fail(`unrecognized configuration parameter "%s"`, excerpt(name.text))
-	}
-	t.out.Rows = true
-	t.setSQL([]token{{kind: word, text: "select"}, {kind: text, text: value}, {kind: word, text: "as"}, {kind: quoted, text: name.text}})
-	return nil
-}
-
 // tableName reads [database.][schema.]table at i and returns the tokens to
 // write for it and the index after it. The database is the session's own, and
 // "public" is DuckDB's unnamed default.

@@ -26,12 +26,12 @@ import (
 
 // Config are the settings of a Server.
 type Config struct {
-	DataDir   string        // where streams, objects and tables are kept; "" keeps them in memory
-	Warehouse string        // "" or "duckdb", or a postgres:// URL
-	Tiny      bool          // DuckDB is to expect a few rows, and to spend little on planning
-	Limits    bool          // enforce the documented rates and quotas
-	Slots     int           // statements that the warehouse runs at once; 0 means 40
-	Pace      redshift.Pace // the time that statements take beside the engine's own; the zero Pace is none
+	DataDir   string // where streams, objects and tables are kept; "" keeps them in memory
+	Warehouse string // "" or "duckdb", or a postgres:// URL
+	Tiny      bool   // DuckDB is to expect a few rows, and to spend little on planning
+	Limits    bool   // enforce the documented rates and quotas
+	Slots     int    // statements that the warehouse runs at once; 0 means 40
+	Pace      Pace   // the time that statements take beside the engine's own; the zero Pace is none
 
 	// What New makes, in no call log. Streams, their open shards by name, and Buckets
 	// stay as they are where an earlier run on the same DataDir made them.
@@ -47,6 +47,15 @@ type Config struct {
 	ClockOffset time.Duration
 	Log         *slog.Logger
 }
+
+// Pace is the time that statements of the warehouse take beside the engine's own.
+type Pace = redshift.Pace
+
+// QueueSlots is how many statements Redshift's default queue runs at once.
+const QueueSlots = redshift.QueueSlots
+
+// RedshiftPace is Redshift's, by published figures.
+func RedshiftPace() Pace { return redshift.Published() }
 
 // Server is a local AWS.
 type Server struct {

@@ -73,9 +73,10 @@ type timed struct {
 }
 
 // NewFleet starts a local AWS in memory, with a stream, a lease table and
-// buckets. The caller closes the Fleet.
-func NewFleet(ctx context.Context, shards int) (*Fleet, error) {
-	w, err := NewWorld(ctx, Options{Shards: shards, InMemory: true, Tiny: true, Letters: lettersURL})
+// buckets. At Redshift's pace its loads take longer than its leases last. The
+// caller closes the Fleet.
+func NewFleet(ctx context.Context, shards int, atPace bool) (*Fleet, error) {
+	w, err := NewWorld(ctx, Options{Shards: shards, InMemory: true, Tiny: true, Letters: lettersURL, AtPace: atPace})
 	if err != nil {
 		return nil, err
 	}

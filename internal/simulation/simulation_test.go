@@ -50,7 +50,7 @@ type simulation struct {
 func simulate(ctx context.Context, seed uint64) (out simulation) {
 	out.seed = seed
 	rng := rand.New(rand.NewPCG(seed, 0x51))
-	f, err := NewFleet(ctx, 1+rng.IntN(3))
+	f, err := NewFleet(ctx, 1+rng.IntN(3), atPace(seed))
 	if err != nil {
 		out.err = err
 		return out
@@ -76,6 +76,10 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 	out.story = f.log.String()
 	return out
 }
+
+// atPace says whether the warehouse of a seed takes Redshift's time: one in four
+// does. It is not drawn, as that would change what all seeds stand for.
+func atPace(seed uint64) bool { return seed%4 == 2 }
 
 // runSeed runs a seed in a bubble and says how to run it again if it fails.
 func runSeed(t *testing.T, seed uint64) (out simulation) {

@@ -198,7 +198,7 @@ func frozenRun(t *testing.T, bend func([]string) []string) error {
 // spoiledFleet makes a fleet that ends with the test.
 func spoiledFleet(t *testing.T, shards int) *Fleet {
 	t.Helper()
-	f, err := NewFleet(t.Context(), shards)
+	f, err := NewFleet(t.Context(), shards, false)
 	if err != nil {
 		t.Fatal(err)
 	}

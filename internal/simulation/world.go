@@ -56,6 +56,7 @@ type Options struct {
 	Dir       string // for dead letters, unless Letters is set
 	Letters   string // s3://bucket/prefix for dead letters
 	InMemory  bool   // serve within the process, as a bubble of virtual time needs
+	AtPace    bool   // SQL takes the time that it takes in Redshift, and runs as few at once
 	Tiny      bool   // the warehouse will hold few rows, and is to save its thinking
 	// Families are those that workers load and the verifier expects; nil = all.
 	Families []event.Family
@@ -90,9 +91,13 @@ func NewWorld(ctx context.Context, o Options) (*World, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	local, err := localaws.New(ctx, localaws.Config{
+	config := localaws.Config{
 		Warehouse: o.Warehouse, Tiny: o.Tiny, Limits: o.Limits, Hosts: []string{host}, ClockOffset: o.ClockOffset, Log: o.Log,
-	})
+	}
+	if o.AtPace {
+		config.Pace, config.Slots = localaws.RedshiftPace(), localaws.QueueSlots
+	}
+	local, err := localaws.New(ctx, config)
 	if err != nil {
 		return nil, err
 	}

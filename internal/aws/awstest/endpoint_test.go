@@ -3,16 +3,27 @@
 package awstest
 
 import (
+	"fmt"
 	"log/slog"
+	"os"
 	"testing"
 
 	"go.uber.org/goleak"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/localaws"
+	"github.com/cloudcafe/analytics-worker/localaws/pgtest"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if err := pgtest.Stop(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+		os.Exit(code)
+	}))
+}
 
 // start runs a local AWS and opens an account there, by the environment alone,
 // as any program does.

@@ -54,16 +54,17 @@ func freePort(b testing.TB) string {
 	return l.Addr().String()
 }
 
-// site is localaws as a process, with a stream and the tables.
+// site is localaws as a process, with a stream and the tables. more are flags of its.
 type site struct {
 	b       testing.TB
 	bin     string
 	url     string
+	local   *exec.Cmd // localaws
 	account *aws.Account
 	stream  *aws.Stream
 }
 
-func newSite(b testing.TB, bin string, shards int, limits string) *site {
+func newSite(b testing.TB, bin string, shards int, limits string, more ...string) *site {
 	b.Helper()
 	s := &site{b: b, bin: bin}
 	addr := freePort(b)
@@ -73,7 +74,7 @@ func newSite(b testing.TB, bin string, shards int, limits string) *site {
 	b.Setenv("AWS_SECRET_ACCESS_KEY", "local")
 	b.Setenv("AWS_REGION", "us-east-1")
 	b.Setenv("AWS_EC2_METADATA_DISABLED", "true")
-	s.start("localaws", nil, "--addr", addr, "--limits", limits)
+	s.local = s.start("localaws", nil, append([]string{"--addr", addr, "--limits", limits}, more...)...)
 	s.await("localaws answers", func() bool { return s.get(s.url+"/_localaws/health", nil) })
 	var err error
 	if s.account, err = aws.Open(b.Context(), aws.Options{Log: slog.New(slog.DiscardHandler)}); err != nil {
@@ -131,6 +132,8 @@ type status struct {
 	DelayP50  int64 `json:"end_to_end_p50_millis"`
 	DelayP99  int64 `json:"end_to_end_p99_millis"`
 	LoadP99   int64 `json:"load_p99_millis"`
+
+	Shards []json.RawMessage `json:"shards"`
 }
 
 // worker starts a worker and returns it with a way to ask how it is doing.

@@ -34,6 +34,7 @@ func TestUsage(t *testing.T) {
 		{"unknown flag", []string{"--adr", "x"}, 2, []string{"--adr", "localaws --help"}},
 		{"argument", []string{"start"}, 2, []string{`"start"`, "flags only"}},
 		{"everything wrong at once", []string{"--limits", "some", "--addr", "4566", "--warehouse", "mysql://h/d"}, 2, []string{`--limits "some"`, `--addr "4566"`, "--warehouse"}},
+		{"a pace that is none", []string{"--pace", "slow", "--pace-write", "-1s"}, 2, []string{`--pace "slow"`, "pace-write -1s"}},
 		{"every interface", []string{"--addr", "0.0.0.0:4566"}, 2, []string{"not a loopback address"}},
 		{"every interface, unsaid", []string{"--addr", ":4566"}, 2, []string{"not a loopback address"}},
 		{"another machine's name", []string{"--addr", "example.com:4566"}, 2, []string{"not a loopback address"}},
@@ -63,6 +64,31 @@ func TestUsage(t *testing.T) {
 }
 
 var ready = regexp.MustCompile(`^localaws is ready on (http://127\.0\.0\.1:[0-9]+) \(data in memory, limits off\); .*\n$`)
+
+// TestPace: --pace stands for what is not given by itself.
+func TestPace(t *testing.T) {
+	for _, test := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--pace", "redshift"}, "a call 800ms, a statement 130ms, a write 400ms more, a commit 600ms"},
+		{[]string{"--pace", "redshift", "--pace-commit", "3s", "--pace-write", "0s"}, "a call 800ms, a statement 130ms, a write 0s more, a commit 3s"},
+		{[]string{"--pace-commit", "3s"}, "a call 0s, a statement 0s, a write 0s more, a commit 3s"},
+	} {
+		ctx, cancel := context.WithCancel(t.Context())
+		in, out := io.Pipe()
+		code := make(chan int, 1)
+		go func() { code <- run(ctx, append(test.args, "--addr", "127.0.0.1:0"), out, io.Discard) }()
+		line, err := bufio.NewReader(in).ReadString('\n')
+		if err != nil || !strings.Contains(line, "(data in memory, limits aws, "+test.want+")") {
+			t.Errorf("%v: %v, %v", test.args, line, err)
+		}
+		cancel()
+		if got := <-code; got != exitOK {
+			t.Errorf("%v: exit code %d", test.args, got)
+		}
+	}
+}
 
 // TestServesUntilItIsTold starts it, calls it, and ends it.
 func TestServesUntilItIsTold(t *testing.T) {

@@ -171,6 +171,33 @@ func checkFaultSlowAndCancel(t *testing.T, r *rig) {
 	}
 }
 
+// checkStatementTimeout: statement_timeout ends what takes longer, in the engine or
+// waiting for a table, and the session goes on with what it is told of it.
+func checkStatementTimeout(t *testing.T, r *rig) {
+	const long = "SELECT COUNT(*) FROM big a, big b, big c WHERE a.n + b.n + c.n < 0"
+	r.must(t, "CREATE TABLE big (n INTEGER)", "INSERT INTO big VALUES (1)"+strings.Repeat(", (1)", 1999))
+	id, _ := r.openSession(t, "SET statement_timeout TO 50", 60)
+	holder, _ := r.openSession(t, "BEGIN", 60)
+	r.in(t, holder, "LOCK big")
+	for _, sql := range []string{"INSERT INTO big VALUES (2)", long} {
+		d := r.in(t, id, sql)
+		if d.Status != types.StatusStringFailed || !strings.HasSuffix(aws.ToString(d.Error), "cancelled on user's request") {
+			t.Errorf("%s is %s: %s", sql, d.Status, aws.ToString(d.Error))
+		}
+		r.in(t, holder, "ROLLBACK")
+	}
+	if d := r.in(t, id, "SHOW statement_timeout"); fmt.Sprint(r.result(t, *d.Id)) != "[[50]]" {
+		t.Errorf("the session's timeout is %v", r.result(t, *d.Id))
+	}
+	if got := r.rows(t, "SHOW statement_timeout"); got[0][0] != "0" {
+		t.Errorf("another's timeout is %s", got[0][0])
+	}
+	r.in(t, id, "RESET ALL")
+	if d := r.in(t, id, "SHOW statement_timeout"); fmt.Sprint(r.result(t, *d.Id)) != "[[0]]" {
+		t.Errorf("after RESET the session's timeout is %v", r.result(t, *d.Id))
+	}
+}
+
 // checkCancelRunning cancels a statement in the engine and one that waits for a
 // lock; the connection of a session survives it.
 func checkCancelRunning(t *testing.T, r *rig) {

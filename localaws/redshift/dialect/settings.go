@@ -39,8 +39,11 @@ func (t *translation) setTimeout() error {
 		return nil
 	}
 	value := t.at(len(t.toks) - 1)
-	if len(t.toks) != at+3 || !t.at(at+1).is("to") && !t.at(at+1).is("=") {
+	switch {
+	case !t.at(at+1).is("to") && !t.at(at+1).is("="):
 		return t.unexpected(at + 1)
+	case len(t.toks) != at+3:
+		return t.unexpected(at + 2)
 	}
 	if value.is("default") {
 		t.out.Timeout = &none

@@ -22,8 +22,10 @@ const (
 	syncTime  = 12 * time.Second
 	pollTime  = 1500 * time.Millisecond
 	// patient is how long a fleet may take to settle once all faults have ended.
-	// The longest wait there is: a call of 30 s that the SDK gives up.
-	patient = 3 * time.Minute
+	// The longest wait there is: a call of 30 s that the SDK gives up. Where a load takes
+	// ten seconds, and a refused row a dozen loads to be found, it is patientAtPace.
+	patient       = 3 * time.Minute
+	patientAtPace = 15 * time.Minute
 )
 
 const (
@@ -212,6 +214,14 @@ func sleep(ctx context.Context, d time.Duration) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// patience is how long the fleet may take to settle.
+func (f *Fleet) patience() time.Duration {
+	if f.world.Options.AtPace {
+		return patientAtPace
+	}
+	return patient
 }
 
 func (f *Fleet) count() int { return len(f.live) }

@@ -36,7 +36,7 @@ func (f *Fleet) left(ctx context.Context, deadline time.Time) error {
 		m.link.restore()
 		for !m.run.ended() {
 			if time.Now().After(deadline) {
-				return fmt.Errorf("%s was told to stop and has not ended, %s after the last fault", m.name, patient)
+				return fmt.Errorf("%s was told to stop and has not ended, %s after the last fault", m.name, f.patience())
 			}
 			if err := f.until(ctx, time.Now().Add(pollTime/2)); err != nil {
 				return err

@@ -90,13 +90,15 @@ func TestCancelOfPace(t *testing.T) {
 			if _, _, err := r.svc.Query(t.Context(), "CREATE TABLE t (n INTEGER)"); err != nil {
 				t.Fatal(err)
 			}
-			in := batch("LOCK t", "INSERT INTO t VALUES (1)")
-			first, err := r.BatchExecuteStatement(t.Context(), in)
+			load := func() (*redshiftdata.BatchExecuteStatementOutput, error) {
+				return r.BatchExecuteStatement(t.Context(), batch("LOCK t", "INSERT INTO t VALUES (1)"))
+			}
+			first, err := load()
 			if err != nil {
 				t.Fatal(err)
 			}
 			r.awaitParts(t, *first.Id)
-			second, err := r.BatchExecuteStatement(t.Context(), in) // for the lock
+			second, err := load() // it waits for the lock
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -114,7 +116,7 @@ func TestCancelOfPace(t *testing.T) {
 			}
 			r.must(t, "LOCK t", "SELECT 1")
 			// The one that is under way when the service closes ends with it.
-			if _, err := r.BatchExecuteStatement(t.Context(), in); err != nil {
+			if _, err := load(); err != nil {
 				t.Fatal(err)
 			}
 		})

@@ -143,14 +143,14 @@ bench: ## Run the benchmarks (PKG=, BASE=main compares with another commit)
 	@scripts/bench '$(PKG)' '$(BASE)'
 
 .PHONY: demo
-demo: build ## Show all of it on this machine (SECONDS=20 ends by itself)
+demo: build ## Show all of it on this machine (SECONDS=20 ends by itself, PACE=redshift takes Redshift's time)
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./cmd/demo
-	exec bin/demo -bin bin -seconds $(or $(SECONDS),0) $(DEMO_FLAGS)
+	exec bin/demo -bin bin -seconds $(or $(SECONDS),0) -pace $(or $(PACE),engine) $(DEMO_FLAGS)
 
 .PHONY: storm
-storm: build ## Query Storm beside a worker under load, on this machine (SECONDS=60, CPU=90)
+storm: build ## Query Storm beside a worker under load, on this machine (SECONDS=60, CPU=90, PACE=)
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/demo ./cmd/demo
-	exec bin/demo -storm -bin bin -rate 100 -seconds $(or $(SECONDS),60) -cpu $(or $(CPU),90) $(DEMO_FLAGS)
+	exec bin/demo -storm -bin bin -rate 100 -seconds $(or $(SECONDS),60) -cpu $(or $(CPU),90) -pace $(or $(PACE),engine) $(DEMO_FLAGS)
 
 .PHONY: fuzz
 fuzz: ## Fuzz every target for TIME each (TIME=20s)

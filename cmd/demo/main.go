@@ -28,6 +28,7 @@ type options struct {
 	shards  int
 	bad     float64
 	keep    bool
+	pace    string
 	storm   bool
 	target  int
 	history int
@@ -41,6 +42,7 @@ func main() {
 	flag.IntVar(&o.shards, "shards", 4, "shards of the stream")
 	flag.Float64Var(&o.bad, "bad", 0.01, "share of broken records")
 	flag.BoolVar(&o.keep, "keep", false, "keep the folder with logs and dead letters")
+	flag.StringVar(&o.pace, "pace", "engine", "time that SQL takes, as localaws --pace has it: engine or redshift")
 	flag.BoolVar(&o.storm, "storm", false, "show Query Storm beside the worker; -seconds is how long it runs (60)")
 	flag.IntVar(&o.target, "cpu", 90, "target of the storm in percent")
 	flag.IntVar(&o.history, "history", 1_000_000, "orders of the last 90 days that the storm asks about")
@@ -82,7 +84,7 @@ func run(ctx context.Context, o options) error {
 	// What was started must outlive Ctrl-C: the worker drains, the local AWS goes last.
 	alive, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	serve := []string{"--addr", addr}
+	serve := []string{"--addr", addr, "--pace", o.pace}
 	if o.storm {
 		serve = append(serve, "--slots", "5") // so that queries queue as they do in Redshift
 	}

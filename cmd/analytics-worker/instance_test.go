@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -145,7 +146,9 @@ func (g *group) measure() {
 		sum += 100 * (used - i.used).Seconds() / now.Sub(i.looked).Seconds()
 		i.used, i.looked = used, now
 	}
-	g.cpu = append(g.cpu, sum/float64(len(g.instances)))
+	mean := sum / float64(len(g.instances))
+	g.cpu = append(g.cpu, mean)
+	g.past[time.Now().Unix()] = groupAt{mean, float64(len(g.instances))}
 }
 
 // clockTicks is how many a second /proc counts in, on every machine that Go runs on.
@@ -174,22 +177,33 @@ func cpuTime(t testing.TB, pid int) time.Duration {
 	return time.Duration(ticks) * time.Second / clockTicks
 }
 
-// data is what the alarm looks at: its statistic of the latest periods of which
-// there are data, oldest first. A lag is as much longer as the periods are shorter.
-func (g *group) data(a deploy.Alarm) (out []float64) {
+// latest is what the alarm looks at: its statistic of the latest periods of which
+// there are data, oldest first.
+func (g *group) latest(a deploy.Alarm) (out []float64) {
 	g.t.Helper()
-	if a.Period != time.Minute || a.Metric != "MillisBehindLatest" {
-		g.t.Fatalf("the alarm is another: %+v", a)
+	data := g.series(deploy.Metric{Namespace: a.Namespace, Name: a.Metric, Dimensions: a.Dimensions, Statistic: a.Statistic, Period: a.Period})
+	for _, second := range slices.Sorted(maps.Keys(data)) {
+		out = append(out, data[second])
+	}
+	return out
+}
+
+// series is a metric of the workers in the latest periods of which all data have come,
+// by the second in which each begins. As the periods are shorter, a lag is as much longer,
+// and the records of one are as many more.
+func (g *group) series(m deploy.Metric) map[int64]float64 {
+	g.t.Helper()
+	if m.Period != time.Minute || m.Name != "MillisBehindLatest" && m.Name != "RecordsProcessed" {
+		g.t.Fatalf("the metric is another: %+v", m)
 	}
 	var dimensions []map[string]string
-	for name, v := range a.Dimensions {
+	for name, v := range m.Dimensions {
 		dimensions = append(dimensions, map[string]string{"Name": name, "Value": v})
 	}
-	now := time.Now()
+	end := time.Now().Unix() - notYetEvaluated + 1
 	body, err := json.Marshal(map[string]any{
-		"Namespace": a.Namespace, "MetricName": a.Metric, "Dimensions": dimensions, "Statistics": []string{a.Statistic},
-		"Period":    (a.Period / faster).Seconds(),
-		"StartTime": now.Unix() - int64(a.Periods) - notYetEvaluated, "EndTime": now.Unix(),
+		"Namespace": m.Namespace, "MetricName": m.Name, "Dimensions": dimensions, "Statistics": []string{m.Statistic},
+		"Period": (m.Period / faster).Seconds(), "StartTime": end - longestAlarm, "EndTime": end,
 	})
 	if err != nil {
 		g.t.Fatal(err)
@@ -198,12 +212,14 @@ func (g *group) data(a deploy.Alarm) (out []float64) {
 	if err := json.Unmarshal(g.post("application/x-amz-json-1.0", "GraniteServiceVersion20100801.GetMetricStatistics", string(body)), &answer); err != nil {
 		g.t.Fatal(err)
 	}
-	for _, p := range answer.Datapoints { // in the order of time
-		v, ok := p[a.Statistic].(float64)
-		if !ok {
-			g.t.Fatalf("no %s in %v", a.Statistic, p)
+	out := map[int64]float64{}
+	for _, p := range answer.Datapoints {
+		v, ok := p[m.Statistic].(float64)
+		at, dated := p["Timestamp"].(float64)
+		if !ok || !dated {
+			g.t.Fatalf("no %s or no time in %v", m.Statistic, p)
 		}
-		out = append(out, v*faster)
+		out[int64(at)] = v * faster
 	}
 	return out
 }

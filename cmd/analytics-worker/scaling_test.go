@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,13 +21,9 @@ const (
 	minute = time.Minute / faster
 )
 
-// What Auto Scaling adds to a policy that tracks a target: the alarms that it
-// makes itself. It looks at capacity once a minute.
-const (
-	targetHighPeriods = 3
-	targetLowPeriods  = 15
-	targetLow         = 0.9 // of the target; above it nothing is taken away
-)
+// What Auto Scaling adds to a policy that tracks a target: the alarm that it makes
+// itself. It looks at capacity once a minute.
+const targetHighPeriods = 3
 
 // What one instance is let do, so that one is too few on any machine and two are
 // enough: 100 records a second at the most, of 130 that come.
@@ -37,7 +34,10 @@ const (
 	timePerRead     = 100 * time.Millisecond
 	scaledRate      = 130
 	scaledOrders    = scaledRate * 26
-	notYetEvaluated = 2 // newest periods of which data may still come
+	scaledOn        = scaledRate * 45 // that come when the lag is gone
+	scaledEasy      = 70              // records a second that an instance loads with ease
+	notYetEvaluated = 2               // newest periods of which data may still come
+	longestAlarm    = 20              // periods that are looked at
 )
 
 // group is what EC2 Auto Scaling and CloudWatch's alarms do with the template's
@@ -45,16 +45,23 @@ const (
 type group struct {
 	*fleet
 	deploy.Group
-	alarm  deploy.Alarm
-	step   deploy.StepPolicy
-	target deploy.TargetPolicy
+	alarm, idle deploy.Alarm
+	out, in     deploy.StepPolicy
+	target      deploy.TargetPolicy
 
 	instances []*instance // oldest first
 	launched  int
 	cpu       []float64 // of the group on average, a period each, in percent
 	most      int       // instances that a policy asked for
 	lagging   bool      // the alarm is on
+	quiet     bool      // the alarm of an idle group is on
+
+	past map[int64]groupAt // by the second: what CloudWatch gets from EC2 and Auto Scaling
+	kept map[int64]bool   // seconds in which nothing but the records kept the second instance
 }
+
+// groupAt is the group in a period.
+type groupAt struct{ cpu, n float64 }
 
 // newGroup reads the policies, and starts as many instances as the group has at
 // the least.
@@ -67,16 +74,19 @@ func newGroup(t *testing.T, f *fleet) *group {
 	stack, err := template.Fill(map[string]string{
 		"ReleaseUrl": "s3://releases/analytics-worker_1.2.3_linux_arm64.tar.gz", "ReleaseSha256": strings.Repeat("0", 64),
 		"VpcId": "vpc-1", "SubnetIds": "subnet-1", "RedshiftClusterId": "cloudcafe-redshift-dev",
-		"ShardCount": strconv.Itoa(scaledShards), "MaxSize": strconv.Itoa(scaledMax),
+		"ShardCount": strconv.Itoa(scaledShards), "MaxSize": strconv.Itoa(scaledMax), "RecordsPerInstance": strconv.Itoa(scaledEasy),
 	}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	steps, targets := stack.Policies()
-	if len(steps) != 1 || len(targets) != 1 || targets[0].Metric != "ASGAverageCPUUtilization" || !targets[0].ScaleIn {
-		t.Fatalf("policies %+v and %+v: this test knows one of each", steps, targets)
+	if len(steps) != 2 || len(targets) != 1 || targets[0].Metric != "ASGAverageCPUUtilization" || targets[0].ScaleIn {
+		t.Fatalf("policies %+v and %+v: this test knows two that step, and one that tracks a target outwards", steps, targets)
 	}
-	g := &group{fleet: f, Group: stack.Group(), alarm: stack.Alarms()["LagScaleOutAlarm"], step: steps[0], target: targets[0]}
+	g := &group{
+		fleet: f, Group: stack.Group(), alarm: stack.Alarms()["LagScaleOutAlarm"], idle: stack.Alarms()["IdleAlarm"],
+		out: steps["ScaleOutOnLag"], in: steps["ScaleInWhenIdle"], target: targets[0], past: map[int64]groupAt{}, kept: map[int64]bool{},
+	}
 	if g.Max > len(f.open()) {
 		t.Fatalf("up to %d instances for %d shards", g.Max, len(f.open()))
 	}
@@ -102,8 +112,8 @@ func (g *group) evaluate(what string, done func() bool) {
 		}
 		<-tick.C
 		g.measure()
-		add := g.byCPU()
-		if n := g.byLag(); g.lagging { // of two policies that would act, the one that gives the group more does
+		add := g.byIdling()
+		if n := max(g.byCPU(), g.byLag()); n > 0 || g.lagging { // of policies that would act, the one that gives the group more does
 			add = max(add, n)
 		}
 		if done() {
@@ -117,7 +127,7 @@ func (g *group) evaluate(what string, done func() bool) {
 // byLag is what the step policy adds now. What warms up has been counted on
 // already.
 func (g *group) byLag() (add int) {
-	data := g.data(g.alarm)
+	data := g.latest(g.alarm)
 	g.lagging = len(data) >= g.alarm.Periods
 	for _, lag := range data[max(0, len(data)-g.alarm.Periods):] {
 		g.lagging = g.lagging && g.alarm.Breaches(lag)
@@ -126,31 +136,60 @@ func (g *group) byLag() (add int) {
 		return 0
 	}
 	newest := data[len(data)-1]
-	add = max(0, g.step.Add(newest, g.alarm.Threshold)-g.warming(g.step.Warmup/faster))
+	add = max(0, g.out.Add(newest, g.alarm.Threshold)-g.warming())
 	if add > 0 {
-		g.t.Logf("%s: lag %.0f s for %d periods; %s adds %d to %d instances", g.alarm.Name, newest/1000, g.alarm.Periods, g.step.ID, add, len(g.instances))
+		g.t.Logf("%s: lag %.0f s for %d periods; %s adds %d to %d instances", g.alarm.Name, newest/1000, g.alarm.Periods, g.out.ID, add, len(g.instances))
 	}
 	return add
 }
 
-// byCPU is what tracking the target adds or, one at a time, takes.
+// byCPU is what tracking the target adds.
 func (g *group) byCPU() int {
-	over := func(periods int, out func(float64) bool) bool {
-		return len(g.cpu) >= periods && !slices.ContainsFunc(g.cpu[len(g.cpu)-periods:], func(v float64) bool { return !out(v) })
+	if len(g.cpu) < targetHighPeriods || slices.ContainsFunc(g.cpu[len(g.cpu)-targetHighPeriods:], func(v float64) bool { return v <= g.target.Target }) {
+		return 0
 	}
-	warming := g.warming(g.step.Warmup / faster)
-	switch {
-	case over(targetHighPeriods, func(v float64) bool { return v > g.target.Target }):
-		return max(0, 1-warming)
-	case warming == 0 && over(targetLowPeriods, func(v float64) bool { return v < targetLow*g.target.Target }):
-		return -1
-	}
-	return 0
+	return max(0, 1-g.warming())
 }
 
-func (g *group) warming(long time.Duration) (n int) {
+// byIdling is what the policy of an idle group takes away: nothing while an instance
+// warms up.
+func (g *group) byIdling() int {
+	g.t.Helper()
+	lag, records := g.series(g.idle.Of["lag"]), g.series(g.idle.Of["records"])
+	var values []float64
+	for _, second := range slices.Sorted(maps.Keys(lag)) {
+		at, known := g.past[second]
+		processed, told := records[second]
+		if !known || !told {
+			continue
+		}
+		of := map[string]float64{"cpu": at.cpu, "n": at.n, "lag": lag[second], "records": processed}
+		values = append(values, g.value(of))
+		of["records"] = 0
+		if len(g.instances) > g.Min && at.n == float64(len(g.instances)) && !g.idle.Breaches(values[len(values)-1]) && g.idle.Breaches(g.value(of)) {
+			g.kept[second] = true
+		}
+	}
+	last := values[max(0, len(values)-g.idle.Periods):]
+	g.quiet = len(last) == g.idle.Periods && !slices.ContainsFunc(last, func(v float64) bool { return !g.idle.Breaches(v) })
+	if !g.quiet || g.warming() > 0 {
+		return 0
+	}
+	return g.in.Add(last[len(last)-1], g.idle.Threshold)
+}
+
+func (g *group) value(of map[string]float64) float64 {
+	g.t.Helper()
+	v, has, err := g.idle.Value(of)
+	if err != nil || !has {
+		g.t.Fatalf("%s of %v: %v, %v", g.idle.Name, of, has, err)
+	}
+	return v
+}
+
+func (g *group) warming() (n int) {
 	for _, i := range g.instances {
-		if time.Since(i.launched) < long {
+		if time.Since(i.launched) < g.out.Warmup/faster {
 			n++
 		}
 	}
@@ -166,7 +205,7 @@ func (g *group) resize(add int) {
 		if size > len(g.instances) {
 			g.launch()
 		} else {
-			g.t.Logf("CPU %.0f %% for %d periods; %s takes one of %d instances", g.cpu[len(g.cpu)-1], targetLowPeriods, g.target.ID, len(g.instances))
+			g.t.Logf("%s for %d periods, CPU %.0f %% now; %s takes one of %d instances", g.idle.Name, g.idle.Periods, g.cpu[len(g.cpu)-1], g.in.ID, len(g.instances))
 			g.terminate(g.instances[0])
 		}
 	}
@@ -198,11 +237,21 @@ func TestTheGroupScales(t *testing.T) {
 	if status := flow.exit(patience); status != 0 {
 		t.Fatalf("publish ended with status %d", status)
 	}
-	f.settled(scaledOrders)
-	g.cpu = nil // from here on it idles
+	// Neither CPU nor lag says that the load is more than one can have: the records do.
+	flow = start(t, f.env, "analytics-worker", "publish", "--count", strconv.Itoa(scaledOn), "--rate", strconv.Itoa(scaledRate), "--bad", "0.01", "--seed", "32")
+	g.kept = map[int64]bool{}
+	g.evaluate("the load has kept what the lag added", func() bool { return len(g.kept) >= g.idle.Periods })
+	if len(g.instances) != g.Max || g.lagging {
+		t.Errorf("%d instances, lag alarm %v: the group flaps", len(g.instances), g.lagging)
+	}
+	t.Logf("%d periods with CPU %.0f %% and no lag, %s", len(g.kept), g.cpu[len(g.cpu)-1], flowing(flow))
+	if status := flow.exit(patience); status != 0 {
+		t.Fatalf("publish ended with status %d", status)
+	}
+	f.settled(scaledOrders + scaledOn)
 	g.evaluate("the idle group has shrunk", func() bool { return len(g.instances) == g.Min })
 	f.held(0, g.members()...)
-	f.settled(scaledOrders)
+	f.settled(scaledOrders + scaledOn)
 }
 
 func flowing(p *process) string {

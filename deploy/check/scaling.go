@@ -5,7 +5,16 @@ import (
 	"time"
 )
 
-// Alarm is a CloudWatch alarm. One on an expression has no metric of its own.
+// Metric is one that an expression is made of.
+type Metric struct {
+	Namespace, Name string
+	Dimensions      map[string]string
+	Statistic       string
+	Period          time.Duration
+}
+
+// Alarm is a CloudWatch alarm. One on an expression has no metric of its own; Of is
+// those that the expression is made of, by their ids in it.
 type Alarm struct {
 	ID, Name, Description string
 	Namespace, Metric     string
@@ -18,6 +27,7 @@ type Alarm struct {
 	Missing               string // breaching, notBreaching, ignore
 	Actions               []string
 	Expression            string
+	Of                    map[string]Metric
 }
 
 // Breaches reports whether one value is on the wrong side of the threshold.
@@ -43,6 +53,15 @@ func (s *Stack) Alarms() map[string]Alarm {
 		for _, m := range list(p["Metrics"]) {
 			if e := str(object(m)["Expression"]); e != "" {
 				a.Expression = e
+				continue
+			}
+			if a.Of == nil {
+				a.Of = map[string]Metric{}
+			}
+			stat := object(object(m)["MetricStat"])
+			metric := object(stat["Metric"])
+			a.Of[str(object(m)["Id"])] = Metric{
+				str(metric["Namespace"]), str(metric["MetricName"]), dimensions(metric["Dimensions"]), str(stat["Stat"]), seconds(stat["Period"]),
 			}
 		}
 		out[id] = a
@@ -67,7 +86,7 @@ type Step struct {
 	Add          int
 }
 
-// StepPolicy changes the number of instances while an alarm is on.
+// StepPolicy changes the number of instances while an alarm is on, once a minute.
 type StepPolicy struct {
 	ID     string
 	Steps  []Step
@@ -92,8 +111,9 @@ type TargetPolicy struct {
 	ScaleIn    bool
 }
 
-// Policies is the scaling policies of a stack.
-func (s *Stack) Policies() (steps []StepPolicy, targets []TargetPolicy) {
+// Policies is the scaling policies of a stack, those by steps by their logical ids.
+func (s *Stack) Policies() (steps map[string]StepPolicy, targets []TargetPolicy) {
+	steps = map[string]StepPolicy{}
 	for id, r := range s.Of("AWS::AutoScaling::ScalingPolicy") {
 		p := r.Properties
 		if t := object(p["TargetTrackingConfiguration"]); t != nil {
@@ -113,7 +133,7 @@ func (s *Stack) Policies() (steps []StepPolicy, targets []TargetPolicy) {
 			}
 			policy.Steps = append(policy.Steps, step)
 		}
-		steps = append(steps, policy)
+		steps[id] = policy
 	}
 	return steps, targets
 }

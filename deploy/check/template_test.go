@@ -114,7 +114,7 @@ func TestAlarmsOfTheStormAreThoseOfTheTemplate(t *testing.T) {
 		if want.Metric == "CPUUtilization" {
 			// Auto Scaling itself makes the alarm of a target: three periods of a minute.
 			if len(targets) != 1 || targets[0].Target != want.Threshold || targets[0].Metric != "ASGAverageCPUUtilization" ||
-				want.Period != time.Minute || want.Periods != 3 || !targets[0].ScaleIn {
+				want.Period != time.Minute || want.Periods != 3 {
 				t.Errorf("%s: above %v for %d × %v, and the template's policies are %+v", want.Name, want.Threshold, want.Periods, want.Period, targets)
 			}
 			continue
@@ -134,16 +134,127 @@ func TestScaling(t *testing.T) {
 	s := stack(t, onCluster)
 	steps, _ := s.Policies()
 	alarm := s.Alarms()["LagScaleOutAlarm"]
-	if len(steps) != 1 || !slices.Contains(alarm.Actions, "analytics-worker-scaleoutonlag") {
+	if len(steps) != 2 || !slices.Contains(alarm.Actions, "analytics-worker-scaleoutonlag") {
 		t.Fatalf("policies %+v, actions of the alarm %q", steps, alarm.Actions)
 	}
 	for lag, want := range map[float64]int{59_000: 0, 60_001: 1, 299_999: 1, 300_000: 2, 86_400_000: 2} {
-		if got := steps[0].Add(lag, alarm.Threshold); got != want {
+		if got := steps["ScaleOutOnLag"].Add(lag, alarm.Threshold); got != want {
 			t.Errorf("at %v ms behind: %d instances more, want %d", lag, got, want)
 		}
 	}
 	if alarm.Missing != "notBreaching" {
 		t.Errorf("missing data are %s: a silent fleet would grow to its largest", alarm.Missing)
+	}
+}
+
+// What takes an instance away must never be what the next minute brings back.
+func TestScalingInIsNotUndone(t *testing.T) {
+	s := stack(t, map[string]string{"RedshiftClusterId": "a", "MinSize": "1", "MaxSize": "4"})
+	steps, targets := s.Policies()
+	alarms := s.Alarms()
+	idle, lagging := alarms["IdleAlarm"], alarms["LagScaleOutAlarm"]
+	if len(targets) != 1 || targets[0].ScaleIn {
+		t.Errorf("%+v takes instances away too, whatever lags", targets)
+	}
+	if !slices.Contains(idle.Actions, "analytics-worker-scaleinwhenidle") || idle.Missing != "notBreaching" || idle.Periods != 15 {
+		t.Fatalf("the alarm of an idle group: %+v", idle)
+	}
+	const each = 1800 * 60 // what an instance loads with ease, in a minute
+	for name, c := range map[string]struct {
+		n, cpu, lag, records float64
+		want                 bool
+	}{
+		"nothing comes":                            {2, 1, 0, 0, true},
+		"the least there may be":                   {1, 1, 0, 0, false},
+		"one can have it":                          {2, 20, 0, each - 1, true},
+		"one cannot load it, though its CPU could": {2, 2, 0, each, false},
+		"two can load what three do":               {3, 20, 0, 2*each - 1, true},
+		"two cannot":                               {3, 20, 0, 2 * each, false},
+		"one could not compute it":                 {2, 30, 0, 0, false},
+		"three could compute it":                   {4, 44, 0, 0, true},
+		"three could not":                          {4, 45, 0, 0, false},
+		"it lags, and a warehouse is in the way":   {4, 1, 3_600_000, 0, false},
+		"it lags a little less than it may":        {4, 1, 30_000, 0, false},
+	} {
+		value, has, err := idle.Value(map[string]float64{"n": c.n, "cpu": c.cpu, "lag": c.lag, "records": c.records})
+		if err != nil || !has || idle.Breaches(value) != c.want {
+			t.Errorf("%s: %v, %v, %v; want %v", name, value, has, err, c.want)
+		}
+		if !c.want {
+			continue
+		}
+		if add := steps["ScaleInWhenIdle"].Add(value, idle.Threshold); add != -1 {
+			t.Errorf("%s: the group changes by %d", name, add)
+		}
+		if after := c.cpu * c.n / (c.n - 1); after > targets[0].Target || lagging.Breaches(c.lag) {
+			t.Errorf("%s: with one less the CPU is %.0f %%, or the lag adds one again", name, after)
+		}
+	}
+	for _, silent := range []string{"n", "cpu", "lag", "records"} {
+		values := map[string]float64{"n": 2, "cpu": 1, "lag": 0, "records": 0}
+		delete(values, silent)
+		if _, has, err := idle.Value(values); has || err != nil {
+			t.Errorf("without %s the group is idle all the same (%v)", silent, err)
+		}
+	}
+	known := published(t, new(metrics.Metrics))
+	for id, m := range idle.Of {
+		switch m.Namespace {
+		case namespace:
+			if _, ok := known[m.Name]; !ok || !maps.Equal(m.Dimensions, map[string]string{"Environment": "dev"}) {
+				t.Errorf("%s: nobody sends %+v", id, m)
+			}
+		default:
+			if !maps.Equal(m.Dimensions, map[string]string{"AutoScalingGroupName": s.Group().Name}) {
+				t.Errorf("%s: %+v is not of the group", id, m)
+			}
+		}
+		if m.Period != time.Minute {
+			t.Errorf("%s: %v", id, m.Period)
+		}
+	}
+	if shown := texts(object(list(s.Resources["Workers"].Properties["MetricsCollection"])[0])["Metrics"]); !slices.Contains(shown, idle.Of["n"].Name) {
+		t.Errorf("the group tells %q, and not %s", shown, idle.Of["n"].Name)
+	}
+}
+
+func TestStalled(t *testing.T) {
+	alarm := stack(t, onCluster).Alarms()["StalledAlarm"]
+	for name, c := range map[string]struct {
+		values map[string]float64
+		want   bool
+	}{
+		"records come and go":               {map[string]float64{"incoming": 5, "processed": 5}, false},
+		"none is loaded":                    {map[string]float64{"incoming": 5, "processed": 0}, true},
+		"nobody says that any is loaded":    {map[string]float64{"incoming": 5}, true},
+		"none comes":                        {map[string]float64{"processed": 0}, false},
+		"nobody has anything to say at all": {nil, false},
+	} {
+		if value, has, err := alarm.Value(c.values); err != nil || !has || alarm.Breaches(value) != c.want {
+			t.Errorf("%s: %v, %v, %v", name, value, has, err)
+		}
+	}
+}
+
+func TestMath(t *testing.T) {
+	values := map[string]float64{"a": 2, "b": 3}
+	for expression, want := range map[string]float64{
+		"a + b * a": 8, "(a + b) * a": 10, "a - b - 1": -2, "a / b * 3": 2, "a < b AND b <= 3": 1, "a > b OR b != 3": 0, "a == 2": 1,
+		"IF(a >= 2, b, 7.5)": 3, "IF(a > 2, b, 7.5)": 7.5, "FILL(c, 4) + a": 6, "FILL(b, 4)": 3,
+	} {
+		if got, has, err := Math(expression, values); err != nil || !has || got != want {
+			t.Errorf("%s is %v, %v, %v; want %v", expression, got, has, err, want)
+		}
+	}
+	for _, expression := range []string{"c", "a + c", "IF(c, 1, 2)", "IF(a, c, 2)"} {
+		if got, has, err := Math(expression, values); err != nil || has {
+			t.Errorf("%s is %v, %v; c has no value", expression, got, err)
+		}
+	}
+	for _, expression := range []string{"", "a +", "(a", "a b", "IF(a, b)", "MAX(a)", "a & b", "FILL(a, b, 1)"} {
+		if got, has, err := Math(expression, values); err == nil {
+			t.Errorf("%q is %v, %v; want it refused", expression, got, has)
+		}
 	}
 }
 

@@ -24,9 +24,8 @@ func TestUserDataHandsOnEverySetting(t *testing.T) {
 	_, table, _ := strings.Cut(string(text), "\n## Settings\n")
 	table, _, _ = strings.Cut(table, "\n## ")
 	left := map[string]string{
-		"LOG_FILE":        "the unit names it, as the CloudWatch agent follows that file",
-		"REDSHIFT_SCHEMA": "the template has no room for it: name it in /etc/cloudcafe/analytics-worker.env, or in the search path of the database user",
-		"HTTP_ADDR":       "the pages stay on 127.0.0.1; operators reach them through Session Manager",
+		"LOG_FILE":  "the unit names it, as the CloudWatch agent follows that file",
+		"HTTP_ADDR": "the pages stay on 127.0.0.1; operators reach them through Session Manager",
 	}
 	var given []string
 	for _, m := range exported.FindAllStringSubmatch(stack(t, onCluster).Group().UserData, -1) {

@@ -134,6 +134,65 @@ resource "aws_cloudwatch_metric_alarm" "scale_out_on_lag" {
   tags               = local.tags
 }
 
+# One instance may go if the others can have its work: below the target of the CPU, and below what they load with ease. A
+# group without data is not idle.
+resource "aws_cloudwatch_metric_alarm" "scale_in_when_idle" {
+  alarm_name          = "${var.name}-scale-in-when-idle"
+  alarm_description   = "For fifteen minutes one instance less would have been enough, and nothing lagged. The group takes one away by itself; nothing to do."
+  evaluation_periods  = 15
+  threshold           = 0
+  comparison_operator = "GreaterThanThreshold"
+  treat_missing_data  = "notBreaching"
+  alarm_actions       = [aws_autoscaling_policy.idle.arn]
+  tags                = local.tags
+  metric_query {
+    id = "cpu"
+    metric {
+      namespace   = "AWS/EC2"
+      metric_name = "CPUUtilization"
+      dimensions  = { AutoScalingGroupName = aws_autoscaling_group.workers.name }
+      stat        = "Average"
+      period      = 60
+    }
+  }
+  metric_query {
+    id = "n"
+    metric {
+      namespace   = "AWS/AutoScaling"
+      metric_name = "GroupInServiceInstances"
+      dimensions  = { AutoScalingGroupName = aws_autoscaling_group.workers.name }
+      stat        = "Average"
+      period      = 60
+    }
+  }
+  metric_query {
+    id = "lag"
+    metric {
+      namespace   = "CloudCafe/Analytics"
+      metric_name = "MillisBehindLatest"
+      dimensions  = { Environment = var.environment }
+      stat        = "Maximum"
+      period      = 60
+    }
+  }
+  metric_query {
+    id = "records"
+    metric {
+      namespace   = "CloudCafe/Analytics"
+      metric_name = "RecordsProcessed"
+      dimensions  = { Environment = var.environment }
+      stat        = "Sum"
+      period      = 60
+    }
+  }
+  metric_query {
+    id          = "idle"
+    label       = "one instance less is enough"
+    expression  = "IF(n > ${var.min_size} AND lag < 30000 AND cpu * n < 60 * (n - 1) AND records / 60 < ${var.records_per_instance} * (n - 1), 1, 0)"
+    return_data = true
+  }
+}
+
 resource "aws_cloudwatch_metric_alarm" "stalled" {
   alarm_name          = "${var.name}-stalled"
   alarm_description   = "Producers put records and none has been loaded for fifteen minutes. Run analytics-worker doctor; most often the warehouse is paused or refuses. Nothing is lost within the retention."

@@ -143,7 +143,8 @@ resource "aws_autoscaling_policy" "cpu" {
   autoscaling_group_name = aws_autoscaling_group.workers.name
   policy_type            = "TargetTrackingScaling"
   target_tracking_configuration {
-    target_value = 70
+    target_value     = 70
+    disable_scale_in = true # the policy below does, which knows of lag and load too
     predefined_metric_specification {
       predefined_metric_type = "ASGAverageCPUUtilization"
     }
@@ -166,5 +167,17 @@ resource "aws_autoscaling_policy" "lag" {
   step_adjustment {
     metric_interval_lower_bound = 240000
     scaling_adjustment          = 2
+  }
+}
+
+# Its alarm, scale_in_when_idle, has the value 1 while it is on.
+resource "aws_autoscaling_policy" "idle" {
+  name                   = "${var.name}-idle"
+  autoscaling_group_name = aws_autoscaling_group.workers.name
+  policy_type            = "StepScaling"
+  adjustment_type        = "ChangeInCapacity"
+  step_adjustment {
+    metric_interval_lower_bound = 0
+    scaling_adjustment          = -1
   }
 }

@@ -49,6 +49,7 @@ locals {
       REDSHIFT_CLUSTER_ID = var.redshift_cluster_id
       REDSHIFT_WORKGROUP  = var.redshift_workgroup
       REDSHIFT_DATABASE   = var.redshift_database
+      REDSHIFT_SCHEMA     = var.redshift_schema
       REDSHIFT_DB_USER    = var.redshift_db_user
       REDSHIFT_SECRET_ARN = var.redshift_secret_arn
       ENVIRONMENT         = var.environment

@@ -108,6 +108,16 @@ variable "redshift_database" {
   }
 }
 
+variable "redshift_schema" {
+  type        = string
+  description = "Schema of the tables, in lower case (REDSHIFT_SCHEMA); empty = the search path of the database user."
+  default     = ""
+  validation {
+    condition     = can(regex("^([a-z_][a-z0-9_$]{0,126})?$", var.redshift_schema))
+    error_message = "Does not have the form of redshift schema."
+  }
+}
+
 variable "redshift_db_user" {
   type        = string
   description = "Database user on a cluster (REDSHIFT_DB_USER); empty logs in as the role itself (IAMR:role). A user of its own is better than admin."
@@ -288,6 +298,16 @@ variable "max_size" {
   default     = 4
   validation {
     condition     = var.max_size >= 1
+    error_message = "Must be 1 or more."
+  }
+}
+
+variable "records_per_instance" {
+  type        = number
+  description = "Records a second that an instance loads with ease. One is taken away while the others can do with that; see Scaling in docs/DEPLOY.md."
+  default     = 1800
+  validation {
+    condition     = var.records_per_instance >= 1
     error_message = "Must be 1 or more."
   }
 }

@@ -169,7 +169,7 @@ func TestAlarmsAgree(t *testing.T) {
 			want[a.Name] = a
 		}
 		got := map[string]check.Alarm{}
-		for _, resource := range []string{"worker", "scale_out_on_lag", "stalled"} {
+		for _, resource := range []string{"worker", "scale_out_on_lag", "scale_in_when_idle", "stalled"} {
 			for _, r := range m.resources["aws_cloudwatch_metric_alarm."+resource] {
 				a := alarm(r)
 				got[a.Name] = a
@@ -216,7 +216,19 @@ func alarm(r map[string]any) check.Alarm {
 	for _, q := range sequence(r["metric_query"]) {
 		if e := text(below(q, "expression")); e != "" {
 			a.Expression = e
+			continue
 		}
+		if a.Of == nil {
+			a.Of = map[string]check.Metric{}
+		}
+		m := check.Metric{
+			Namespace: text(below(q, "metric", 0, "namespace")), Name: text(below(q, "metric", 0, "metric_name")), Dimensions: map[string]string{},
+			Statistic: text(below(q, "metric", 0, "stat")), Period: time.Duration(number(below(q, "metric", 0, "period"))) * time.Second,
+		}
+		for k, v := range mapping(below(q, "metric", 0, "dimensions")) {
+			m.Dimensions[k] = text(v)
+		}
+		a.Of[text(below(q, "id"))] = m
 	}
 	return a
 }

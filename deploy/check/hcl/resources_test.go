@@ -77,6 +77,7 @@ var properties = []same{
 	{"ScaleOnCPU", path{"TargetTrackingConfiguration", "DisableScaleIn"}, "aws_autoscaling_policy.cpu", path{"target_tracking_configuration", 0, "disable_scale_in"}},
 	{"ScaleOutOnLag", path{"AdjustmentType"}, "aws_autoscaling_policy.lag", path{"adjustment_type"}},
 	{"ScaleOutOnLag", path{"EstimatedInstanceWarmup"}, "aws_autoscaling_policy.lag", path{"estimated_instance_warmup"}},
+	{"ScaleInWhenIdle", path{"AdjustmentType"}, "aws_autoscaling_policy.idle", path{"adjustment_type"}},
 }
 
 // numbered are lists whose entries have the same properties in both.
@@ -91,6 +92,10 @@ var numbered = []struct {
 	{
 		same{"Workers", path{"MixedInstancesPolicy", "LaunchTemplate", "Overrides"}, "aws_autoscaling_group.workers", path{"mixed_instances_policy", 0, "launch_template", 0, "override"}},
 		map[string]string{"InstanceType": "instance_type"},
+	},
+	{
+		same{"ScaleInWhenIdle", path{"StepAdjustments"}, "aws_autoscaling_policy.idle", path{"step_adjustment"}},
+		map[string]string{"MetricIntervalLowerBound": "metric_interval_lower_bound", "MetricIntervalUpperBound": "metric_interval_upper_bound", "ScalingAdjustment": "scaling_adjustment"},
 	},
 	{
 		same{"ScaleOutOnLag", path{"StepAdjustments"}, "aws_autoscaling_policy.lag", path{"step_adjustment"}},

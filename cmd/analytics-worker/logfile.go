@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -26,6 +28,8 @@ type logFile struct {
 	mu   sync.Mutex // guards what follows
 	f    *os.File   // nil after a failure: the next line tries again
 	size int64
+	lost int   // lines that could not be written since the last one that was
+	why  error // of the latest of them
 }
 
 // openLogFile opens the file of the name to go on with it, or makes it, in a folder
@@ -54,36 +58,66 @@ func (l *logFile) open() error {
 	return nil
 }
 
-// Write appends a line. Where the file is full it is moved away first; where that fails, as
-// on a full disk, the line is in the journal alone.
+// Write appends a line, whole or not at all. Where the file is full it is moved away
+// first. A line that cannot be written, as on a full disk, is in the journal alone; the
+// next one that can is preceded by one that says how many are missing.
 func (l *logFile) Write(line []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.f != nil && l.size > 0 && l.size+int64(len(line)) > l.most {
-		if err := l.rotate(); err != nil {
-			return 0, err
-		}
+	text := line
+	if l.lost > 0 {
+		text = append(l.gap(), line...)
 	}
-	if l.f == nil {
-		if err := l.open(); err != nil {
-			return 0, err
-		}
+	if err := l.put(text); err != nil {
+		l.lost++
+		l.why = err
+		return 0, err
 	}
-	n, err := l.f.Write(line)
-	l.size += int64(n)
-	return n, err
+	l.lost, l.why = 0, nil
+	return len(line), nil
 }
 
+// gap is the line that stands for those that are missing.
+func (l *logFile) gap() []byte {
+	var b bytes.Buffer
+	slog.New(slog.NewJSONHandler(&b, nil)).Warn("lines of the log are missing here", "lines", l.lost, "error", l.why)
+	return b.Bytes()
+}
+
+func (l *logFile) put(text []byte) error {
+	if l.f == nil {
+		if err := l.open(); err != nil {
+			return err
+		}
+	}
+	if l.size > 0 && l.size+int64(len(text)) > l.most {
+		if err := errors.Join(l.rotate(), l.open()); err != nil {
+			return fmt.Errorf("move the full log file away: %w", err)
+		}
+	}
+	n, err := l.f.Write(text)
+	if err != nil {
+		if n > 0 { // or the next line would stand behind half of this one
+			err = errors.Join(err, l.f.Truncate(l.size))
+		}
+		return err
+	}
+	l.size += int64(n)
+	return nil
+}
+
+// rotate moves the files on by one, from the oldest: what cannot be moved is not
+// written over either.
 func (l *logFile) rotate() error {
 	err := l.f.Close()
 	l.f = nil
-	for n := logFilesKept; n > 0; n-- {
+	for n := logFilesKept; n > 0 && err == nil; n-- {
 		from := l.path
 		if n > 1 {
 			from += "." + strconv.Itoa(n-1)
 		}
-		if e := os.Rename(from, l.path+"."+strconv.Itoa(n)); e != nil && !errors.Is(e, os.ErrNotExist) {
-			err = errors.Join(err, e)
+		if err = os.Rename(from, l.path+"."+strconv.Itoa(n)); errors.Is(err, os.ErrNotExist) {
+			err = nil
 		}
 	}
 	return err

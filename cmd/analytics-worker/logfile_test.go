@@ -1,10 +1,15 @@
 package main
 
 import (
+	"encoding/json"
+	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -74,7 +79,125 @@ func TestLogFileIsTriedAgain(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if text, err := os.ReadFile(filepath.Join(folder, "worker.log")); err != nil || string(text) != "two\n" {
+	if text, err := os.ReadFile(filepath.Join(folder, "worker.log")); err != nil || !strings.Contains(string(text), `"lines":1,`) || !strings.HasSuffix(string(text), "}\ntwo\n") {
 		t.Errorf("%q, %v", text, err)
+	}
+}
+
+// A file that cannot be moved away takes no more, as it is bounded. None of those that are there
+// is written over, and the gap is told when lines can be written again.
+func TestLogFileTellsWhatIsMissing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "worker.log")
+	l, err := openLogFile(path, 600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(n int) error { _, err := fmt.Fprintf(l, `{"msg":"line %04d"}`+"\n", n); return err } // 20 bytes
+	for n := range 90 {
+		if err := write(n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	inTheWay := path + ".3"
+	if err := os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 7 {
+		if err := write(90 + n); err == nil {
+			t.Errorf("line %d went into a file that is full", 90+n)
+		}
+	}
+	if err := os.RemoveAll(inTheWay); err != nil {
+		t.Fatal(err)
+	}
+	for n := range 2 {
+		if err := write(97 + n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, name := range []string{".3", ".2", ".1", ""} {
+		text, err := os.ReadFile(path + name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			var entry struct {
+				Msg   string
+				Lines int
+				Error string
+			}
+			if err := json.Unmarshal([]byte(line), &entry); err != nil {
+				t.Fatalf("worker.log%s: %q: %v", name, line, err)
+			}
+			if entry.Lines > 0 {
+				entry.Msg = fmt.Sprintf("%d are missing", entry.Lines)
+				if !strings.Contains(entry.Error, "move the full log file away") {
+					t.Errorf("why they are missing is not said: %s", line)
+				}
+			}
+			got = append(got, strings.TrimPrefix(entry.Msg, "line "))
+		}
+	}
+	var want []string
+	for n := range 90 {
+		want = append(want, fmt.Sprintf("%04d", n))
+	}
+	if want = append(want, "7 are missing", "0097", "0098"); !slices.Equal(got, want) {
+		t.Errorf("lines %q, want %q", got, want)
+	}
+}
+
+// Loggers write all at once, the file is moved away under them, and whoever reads it finds every
+// line whole.
+func TestLogFileUnderLoad(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "worker.log")
+	const writers, each = 8, 200
+	l, err := openLogFile(path, writers*each*20/3) // so that nothing is removed
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := slog.New(slog.NewJSONHandler(l, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+		if a.Key == slog.TimeKey || a.Key == slog.LevelKey {
+			return slog.Attr{}
+		}
+		return a
+	}}))
+	var all sync.WaitGroup
+	for w := range writers {
+		all.Go(func() {
+			for n := range each {
+				log.Info(fmt.Sprintf("%d", w*each+n))
+			}
+		})
+	}
+	all.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]int{}
+	files := 0
+	for _, name := range []string{".3", ".2", ".1", ""} {
+		text, err := os.ReadFile(path + name)
+		if errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		files++
+		for line := range strings.Lines(string(text)) {
+			var entry struct{ Msg string }
+			if err := json.Unmarshal([]byte(line), &entry); err != nil {
+				t.Fatalf("worker.log%s: %q: %v", name, line, err)
+			}
+			seen[entry.Msg]++
+		}
+	}
+	if len(seen) != writers*each || files < 2 {
+		t.Errorf("%d lines of %d in %d files", len(seen), writers*each, files)
 	}
 }

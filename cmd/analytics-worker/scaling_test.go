@@ -57,7 +57,7 @@ type group struct {
 	quiet     bool      // the alarm of an idle group is on
 
 	past map[int64]groupAt // by the second: what CloudWatch gets from EC2 and Auto Scaling
-	kept map[int64]bool   // seconds in which nothing but the records kept the second instance
+	kept map[int64]bool    // seconds in which nothing but the records kept the second instance
 }
 
 // groupAt is the group in a period.

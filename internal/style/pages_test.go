@@ -222,9 +222,10 @@ func prose(document string) string {
 	return code.ReplaceAllString(fence.ReplaceAllString(document, ""), "")
 }
 
-// anchors is the names of a document's headings, as the usual viewers make them.
-func anchors(document string) map[string]bool {
-	out := map[string]bool{}
+// anchors is the names of a document's headings, as the usual viewers make them, and how many
+// have each.
+func anchors(document string) map[string]int {
+	out := map[string]int{}
 	for _, m := range heading.FindAllStringSubmatch(fence.ReplaceAllString(document, ""), -1) {
 		out[strings.Map(func(r rune) rune {
 			switch {
@@ -234,7 +235,7 @@ func anchors(document string) map[string]bool {
 				return unicode.ToLower(r)
 			}
 			return -1
-		}, m[1])] = true
+		}, m[1])]++
 	}
 	return out
 }
@@ -252,8 +253,8 @@ func checkLinks(name, document string, open func(string) (string, bool)) []probl
 		if to != "" {
 			text, there = open(path.Join(path.Dir(name), to))
 		}
-		if !there || anchor != "" && !anchors(text)[anchor] {
-			out = append(out, problem{name, "link", m[1] + " leads nowhere"})
+		if !there || anchor != "" && anchors(text)[anchor] != 1 {
+			out = append(out, problem{name, "link", m[1] + " leads nowhere, or to more than one place"})
 		}
 	}
 	return out
@@ -286,6 +287,34 @@ func documents(t *testing.T) map[string]string {
 		}
 	}
 	return out
+}
+
+// checkHeadings wants each heading of a document once: whoever looks for one reads the
+// first, and takes it for all there is.
+func checkHeadings(name, document string) []problem {
+	var out []problem
+	names := anchors(document)
+	for _, anchor := range slices.Sorted(maps.Keys(names)) {
+		if names[anchor] > 1 {
+			out = append(out, problem{name, "heading", strconv.Itoa(names[anchor]) + " headings are #" + anchor})
+		}
+	}
+	return out
+}
+
+func TestHeadings(t *testing.T) {
+	docs := documents(t)
+	for _, name := range slices.Sorted(maps.Keys(docs)) {
+		if name != "CHANGELOG.md" { // each version has the same
+			report(t, checkHeadings(name, docs[name]), nil)
+		}
+	}
+}
+
+func TestHeadingsCanFail(t *testing.T) {
+	if got := checkHeadings("a.md", "# A\n## Start\n## Stop\n```\n# Stop\n```\n## Start\n"); len(got) != 1 {
+		t.Errorf("problems %v, want the second Start", got)
+	}
 }
 
 func TestLinks(t *testing.T) {

@@ -1,3 +1,3 @@
 #!/usr/bin/env bash
 # Install or upgrade the analytics worker on this instance; see --help.
-exec "$(dirname "$(readlink -f "$0")")/deploy/deploy-ec2.sh" "$@"
+exec bash "$(dirname "$(readlink -f "$0")")/deploy/deploy-ec2.sh" "$@"

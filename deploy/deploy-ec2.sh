@@ -25,6 +25,7 @@ here=$(dirname "$self")
 checkout=$(dirname "$here")
 
 action=install source='' sha256='' checksum=yes dry_run='' agent=yes purge=''
+verb=() # of --run
 ready_within=60
 declare -A wanted=() # settings of --set
 work=''              # our temporary folder
@@ -53,6 +54,7 @@ Options
   --set NAME=VALUE  write a setting into /etc/cloudcafe/analytics-worker.env; may be repeated
   --ready-within S  seconds until a new version must be ready (60)
   --no-agent        leave the CloudWatch agent alone
+  --run VERB...     run a verb of the program (doctor, status, ...) as the service: its settings, its user
   --rollback        go back to the version before, or to where a run that was killed began
   --uninstall       remove program, unit and agent configuration; settings, state and logs stay
   --purge           with --uninstall: those too, with the dead letters on this disk, and the user
@@ -114,6 +116,11 @@ options() {
 		--rollback) action=rollback ;;
 		--uninstall) action=uninstall ;;
 		--purge) purge=yes ;;
+		--run)
+			action=run verb=("${@:2}")
+			((${#verb[@]} > 0)) || wrong "--run needs a verb of the program, such as doctor"
+			break
+			;;
 		--sha256 | --set | --ready-within)
 			(($# > 1)) || wrong "$1 needs a value"
 			option_value "$1" "$2"
@@ -161,7 +168,7 @@ as_root() {
 	local name names=()
 	command -v sudo >/dev/null || die "needs root: run it as root, or install sudo"
 	for name in $(compgen -e); do
-		[[ $name =~ ^[A-Z][A-Z0-9_]*$ && ! $name =~ ^(HOME|PATH|USER|LOGNAME|MAIL|SHELL|SUDO_.*|LD_.*|BASH.*)$ ]] && names+=("$name")
+		[[ $name =~ ^([A-Z][A-Z0-9_]*|[a-z]+_proxy)$ && ! $name =~ ^(HOME|PATH|USER|LOGNAME|MAIL|SHELL|SUDO_.*|LD_.*|BASH.*)$ ]] && names+=("$name")
 	done
 	exec sudo --preserve-env="$(IFS=,; echo "${names[*]}")" -- bash "$self" "$@"
 }
@@ -172,6 +179,25 @@ one_at_a_time() {
 		say "another deployment runs on this instance; waiting for it"
 		flock -w 900 9 || die "the other deployment has not ended for 15 minutes: look at it (fuser $LOCK), then run this again"
 	fi
+}
+
+# workplace makes $work, where programs can be started, which hardened systems forbid in /tmp and /var/tmp. The first choice
+# is on a disk: /tmp is memory on Amazon Linux, and a build wants more of it than a small instance has.
+workplace() {
+	local dir
+	for dir in "${TMPDIR:-/var/tmp}" /run /root; do
+		[[ -n $dry_run ]] || rm -rf "$dir/$NAME-deploy."?????? # of one that was killed; nobody else is at work now
+		work=$(mktemp -d "$dir/$NAME-deploy.XXXXXX") || continue
+		printf '#!/bin/sh\n' >"$work/try"
+		chmod +x "$work/try"
+		if "$work/try" 2>/dev/null; then
+			rm -f "$work/try"
+			export TMPDIR=$work # of Go, too
+			return
+		fi
+		rm -rf "$work"
+	done
+	die "no program can be started in ${TMPDIR:-/var/tmp}, /run or /root (mounted noexec?): set TMPDIR to a folder where one can"
 }
 
 # ---- the source -------------------------------------------------------------------
@@ -248,7 +274,9 @@ obtain() {
 	local file tree=$work/tree tool=(curl curl)
 	case $source in
 	s3://* | https://*)
-		[[ $source != s3:* ]] || tool=(aws awscli)
+		if [[ $source == s3:* ]]; then
+			if command -v dnf >/dev/null; then tool=(aws awscli-2); else tool=(aws awscli); fi
+		fi
 		need "${tool[@]}"
 		command -v "${tool[0]}" >/dev/null || { echo "would fetch: $source"; return; } # a dry run
 		file=$work/$(basename "${source%%\?*}")
@@ -280,7 +308,7 @@ obtain() {
 
 # build TREE: from source.
 build() {
-	local tree=$1 version
+	local tree=$1 version default
 	# cloud-init and the SSM agent set no HOME, and Go wants a place for its cache.
 	export HOME=${HOME:-/root}
 	[[ -d /usr/local/go/bin ]] && PATH=$PATH:/usr/local/go/bin
@@ -292,6 +320,11 @@ build() {
 		echo "would build: $NAME ${version:-} from $tree"
 		return
 	fi
+	# What Go does unless told otherwise. Go of Fedora, which that of Amazon Linux comes from, is told otherwise in its
+	# go.env, and would not fetch the Go that go.mod names.
+	for default in GOTOOLCHAIN=auto GOPROXY=https://proxy.golang.org,direct GOSUMDB=sum.golang.org; do
+		[[ -v ${default%%=*} ]] || grep -qs "^${default%%=*}=" "$(go env GOENV)" || export "${default?}"
+	done
 	say "building $NAME $version from $tree"
 	(cd "$tree" && CGO_ENABLED=0 go build -buildvcs=false -trimpath -ldflags "-X main.version=$version" -o "$work/new/$NAME" "./cmd/$NAME") ||
 		die "the build failed. It needs $(grep -m 1 '^go ' "$tree/go.mod") or later (go version: $(go version 2>&1)) and the Go module proxy; or deploy a release file, which needs neither"
@@ -342,7 +375,7 @@ collect() {
 # version_of BINARY: what it says of itself. That it says something shows that it runs here.
 version_of() {
 	local said
-	said=$("$1" version 2>&1) || die "the program does not run on this machine ($(uname -m)): $said. Take the release for its processor: amd64 or arm64"
+	said=$(timeout 60 "$1" version 2>&1) || die "the program does not run on this machine ($(uname -m)): $said. Take the release for its processor: amd64 or arm64"
 	said=${said#"$NAME "}
 	said=${said%% *}
 	said=$(echo "${said#v}" | tr -c 'A-Za-z0-9.+~_\n-' '_')
@@ -371,15 +404,17 @@ storable() {
 # from_instance fills wanted with what the Parameter Store and the instance's tags say,
 # for the names given and only where nothing else said it.
 from_instance() {
-	local name value token tags endpoint=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
+	local name value end token tags endpoint=${AWS_EC2_METADATA_SERVICE_ENDPOINT:-http://169.254.169.254}
 	if command -v aws >/dev/null && [[ ${AWS_EC2_METADATA_DISABLED:-} != true ]]; then
 		while IFS=$'\t' read -r name value; do
 			name=${name#"$PARAMETERS"}
 			[[ " $* " == *" $name "* && ! -v wanted[$name] ]] || continue
+			end=${value##*$'\t'} value=${value%$'\t'*}
+			[[ $end == . ]] || value+=$'\n' # the line goes on behind a line break
 			wanted[$name]=$value
 			say "$name comes from the parameter $PARAMETERS$name"
 		done < <(AWS_MAX_ATTEMPTS=2 timeout 20 aws ssm get-parameters-by-path --path "${PARAMETERS%/}" --with-decryption \
-			--cli-connect-timeout 3 --query 'Parameters[].[Name,Value]' --output text 2>"$work/ssm" || true)
+			--cli-connect-timeout 3 --query "Parameters[].[Name,Value,'.']" --output text 2>"$work/ssm" || true)
 		[[ ! -s $work/ssm ]] || say "no parameters below $PARAMETERS are used: $(grep . "$work/ssm" | tail -n 1 | cut -c 1-300)"
 	fi
 	command -v curl >/dev/null && [[ ${AWS_EC2_METADATA_DISABLED:-} != true ]] || return 0
@@ -441,7 +476,7 @@ sample_names() { sed -nE 's/^#?([A-Z][A-Z0-9_]*)=.*/\1/p' "$1"; }
 setting() {
 	local value
 	value=$(sed -nE "s/^$1=\"?([^\"]*)\"?\$/\\1/p" "$ENV_FILE" 2>/dev/null | tail -n 1)
-	value=${value//\'/}
+	value=${value//[$'\r'\']/}
 	echo "${value:-$2}"
 }
 
@@ -486,8 +521,9 @@ refuse_package() {
 
 account() {
 	getent passwd "$NAME" >/dev/null && return
-	getent group "$NAME" >/dev/null || run groupadd --system "$NAME"
-	run useradd --system --gid "$NAME" --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$NAME"
+	getent group "$NAME" >/dev/null || run groupadd --system "$NAME" || die "the group $NAME could not be made: is /etc writable? Nothing was switched"
+	run useradd --system --gid "$NAME" --home-dir "$STATE" --no-create-home --shell /usr/sbin/nologin "$NAME" ||
+		die "the user $NAME could not be made: is /etc writable? Nothing was switched"
 }
 
 # store puts $work/new among the versions and names it in $version. Of two programs that
@@ -508,14 +544,19 @@ store() {
 		run cp -a --remove-destination "$work/new/." "$VERSIONS/$version/"
 		return
 	fi
-	run install -d -m 0755 "$BASE" "$VERSIONS"
-	run rm -rf "$VERSIONS/.new"
-	run cp -R "$work/new" "$VERSIONS/.new"
-	run chown -R root:root "$VERSIONS/.new"
-	run chmod -R u=rwX,go=rX "$VERSIONS/.new"
 	# The program's own bytes must be on the disk before anything points to it.
-	run sync -f "$VERSIONS/.new/$NAME"
-	run mv -T "$VERSIONS/.new" "$VERSIONS/$version"
+	run install -d -m 0755 "$BASE" "$VERSIONS" && run rm -rf "$VERSIONS/.new" && run cp -R "$work/new" "$VERSIONS/.new" &&
+		run chown -R root:root "$VERSIONS/.new" && run chmod -R u=rwX,go=rX "$VERSIONS/.new" && run sync -f "$VERSIONS/.new/$NAME" &&
+		run mv -T "$VERSIONS/.new" "$VERSIONS/$version" && return
+	rm -rf "$VERSIONS/.new"
+	die "$version could not be written to $VERSIONS (see above; is the disk full, or read-only?). Nothing was changed: make room, then run this again"
+}
+
+# keep_foreign keeps a unit of the same name that is none of ours, such as that of a program which this one replaces.
+keep_foreign() {
+	[[ -f $UNIT_FILE && ! -e $UNIT_FILE.before ]] && ! grep -q "^ExecStart=$BASE/current/" "$UNIT_FILE" || return 0
+	run cp -p "$UNIT_FILE" "$UNIT_FILE.before"
+	say "another $UNIT is here, and is replaced; it is kept as $UNIT_FILE.before. To have it back: --uninstall, then give it its name again"
 }
 
 # activate VERSION: unit and link are that version's.
@@ -622,6 +663,20 @@ tail_of_log() {
 	journalctl -u "$UNIT" -n 8 -o cat --no-pager 2>/dev/null | cut -c 1-400 | sed 's/^/  /' >&2 || true
 }
 
+# as_service OPTION... COMMAND...: as the unit would run it, to its end.
+as_service() {
+	systemd-run --quiet --wait --collect --property=User=$NAME --property=Group=$NAME --property=EnvironmentFile="$ENV_FILE" \
+		--property=StateDirectory=$NAME --property=StateDirectoryMode=0750 --property=WorkingDirectory="$STATE" "$@"
+}
+
+# run_verb runs a verb of the program in use.
+run_verb() {
+	local way=--pipe
+	[[ -x $BASE/current/$NAME && -f $ENV_FILE ]] || die "nothing is installed here"
+	if [[ -t 0 && -t 1 ]]; then way=--pty; fi
+	as_service "$way" "$BASE/current/$NAME" "${verb[@]}"
+}
+
 # examine BINARY: doctor, as the unit would run it. What it finds is shown; wrong settings
 # are the end, as starting would be.
 examine() {
@@ -631,9 +686,8 @@ examine() {
 		return
 	fi
 	say "doctor:"
-	out=$(systemd-run --quiet --pipe --wait --collect --property=User=$NAME --property=Group=$NAME \
-		--property=EnvironmentFile="$ENV_FILE" --property=StateDirectory=$NAME --property=StateDirectoryMode=0750 \
-		--property=WorkingDirectory="$STATE" "$1" doctor 2>&1) || status=$?
+	# It bounds itself, to less than a minute; what hangs all the same must not hold up the deployment.
+	out=$(as_service --pipe --property=RuntimeMaxSec="$ready_within" "$1" doctor 2>&1) || status=$?
 	echo "  ${out//$'\n'/$'\n'  }"
 	if grep -qE '^FAIL +settings ' <<<"$out"; then return 2; fi
 	((status == 0)) || warn "doctor found something wrong; the worker waits for what may yet come, so it is started all the same"
@@ -659,6 +713,7 @@ install_version() {
 	store
 	account
 	begin "$from"
+	keep_foreign
 	changed=''
 	settings "$work/new/deploy/$NAME.env"
 	examine "$VERSIONS/$version/$NAME" || { undo "$from"; die "the settings are wrong (see above), and nothing was started: correct them with --set NAME=VALUE or in $ENV_FILE"; }
@@ -682,7 +737,7 @@ install_version() {
 	if [[ -z $from ]] || { [[ $from == "$version" ]] && { [[ -z $was_ready ]] || cmp -s "$PENDING/env" "$ENV_FILE"; }; }; then
 		finish
 		if [[ $(show ActiveState) == failed ]]; then die "no other version is here that could take its place; correct what the log names and run this again"; fi
-		warn "it goes on trying: systemctl status $NAME shows what it waits for, $NAME doctor what is missing"
+		warn "it goes on trying: systemctl status $NAME shows what it waits for, and $BASE/current/deploy/deploy-ec2.sh --run doctor what is missing"
 		exit 3
 	fi
 	go_back "$from"
@@ -715,7 +770,7 @@ go_back() {
 		back=yes
 		warn "$version runs again and is ready; what was asked for is not in place. Correct what the log names, and run this again"
 	else
-		warn "$version is not ready either ($why), so it is not the change's fault: see $NAME doctor"
+		warn "$version is not ready either ($why), so it is not the change's fault: see $BASE/current/deploy/deploy-ec2.sh --run doctor"
 	fi
 	prune
 }
@@ -761,7 +816,7 @@ rollback() {
 empty() {
 	local dir
 	for dir in "$@"; do
-		[[ ! -d $dir ]] || run rmdir --ignore-fail-on-non-empty "$dir"
+		[[ ! -d $dir ]] || run rmdir --ignore-fail-on-non-empty "$dir" || true # a mount point stays
 	done
 }
 
@@ -807,11 +862,17 @@ main() {
 	as_root "$@"
 	umask 022
 	command -v systemctl >/dev/null || die "this system has no systemd; in a container, start $NAME itself"
+	if [[ $action == run ]]; then
+		run_verb
+		return
+	fi
 	one_at_a_time
-	work=$(mktemp -d "${TMPDIR:-/tmp}/$NAME-deploy.XXXXXX")
 	trap ended EXIT
 	trap 'exit 130' INT
 	trap 'exit 143' TERM
+	workplace
+	# Version 1 of the AWS CLI, which Debian and Ubuntu may have, knows only this name of it.
+	[[ -z ${AWS_REGION:-} || -n ${AWS_DEFAULT_REGION:-} ]] || export AWS_DEFAULT_REGION=$AWS_REGION
 	refuse_package
 	case $action in
 	install) install_version ;;

@@ -9,20 +9,6 @@ local_aws
 release 1.0.0
 release 1.1.0
 
-# A release whose program answers and does not serve: it ends, or does nothing.
-broken() {
-	cat >"$work/broken" <<PROGRAM
-#!/bin/sh
-case \$1 in
-version) echo analytics-worker v$1 go1.26 linux/amd64 ;;
-doctor) exec /root/dist/doctor doctor ;;
-*) $2 ;;
-esac
-PROGRAM
-	chmod +x "$work/broken"
-	release "$1" "$work/broken"
-}
-cp "$(worker_of 1.0.0)" "$root/root/dist/doctor"
 broken 1.2.0 'echo "no such table" >&2; exit 1'
 broken 1.3.0 'exec sleep 600'
 
@@ -30,24 +16,10 @@ broken 1.3.0 'exec sleep 600'
 odd='file:///var/lib/analytics-worker/a $HOME "b" `c` \d'
 settings=(--set "DEAD_LETTER_URL=$odd")
 for s in "${aws_settings[@]}" HTTP_ADDR=; do settings+=(--set "$s"); done
-deploy() { inside bash /root/deploy/deploy-ec2.sh "$@"; }
-mkdir -p "$root/root/deploy"
-cp -R "$repo/deploy/." "$root/root/deploy/"
-tarball() { echo "/root/dist/analytics-worker_$1_linux_amd64.tar.gz"; }
+script_there
 # state is everything that a deployment may change, to be compared.
 state() { (cd "$root" && find opt etc usr/local var/lib/analytics-worker \( -type d -printf '%p %m %u %g\n' -o -printf '%p %m %u %g %l %T@\n' \) 2>/dev/null | sort; inside systemctl show analytics-worker -p MainPID -p ActiveState); }
 same() { diff <(echo "$before") <(state); }
-runs() {
-	local pid
-	pid=$(inside systemctl show analytics-worker -p MainPID --value)
-	[[ $(inside systemctl is-active analytics-worker) == active ]] && inside test "/proc/$pid/exe" -ef "/opt/cloudcafe/analytics-worker/versions/$1/analytics-worker"
-}
-refused() { # STATUS TEXT COMMAND...: it ends with the status and says the text
-	local want=$1 text=$2 said status=0
-	shift 2
-	said=$("$@" 2>&1) || status=$?
-	[[ $status == "$want" && $said == *"$text"* ]] || { echo "status $status, want $want and \"$text\": $said"; return 1; }
-}
 
 # ---- nothing, then a first version
 inside groupadd --system analytics-worker # as something else may have made it
@@ -66,16 +38,6 @@ expect "it changed nothing" same
 expect "wrong settings are refused before anything starts" refused 1 "the settings are wrong" deploy --set BATCH_SIZE=many "$(tarball 1.0.0)"
 expect "a fresh install becomes ready" deploy "${settings[@]}" --set BATCH_SIZE=100 "$(tarball 1.0.0)"
 expect "1.0.0 runs" runs 1.0.0
-# loaded N: that many records are in the warehouse, each once.
-loaded() {
-	local _
-	for _ in {1..100}; do
-		outside verify --format json >"$work/verify" 2>/dev/null && grep -q "\"records\": $1\b" "$work/verify" && return
-		sleep 0.2
-	done
-	cat "$work/verify"
-	return 1
-}
 expect "the orders are loaded, each once" loaded 20
 # As docs/DEPLOY.md shows it.
 verb() { inside systemd-run --quiet --pipe --wait --collect -p User=analytics-worker -p EnvironmentFile=/etc/cloudcafe/analytics-worker.env -p WorkingDirectory=/var/lib/analytics-worker analytics-worker "$@"; }
@@ -86,9 +48,7 @@ before=$(state)
 expect "a second run" deploy "$(tarball 1.0.0)"
 expect "it changed nothing" same
 expect "the settings are 0640 root:analytics-worker" test "$(inside stat -c '%a %U:%G' /etc/cloudcafe/analytics-worker.env)" == "640 root:analytics-worker"
-# given NAME: the value that the running worker has.
 # shellcheck disable=SC2016 # here and below, for the shell on the machine
-given() { inside bash -c 'tr "\0" "\n" <"/proc/$(systemctl show analytics-worker -p MainPID --value)/environ"' | sed -n "s/^$1=//p"; }
 expect "a value with blanks, quotes, \$, \` and \\ reaches the worker as it is" test "$(given DEAD_LETTER_URL)" == "$odd"
 # shellcheck disable=SC2016 # the shell on the machine reads it
 expect "a shell reads the same" test "$(inside bash -c '. /etc/cloudcafe/analytics-worker.env; echo "$DEAD_LETTER_URL"')" == "$odd"

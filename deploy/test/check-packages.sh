@@ -186,6 +186,13 @@ for action in --uninstall --rollback "/root/packages/1.deb"; do
 	expect "deploy-ec2.sh $action leaves the package alone" refused 'the package .* is installed' script "$action"
 done
 expect "which is whole" eval "current_is 3 && [[ -z \$(inside dpkg -V $name) ]]"
+configure
+expect "the deb is removed" removes deb
+expect "deploy-ec2.sh takes its place" script /root/packages/1.deb
+expect "and runs with its settings" eval 'active && running_is 1 && settings_are'
+expect "deploy-ec2.sh makes room for the deb again" script --uninstall
+expect "the deb is installed over the settings" installs deb 3
+expect "which it keeps, and is whole" eval "current_is 3 && settings_are && grep -qx '# mine' $root$config"
 
 # ---- hosts that are not as they should be -----------------------------------------
 

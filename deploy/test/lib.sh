@@ -214,3 +214,56 @@ release() {
 	mkdir -p "$root/root/dist"
 	cp "$work"/dist/* "$root/root/dist/"
 }
+
+# broken VERSION COMMAND [DOCTOR]: a release whose program answers and does not serve, but runs the command.
+broken() {
+	cp -n "$(worker_of 1.0.0)" "$root/root/dist/doctor"
+	cat >"$work/broken" <<PROGRAM
+#!/bin/sh
+case \$1 in
+version) echo analytics-worker v$1 go1.26 linux/amd64 ;;
+doctor) ${3:-exec /root/dist/doctor doctor} ;;
+*) $2 ;;
+esac
+PROGRAM
+	chmod +x "$work/broken"
+	release "$1" "$work/broken"
+}
+
+# script_there copies deploy/ to where deploy runs it.
+script_there() {
+	mkdir -p "$root/root/deploy"
+	cp -R "$repo/deploy/." "$root/root/deploy/"
+}
+deploy() { inside bash /root/deploy/deploy-ec2.sh "$@"; }
+tarball() { echo "/root/dist/analytics-worker_$1_linux_amd64.tar.gz"; }
+
+# runs VERSION: the service is up, with that version's program.
+runs() {
+	local pid
+	pid=$(inside systemctl show analytics-worker -p MainPID --value)
+	[[ $(inside systemctl is-active analytics-worker) == active ]] && inside test "/proc/$pid/exe" -ef "/opt/cloudcafe/analytics-worker/versions/$1/analytics-worker"
+}
+
+# refused STATUS TEXT COMMAND...: it ends with the status and says the text.
+refused() {
+	local want=$1 text=$2 said status=0
+	shift 2
+	said=$("$@" 2>&1) || status=$?
+	[[ $status == "$want" && $said == *"$text"* ]] || { echo "status $status, want $want and \"$text\": $said"; return 1; }
+}
+
+# given NAME: the value that the running worker has.
+# shellcheck disable=SC2016 # for the shell on the machine
+given() { inside bash -c 'tr "\0" "\n" <"/proc/$(systemctl show analytics-worker -p MainPID --value)/environ"' | sed -n "s/^$1=//p"; }
+
+# loaded N: that many records are in the warehouse, each once.
+loaded() {
+	local _
+	for _ in {1..100}; do
+		outside verify --format json >"$work/verify" 2>/dev/null && grep -q "\"records\": $1\b" "$work/verify" && return
+		sleep 0.2
+	done
+	cat "$work/verify"
+	return 1
+}

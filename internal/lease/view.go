@@ -295,3 +295,16 @@ func (v View) stranger(before time.Time) bool {
 		return s.first.After(before) && !slices.ContainsFunc(v.Shards, func(sh stream.Shard) bool { return sh.ID == s.Shard })
 	})
 }
+
+// Owners are the workers that count as alive and own shards of this stream that have
+// not ended, in the order of the first such shard of each. All workers see much the
+// same, some of them a little later.
+func (v View) Owners(now time.Time) []string {
+	var out []string
+	for _, s := range v.Rows {
+		if s.Live(now, v.TTL) && !s.Foreign && !s.Ended() && s.Unreadable == "" && !slices.Contains(out, s.Owner) {
+			out = append(out, s.Owner)
+		}
+	}
+	return out
+}

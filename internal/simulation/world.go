@@ -16,6 +16,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/fleet"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
@@ -223,6 +224,7 @@ type Worker struct {
 	LoadInterval time.Duration   // default none
 	LoadRows     int             // the most rows of one load, which then ends anywhere in a page; default as the fill's
 	PageBytes    int64           // default 32 MiB
+	Patience     time.Duration   // with a worker that loads for the fleet; default as the fleet's
 	RetryAfter   []time.Duration // of rows that the warehouse refused; default as the worker's
 	Letters      worker.Letters
 }
@@ -237,6 +239,7 @@ type Running struct {
 	Worker  *worker.Worker
 	Metrics *metrics.Metrics
 	Holder  *lease.Holder
+	Fleet   *fleet.Fleet // nil = it loads for itself
 
 	drain func()
 	kill  context.CancelCauseFunc
@@ -259,24 +262,31 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	}
 	source := account.Stream(w.stream)
 	var fill warehouse.Fill = warehouse.Insert{}
+	var staging *warehouse.Copy
+	var bucket *aws.Bucket
 	if c.Staging != "" {
-		bucket, err := account.Bucket(c.Staging)
-		if err != nil {
+		if bucket, err = account.Bucket(c.Staging); err != nil {
 			return nil, err
 		}
-		fill = &warehouse.Copy{Staging: bucket, Log: w.Options.Log}
+		staging = &warehouse.Copy{Staging: bucket, Log: w.Options.Log}
+		fill = staging
 	}
 	if c.LoadRows > 0 {
 		fill = smallLoads{fill, c.LoadRows}
 	}
 	db := warehouse.New(account.Redshift(redshift), fill)
 	r := &Running{Metrics: new(metrics.Metrics), done: make(chan struct{})}
+	var house worker.Warehouse = db
+	if staging != nil && c.LeaseTable != "" {
+		r.Fleet = w.together(r, c, db, staging, bucket)
+		house = r.Fleet
+	}
 	r.Worker = worker.New(worker.Config{
 		Stream: w.stream,
 		Open: func(s stream.Shard, at stream.Position, room func(int) error) worker.Reader {
 			return source.BoundedReader(s, at, room)
 		},
-		Fetch: source.Record, Shards: source.Shards, Identity: source.Identity, Warehouse: db, Letters: c.Letters,
+		Fetch: source.Record, Shards: source.Shards, Identity: source.Identity, Warehouse: house, Letters: c.Letters,
 		Note:     func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
 		Families: w.Options.Families, BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
 		PageBytes: c.PageBytes, RetryAfter: c.RetryAfter, Metrics: r.Metrics, Log: w.Options.Log,
@@ -294,17 +304,7 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	go func() {
 		defer close(r.done)
 		defer account.Close()
-		loading := make(chan error, 1)
-		go func() { loading <- r.Worker.Run(hard) }()
-		err := r.Holder.Run(soft)
-		kill(nil)
-		r.err = errors.Join(err, <-loading)
-		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
-		defer cancel()
-		if errors.Is(context.Cause(hard), errKilled) {
-			cancel()
-		}
-		db.Close(tidy)
+		r.err = r.run(ctx, soft, hard, kill, db)
 	}()
 	return r, nil
 }

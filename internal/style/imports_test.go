@@ -26,6 +26,7 @@ var mayImport = map[string][]string{
 	"internal/worker": {
 		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/metrics", "internal/pulse",
 	},
+	"internal/fleet":      {"internal/stream", "internal/event", "internal/warehouse", "internal/pulse"},
 	"internal/aws":        {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
 	"internal/storm":      {"internal/warehouse", "internal/metrics"},
 	"internal/admin":      {"internal/event", "internal/worker", "internal/metrics"},

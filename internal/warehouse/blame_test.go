@@ -15,7 +15,7 @@ import (
 func written(t *testing.T, b Batch) string {
 	t.Helper()
 	var out bytes.Buffer
-	if err := writeCSV(&out, b); err != nil {
+	if err := writeCSV(&out, b, b.proposals(), 0); err != nil {
 		t.Fatal(err)
 	}
 	zip, err := gzip.NewReader(&out)

@@ -21,6 +21,8 @@ import (
 type Staging interface {
 	// Put stores an object and returns its URL, s3://bucket/key.
 	Put(ctx context.Context, name string, body []byte) (url string, err error)
+	// URL is what Put returns for the name.
+	URL(name string) string
 	// Delete removes objects; names that are not there are no error.
 	Delete(ctx context.Context, names ...string) error
 }
@@ -69,10 +71,10 @@ func (c *Copy) Fits(rows []Row) int { return min(len(rows), copyRows) }
 func (c *Copy) Prepare(ctx context.Context, b Batch) (Filling, error) {
 	buf := c.takeBuffer()
 	defer c.putBuffer(buf)
-	if err := writeCSV(buf, b); err != nil {
+	if err := writeCSV(buf, b, b.proposals(), 0); err != nil {
 		return Filling{}, err
 	}
-	id := time.Now().UTC().Format("20060102T150405Z-") + rand.Text()
+	id := fileID()
 	data, manifest := id+"/rows.csv.gz", id+"/manifest.json"
 	done := func() { c.removal.later(ctx, data, manifest) }
 	url, err := c.Staging.Put(ctx, data, buf.Bytes())
@@ -94,6 +96,9 @@ func (c *Copy) Prepare(ctx context.Context, b Batch) (Filling, error) {
 		Blame: func(ctx context.Context, db DB, _ int) (Blame, bool) { return refusedLine(ctx, db, url, b) },
 	}, nil
 }
+
+// fileID names the folder of a load's files, by when it was made and by chance.
+func fileID() string { return time.Now().UTC().Format("20060102T150405Z-") + rand.Text() }
 
 func manifestOf(urls ...string) any {
 	type entry struct {
@@ -146,18 +151,20 @@ func (c *Copy) putBuffer(b *bytes.Buffer) {
 // csvChunk is how much CSV is handed to the compressor at a time.
 const csvChunk = 64 << 10
 
-// writeCSV writes the moves and the rows as gzip CSV. Speed before size: the
+// writeCSV writes the moves, and the batch's rows, as gzip CSV. The rows name their
+// moves by numbers that are first higher than in the batch. Speed before size: the
 // file is read once, within the same region.
-func writeCSV(out *bytes.Buffer, batch Batch) error {
+func writeCSV(out *bytes.Buffer, batch Batch, moves []proposal, first int) error {
 	zip, err := gzip.NewWriterLevel(out, gzip.BestSpeed)
 	if err != nil {
 		return fmt.Errorf("compress: %w", err)
 	}
 	b := make([]byte, 0, csvChunk+2048)
-	for _, p := range batch.proposals() {
+	for _, p := range moves {
 		b = appendMoveCSV(b, p)
 	}
 	for i, r := range batch.Rows {
+		r.Move += first
 		b = appendRowCSV(b, batch.ordinal(i), r)
 		if len(b) >= csvChunk {
 			if _, err := zip.Write(b); err != nil {

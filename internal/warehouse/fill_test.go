@@ -157,21 +157,23 @@ func TestInsertWritesEveryRow(t *testing.T) {
 
 // shelf keeps staged objects in memory, and can fail.
 type shelf struct {
-	mu      sync.Mutex // guards objects
+	mu      sync.Mutex // guards objects and puts
 	objects map[string][]byte
 	failAt  int // Put number that fails; 0 = none
 	puts    int
 }
 
 func (s *shelf) Put(_ context.Context, name string, body []byte) (string, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.puts++; s.puts == s.failAt {
 		return "", errors.New("no room")
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.objects[name] = bytes.Clone(body)
-	return "s3://bucket/" + name, nil
+	return s.URL(name), nil
 }
+
+func (s *shelf) URL(name string) string { return "s3://bucket/" + name }
 
 func (s *shelf) Delete(_ context.Context, names ...string) error {
 	s.mu.Lock()

@@ -175,7 +175,7 @@ func loaded(b Batch, r Result, written Written) (Loaded, error) {
 			return Loaded{}, fmt.Errorf("load: answer for shard %s: %w", b.Moves[i].Shard, err)
 		}
 		if repeated {
-			out.Written = unknown
+			out.Written = Unknown()
 		}
 	}
 	for i := range seen {
@@ -193,13 +193,13 @@ func loaded(b Batch, r Result, written Written) (Loaded, error) {
 	return out, nil
 }
 
-// unknown is how much was written where nothing tells.
-var unknown = func() (w Written) {
+// Unknown is how much was written where nothing tells.
+func Unknown() (w Written) {
 	for i := range w {
 		w[i] = -1
 	}
 	return w
-}()
+}
 
 // written reads how many rows of each table the load wrote.
 func (t transaction) written(results []Result) (w Written) {

@@ -111,7 +111,7 @@ WHERE p.shard_id <> '' ORDER BY p.move`})
 		}
 	}
 	return append(t, step{sql: `UPDATE ` + in.Of(CheckpointTable) + ` SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
- arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = ` + timestampLiteral(now) + `
+ arrived_until = GREATEST(p.arrived_until, worker_checkpoints.arrived_until), updated_at = ` + timestampLiteral(now) + `
 FROM load_incoming p
 WHERE ` + accepts(CheckpointTable)})
 }
@@ -136,13 +136,23 @@ type proposal struct {
 
 // proposals are the batch's moves, and behind them that of the shared row.
 func (b Batch) proposals() []proposal {
+	return append(b.moves(0), sharedMove(len(b.Moves)))
+}
+
+// moves are the batch's moves, numbered from first on.
+func (b Batch) moves(first int) []proposal {
 	out := make([]proposal, 0, len(b.Moves)+1)
 	for i, m := range b.Moves {
-		out = append(out, proposal{i, b.Stream, m})
+		out = append(out, proposal{first + i, b.Stream, m})
 	}
+	return out
+}
+
+// sharedMove is the move of the shared row, from where it stands to where it stands.
+func sharedMove(number int) proposal {
 	shared := Move{Shard: SharedRow}
 	shared.From.Sequence, shared.To.Sequence = sharedSequence, sharedSequence
-	return append(out, proposal{len(b.Moves), SharedRow, shared})
+	return proposal{number, SharedRow, shared}
 }
 
 const movesHead = "INSERT INTO load_incoming (move, stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until) VALUES "

@@ -103,12 +103,10 @@ func (w *Worker) advanceIdle(l *load, inBatch map[*shard]int) {
 		if _, busy := inBatch[s]; busy {
 			continue
 		}
-		at, until, idle := w.queue.idle(s, w.cfg.PollInterval)
-		if !idle {
-			continue
+		if m, idle := w.quiet(s); idle {
+			l.owners = append(l.owners, s)
+			l.batch.Moves = append(l.batch.Moves, m)
 		}
-		l.owners = append(l.owners, s)
-		l.batch.Moves = append(l.batch.Moves, warehouse.Move{Shard: s.term.Shard.ID, Term: s.term.N, From: at, To: at, ArrivedUntil: until})
 	}
 }
 

@@ -60,3 +60,12 @@ func (q *queue) idle(s *shard, patience time.Duration) (at stream.Position, unti
 	idle = !s.gone && s.waiting == 0 && !s.ended && !s.caughtUp.IsZero() && s.caughtUp.Sub(s.arrivedUntil) >= patience
 	return s.committed, s.caughtUp, idle
 }
+
+// advanced notes until when the warehouse knows that nothing of the shard is missing.
+func (q *queue) advanced(s *shard, until time.Time) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if until.After(s.arrivedUntil) {
+		s.arrivedUntil = until
+	}
+}

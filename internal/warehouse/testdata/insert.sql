@@ -52,7 +52,7 @@ INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_c
 SELECT minute, store_id, event_type, order_count, item_count, revenue FROM load_orders_totals WHERE order_count <> 0;
 
 UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
- arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'
+ arrived_until = GREATEST(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'
 FROM load_incoming p
 WHERE worker_checkpoints.stream_name = p.stream_name AND worker_checkpoints.shard_id = p.shard_id AND worker_checkpoints.term = p.term
  AND worker_checkpoints.sequence_number = p.from_sequence AND worker_checkpoints.sub_sequence_number = p.from_sub;

@@ -119,7 +119,7 @@ INSERT INTO agg_payments_minute (minute, payment_method, event_type, payment_cou
 SELECT minute, payment_method, event_type, payment_count, amount FROM load_payments_totals WHERE payment_count <> 0;
 
 UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
- arrived_until = COALESCE(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'
+ arrived_until = GREATEST(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'
 FROM load_incoming p
 WHERE worker_checkpoints.stream_name = p.stream_name AND worker_checkpoints.shard_id = p.shard_id AND worker_checkpoints.term = p.term
  AND worker_checkpoints.sequence_number = p.from_sequence AND worker_checkpoints.sub_sequence_number = p.from_sub;

@@ -1,0 +1,410 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io/fs"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+const (
+	// gatherTime is how long a load waits for workers that were in the last one: they
+	// have learned its outcome by then, and stage what came meanwhile.
+	gatherTime = 500 * time.Millisecond
+	gatherStep = 150 * time.Millisecond
+	// listEvery is how often it is looked for what is staged, at most.
+	listEvery = time.Second
+	// sweepEvery is how often a worker that is alone looks for what others left.
+	sweepEvery = time.Minute
+	// mostRows bounds a load: at 35 bytes a row, some 35 MB in several files.
+	mostRows = 1_000_000
+	// readers is how many batches' objects are read at one time.
+	readers = 8
+)
+
+// loader is what the worker that loads knows. Of Run's goroutine alone, but for
+// what says so.
+type loader struct {
+	folder  string
+	listed  time.Time
+	batches map[string]batch // staged, by id
+	over    map[string]bool  // in, stale or given back, whose objects may still be listed
+	last    []string         // the workers that were in the last load
+	started time.Time        // of the last load
+	ended   time.Time
+	gap     time.Duration // between the starts of two loads: wider after throttles
+	most    int           // batches of a load; 0 = no bound
+	failed  int           // loads that failed in turn, in a way that is nobody's fault
+
+	// Guarded by Fleet.mu.
+	busy    bool // batches wait: signs are given
+	spoken  bool // a word was written since this worker began to load
+	number  int64
+	loading []string
+	since   time.Time
+	loads   int64
+	waiting int
+	oldest  time.Time
+	done    []outcome
+	gone    bool
+}
+
+func newLoader() loader {
+	return loader{batches: make(map[string]batch), over: make(map[string]bool)}
+}
+
+// Run loads for the fleet while this worker is the one to do so, until ctx ends or
+// Close is called.
+func (f *Fleet) Run(ctx context.Context) {
+	defer close(f.done)
+	ctx, abort := context.WithCancel(ctx)
+	defer abort()
+	f.mu.Lock()
+	f.end = abort
+	f.mu.Unlock()
+	signs := make(chan struct{})
+	signing, end := context.WithCancel(ctx)
+	go func() {
+		defer close(signs)
+		f.giveSigns(signing)
+	}()
+	for ctx.Err() == nil && !f.closed() {
+		f.pause(ctx, f.round(ctx))
+	}
+	end()
+	<-signs
+	f.mu.Lock()
+	f.loader.gone = true
+	spoken := f.loader.spoken
+	f.mu.Unlock()
+	if spoken && ctx.Err() == nil {
+		f.say(ctx)
+	}
+}
+
+func (f *Fleet) closed() bool {
+	select {
+	case <-f.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// wake asks for a round at once.
+func (f *Fleet) wake() {
+	select {
+	case f.kick <- struct{}{}:
+	default:
+	}
+}
+
+// pause waits for d, or for a reason to go on earlier.
+func (f *Fleet) pause(ctx context.Context, d time.Duration) {
+	pulse.Beat(ctx)
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-f.kick:
+	case <-f.stop:
+	case <-ctx.Done():
+	}
+}
+
+// round looks whether this worker is the one that loads and, if it is, loads what is
+// staged. It returns when to look again.
+func (f *Fleet) round(ctx context.Context) time.Duration {
+	l, p := &f.loader, f.place()
+	if !p.ours() {
+		if l.folder != "" {
+			f.resign()
+		}
+		return f.tellNews(ctx, p)
+	}
+	if l.folder != p.folder {
+		f.resign()
+		l.folder = p.folder
+	}
+	every := min(listEvery, max(f.c.LoadInterval, gatherStep))
+	switch {
+	case time.Since(l.ended) < listEvery: // those who waited for it come again
+		every = gatherStep
+	case !p.shared() && !f.waitedFor():
+		every = sweepEvery
+	}
+	if wait := time.Until(l.listed.Add(every)); wait > 0 && !f.waitedFor() {
+		return min(wait, listEvery)
+	}
+	if err := f.list(ctx); err != nil {
+		f.c.Log.Warn("what is staged for the fleet cannot be listed; each worker loads for itself meanwhile", "error", err)
+		return listEvery
+	}
+	if !f.gather(ctx) {
+		return every
+	}
+	f.load(ctx, f.withNews(f.pick()))
+	l.ended = time.Now()
+	if l.failed > 0 {
+		return listEvery
+	}
+	return 0
+}
+
+// resign forgets what a worker knew as the one that loads.
+func (f *Fleet) resign() {
+	l := &f.loader
+	clear(l.batches)
+	clear(l.over)
+	l.folder, l.listed, l.last, l.most, l.failed, l.gap = "", time.Time{}, nil, 0, 0, 0
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.busy, l.spoken, l.loading, l.waiting, l.done = false, false, nil, 0, nil
+}
+
+// waitedFor reports whether this process has staged something that is not in.
+func (f *Fleet) waitedFor() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id := range f.mine {
+		if _, answered := f.answers[id]; !answered && !f.loader.over[id] {
+			return true
+		}
+	}
+	return false
+}
+
+// list learns what is staged.
+func (f *Fleet) list(ctx context.Context) error {
+	l := &f.loader
+	prefix := l.folder + stagedFolder
+	names, err := f.c.Bucket.List(ctx, prefix)
+	if err != nil {
+		return err
+	}
+	l.listed = time.Now()
+	there := make(map[string]bool, len(names))
+	var fresh []string
+	for _, name := range names {
+		id := strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")
+		there[id] = true
+		if _, known := l.batches[id]; !known && !l.over[id] {
+			fresh = append(fresh, name)
+		}
+	}
+	for id := range l.batches {
+		if !there[id] {
+			delete(l.batches, id) // its owner took it back
+		}
+	}
+	for id := range l.over {
+		if !there[id] {
+			delete(l.over, id)
+		}
+	}
+	for _, b := range f.read(ctx, fresh) {
+		l.batches[b.ID] = b
+	}
+	f.count()
+	return nil
+}
+
+// read reads batches' objects. What cannot be read now is read at the next listing,
+// and what is none is removed.
+func (f *Fleet) read(ctx context.Context, names []string) []batch {
+	found := make([]batch, len(names))
+	group := new(errgroup.Group)
+	group.SetLimit(readers)
+	for i, name := range names {
+		group.Go(func() error {
+			body, err := f.c.Bucket.Get(ctx, name)
+			if err == nil {
+				found[i], err = readBatch(f.loader.folder, name, body)
+			}
+			switch {
+			case err == nil || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist):
+			case errors.Is(err, errBadBatch):
+				f.c.Log.Error("an object among the staged batches is none; it is removed", "object", name, "error", err)
+				f.c.Copy.Remove(ctx, name)
+			default:
+				f.c.Log.Warn("a staged batch cannot be read; it is tried again", "object", name, "error", err)
+			}
+			if err != nil {
+				found[i] = batch{}
+			}
+			return nil
+		})
+	}
+	_ = group.Wait() // each tells its own error
+	return slices.DeleteFunc(found, func(b batch) bool { return b.ID == "" })
+}
+
+// count says how much waits.
+func (f *Fleet) count() {
+	l := &f.loader
+	waiting, oldest := 0, time.Time{}
+	for _, b := range l.batches {
+		if b.News {
+			continue
+		}
+		if waiting++; oldest.IsZero() || b.At.Before(oldest) {
+			oldest = b.At
+		}
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	l.waiting, l.oldest, l.busy = waiting, oldest, waiting > 0
+}
+
+// gather waits until a load may start and those are there who were in the last one,
+// or had time to be. It reports whether there is anything to load.
+func (f *Fleet) gather(ctx context.Context) bool {
+	l, began := &f.loader, time.Now()
+	f.speakUp(ctx)
+	for ctx.Err() == nil && !f.closed() {
+		if !f.busy() {
+			return false
+		}
+		now := time.Now()
+		early := time.Until(l.started.Add(max(f.c.LoadInterval, l.gap)))
+		switch {
+		case early > gatherTime:
+			f.pause(ctx, early-gatherTime)
+			began = time.Now()
+		case early <= 0 && (f.complete() || now.Sub(began) >= gatherTime):
+			return true
+		default:
+			f.pause(ctx, gatherStep)
+		}
+		if err := f.list(ctx); err != nil {
+			return f.busy()
+		}
+	}
+	return false
+}
+
+func (f *Fleet) busy() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.loader.busy
+}
+
+// complete reports whether all are there who were in the last load.
+func (f *Fleet) complete() bool {
+	l := &f.loader
+	owners, _ := f.c.Owners()
+	for _, worker := range l.last {
+		there := !slices.Contains(owners, worker)
+		for _, b := range l.batches {
+			there = there || b.Worker == worker && !b.News
+		}
+		if !there {
+			return false
+		}
+	}
+	return true
+}
+
+// pick chooses what goes into the next load: the oldest first, and news where nothing
+// else moves their shards.
+func (f *Fleet) pick() []batch {
+	l := &f.loader
+	var all, out []batch
+	for _, b := range l.batches {
+		all = append(all, b)
+	}
+	slices.SortFunc(all, func(a, b batch) int {
+		if a.News != b.News {
+			if a.News {
+				return 1
+			}
+			return -1
+		}
+		return strings.Compare(a.ID, b.ID)
+	})
+	var taken []warehouse.Staged
+	rows := 0
+	for _, b := range all {
+		s := b.staged()
+		n := s.Total()
+		if len(taken) > 0 && rows+n > mostRows || l.most > 0 && len(taken) >= l.most || s.Apart(taken) != nil {
+			continue
+		}
+		out, taken, rows = append(out, b), append(taken, s), rows+n
+	}
+	return out
+}
+
+// speakUp gives a sign when there is something to wait for and there was none yet.
+func (f *Fleet) speakUp(ctx context.Context) {
+	f.mu.Lock()
+	silent := f.loader.busy && time.Since(f.heard) >= f.c.Patience/3
+	f.mu.Unlock()
+	if silent {
+		f.say(ctx)
+	}
+}
+
+// giveSigns writes a word now and then while anybody may wait for one.
+func (f *Fleet) giveSigns(ctx context.Context) {
+	tick := time.NewTicker(f.c.Patience / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		f.mu.Lock()
+		busy := f.loader.busy
+		f.mu.Unlock()
+		if busy {
+			f.say(ctx)
+		}
+	}
+}
+
+// say writes the word. That it could not be written is mended by the next one.
+func (f *Fleet) say(ctx context.Context) {
+	f.saying.Lock()
+	defer f.saying.Unlock()
+	f.mu.Lock()
+	l, now := &f.loader, time.Now()
+	l.done = slices.DeleteFunc(l.done, func(o outcome) bool { return now.Sub(o.at) > keepWords })
+	l.number++
+	l.spoken = true
+	w := word{
+		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Since: l.since, Loads: l.loads,
+		Waiting: l.waiting, Oldest: l.oldest, Gone: l.gone, Done: slices.Clone(l.done),
+	}
+	folder := l.folder
+	f.mu.Unlock()
+	if folder == "" {
+		return
+	}
+	body, err := json.Marshal(w)
+	if err == nil {
+		bounded, cancel := context.WithTimeout(ctx, f.c.Patience)
+		_, err = f.c.Bucket.Put(bounded, folder+wordName, body)
+		cancel()
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			f.c.Log.Warn("the word for the workers that wait cannot be written; they load for themselves if it stays so", "error", err)
+		}
+		return
+	}
+	w.raw = body
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.word, f.heard = w, now
+	f.broadcast()
+}

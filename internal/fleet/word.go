@@ -1,0 +1,201 @@
+package fleet
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// word is what the worker that loads tells the others. It is a hint: see confirm.
+type word struct {
+	Loader  string
+	Number  int64 // of the loader's words; that it changes is a sign of life
+	At      time.Time
+	Loading []string  `json:",omitempty"` // the batches of the load under way
+	Since   time.Time // when that load began
+	Loads   int64     // of the loader that went in
+	Waiting int       // batches that are staged and not in
+	Oldest  time.Time // when the oldest of them was staged
+	Gone    bool      `json:",omitempty"` // the loader has ended
+	Done    []outcome `json:",omitempty"` // of the last loads
+	raw     []byte
+}
+
+// outcome is what became of a batch.
+type outcome struct {
+	ID string
+	// In says that all of its moves are in. Else Moves says what the warehouse answered
+	// for each, or Back why its owner is to load it.
+	In      bool                   `json:",omitempty"`
+	Moves   []answer               `json:",omitempty"`
+	Back    string                 `json:",omitempty"`
+	Written *[event.Families]int64 `json:",omitempty"` // of a batch that went in alone
+	at      time.Time
+}
+
+// answer is a warehouse.Outcome as JSON.
+type answer struct {
+	In       bool
+	Term     int64
+	Sequence string
+	Sub      int64
+}
+
+const wordName = "/word.json"
+
+// keepWords is how long an outcome is told.
+const keepWords = 30 * time.Second
+
+// errBack: the worker that loads gave the batch back.
+var errBack = errors.New("fleet: the batch came back")
+
+// of is the outcome as that of the owner's batch.
+func (o outcome) of(b warehouse.Batch) (warehouse.Loaded, error) {
+	out := warehouse.Loaded{Outcomes: make([]warehouse.Outcome, len(b.Moves)), Written: warehouse.Unknown()}
+	switch {
+	case o.Back != "":
+		return out, fmt.Errorf("%w: %s", errBack, o.Back)
+	case !o.In && len(o.Moves) != len(b.Moves):
+		return out, fmt.Errorf("%w: its outcome is of %d moves and not of %d", errBack, len(o.Moves), len(b.Moves))
+	}
+	if o.Written != nil {
+		out.Written = *o.Written
+	}
+	for i, m := range b.Moves {
+		if o.In {
+			out.Outcomes[i] = warehouse.Outcome{Verdict: warehouse.Committed, Term: m.Term, Position: m.To}
+			continue
+		}
+		a := o.Moves[i]
+		out.Outcomes[i] = warehouse.Outcome{Verdict: warehouse.Refused, Term: a.Term, Position: stream.Position{Sequence: a.Sequence, Sub: a.Sub}}
+		if a.In {
+			out.Outcomes[i].Verdict = warehouse.Committed
+		}
+	}
+	return out, nil
+}
+
+// outcomeOf is the warehouse's answer for a batch.
+func outcomeOf(id string, all []warehouse.Outcome) outcome {
+	o := outcome{ID: id, In: true, at: time.Now()}
+	for _, w := range all {
+		in := w.Verdict == warehouse.Committed
+		o.In = o.In && in
+		o.Moves = append(o.Moves, answer{in, w.Term, w.Position.Sequence, w.Position.Sub})
+	}
+	if o.In {
+		o.Moves = nil
+	}
+	return o
+}
+
+// look reads the word.
+func (f *Fleet) look(ctx context.Context, folder string) {
+	ctx, cancel := context.WithTimeout(ctx, f.c.Patience)
+	defer cancel()
+	body, err := f.c.Bucket.Get(ctx, folder+wordName)
+	var w word
+	if err == nil {
+		err = json.Unmarshal(body, &w)
+	}
+	if err != nil {
+		if !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+			f.c.Log.Warn("the word of the worker that loads for the fleet cannot be read; without it each loads for itself", "error", err)
+		}
+		return
+	}
+	w.raw = body
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if bytes.Equal(body, f.word.raw) {
+		return
+	}
+	f.word, f.heard = w, time.Now()
+	f.broadcast()
+}
+
+// errSilent: the worker that loads gave no sign.
+var errSilent = errors.New("fleet: no outcome came in time")
+
+// await waits for the outcome of a batch. ours says that this process has loaded it.
+func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err error) {
+	began := time.Now()
+	p, sign := f.place(), began
+	for {
+		pulse.Beat(ctx)
+		f.mu.Lock()
+		w, heard, changed, patience, every := f.word, f.heard, f.changed, f.c.Patience, f.every()
+		o, ours = f.answers[b.ID]
+		if f.leaving {
+			patience = min(patience, mostHurried)
+		}
+		f.mu.Unlock()
+		if ours {
+			return o, true, nil
+		}
+		if i := slices.IndexFunc(w.Done, func(o outcome) bool { return o.ID == b.ID }); i >= 0 {
+			return w.Done[i], false, nil
+		}
+		now := time.Now()
+		if w.Gone && w.Loader == p.loader {
+			f.miss(p.loader)
+		}
+		if next := f.place(); next.loader != p.loader {
+			p, sign = next, now
+		}
+		if heard.After(sign) {
+			sign = heard
+		}
+		switch {
+		case !p.ours() && now.Sub(sign) >= patience:
+			f.miss(p.loader)
+			return o, false, fmt.Errorf("%w: no sign of %s for %s", errSilent, p.loader, patience)
+		case now.Sub(began) >= longestWait:
+			return o, false, fmt.Errorf("%w: not within %s", errSilent, longestWait)
+		}
+		if err := wait(ctx, every, changed); err != nil {
+			return o, false, err
+		}
+		if !p.ours() {
+			f.look(ctx, b.folder)
+		}
+	}
+}
+
+// every is how often the word is looked at: often beside the time that a load takes,
+// and not oftener. The caller holds mu.
+func (f *Fleet) every() time.Duration {
+	return min(max(f.waited/16, 100*time.Millisecond), 500*time.Millisecond, f.c.Patience/4)
+}
+
+// miss passes a worker over for a while.
+func (f *Fleet) miss(worker string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if worker != f.c.Self {
+		f.silent[worker] = time.Now()
+	}
+}
+
+// wait waits for d, or until something changes, or ctx ends.
+func wait(ctx context.Context, d time.Duration, changed <-chan struct{}) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-changed:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	return nil
+}

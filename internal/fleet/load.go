@@ -103,6 +103,8 @@ func (f *Fleet) settle(ctx context.Context, set []batch, outcomes [][]warehouse.
 	f.mu.Lock()
 	f.loader.loads++
 	f.mu.Unlock()
+	f.c.Log.Debug("loaded for the fleet", "batches", len(set), "rows", total, "changed", written.Total(),
+		"took", time.Since(f.loader.started).Round(time.Millisecond).String())
 	f.tell(ctx, set, all)
 }
 

@@ -19,7 +19,7 @@ const (
 	// gatherTime is how long a load waits for workers that were in the last one: they
 	// have learned its outcome by then, and stage what came meanwhile.
 	gatherTime = 500 * time.Millisecond
-	gatherStep = 150 * time.Millisecond
+	gatherStep = 200 * time.Millisecond
 	// listEvery is how often it is looked for what is staged, at most.
 	listEvery = time.Second
 	// sweepEvery is how often a worker that is alone looks for what others left.
@@ -196,7 +196,15 @@ func (f *Fleet) list(ctx context.Context) error {
 	for _, name := range names {
 		id := strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")
 		there[id] = true
-		if _, known := l.batches[id]; !known && !l.over[id] {
+		if _, known := l.batches[id]; known || l.over[id] {
+			continue
+		}
+		f.mu.Lock()
+		b, ours := f.mine[id]
+		f.mu.Unlock()
+		if ours {
+			l.batches[id] = b
+		} else {
 			fresh = append(fresh, name)
 		}
 	}
@@ -281,6 +289,8 @@ func (f *Fleet) gather(ctx context.Context) bool {
 			began = time.Now()
 		case early <= 0 && (f.complete() || now.Sub(began) >= gatherTime):
 			return true
+		case f.complete():
+			f.pause(ctx, early)
 		default:
 			f.pause(ctx, gatherStep)
 		}

@@ -134,7 +134,7 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 	for {
 		pulse.Beat(ctx)
 		f.mu.Lock()
-		w, heard, changed, patience, every := f.word, f.heard, f.changed, f.c.Patience, f.every()
+		w, heard, changed, patience, every := f.word, f.heard, f.changed, f.c.Patience, f.every(time.Since(began))
 		o, ours = f.answers[b.ID]
 		if f.leaving {
 			patience = min(patience, mostHurried)
@@ -172,11 +172,18 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 	}
 }
 
-// every is how often the word is looked at: often beside the time that a load takes,
-// and not oftener. The caller holds mu.
-func (f *Fleet) every() time.Duration {
-	return min(max(f.waited/16, 100*time.Millisecond), 500*time.Millisecond, f.c.Patience/4)
+// every is when the word is looked at, by how long it was waited for so far: not at all
+// while it would be early, then often beside the time that a load takes, as each look
+// is paid for. The caller holds mu.
+func (f *Fleet) every(waited time.Duration) time.Duration {
+	if early := min(f.waited/2, longestBlind, f.c.Patience/2) - waited; early > 0 {
+		return early
+	}
+	return min(max(f.waited/16, 150*time.Millisecond), 500*time.Millisecond, f.c.Patience/4)
 }
+
+// longestBlind is for how long at most no word is looked for.
+const longestBlind = 2 * time.Second
 
 // miss passes a worker over for a while.
 func (f *Fleet) miss(worker string) {

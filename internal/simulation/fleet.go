@@ -21,6 +21,8 @@ const (
 	scanTime  = 1500 * time.Millisecond
 	syncTime  = 12 * time.Second
 	pollTime  = 1500 * time.Millisecond
+	// loadPatience is how long a worker waits for a sign of the one that loads.
+	loadPatience = 1500 * time.Millisecond
 	// patient is how long a fleet may take to settle once all faults have ended.
 	// The longest wait there is: a call of 30 s that the SDK gives up. Where a load takes
 	// ten seconds, and a refused row a dozen loads to be found, it is patientAtPace.
@@ -46,6 +48,9 @@ type Fleet struct {
 	ended   []*Running // whose goroutines may not have
 	leaving []*member  // told to stop; they may have
 	moody   bool       // the warehouse has moods
+	// together says that most workers stage their batches for whoever loads; the
+	// others are as those of older versions.
+	together bool
 	mixed   bool       // what is published is of all kinds, and not of orders alone
 	// restless says that since the last schedule somebody may have ended, or lost a
 	// shard; orphans are the parked rows of before, which nobody tries any more.
@@ -298,13 +303,14 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 	c := Worker{
 		Client: client, Name: m.name, LeaseTable: f.leases,
 		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 100,
-		RetryAfter: retryTimes,
+		Patience: scaled(loadPatience), RetryAfter: retryTimes,
+	}
+	if f.together && f.born%4 != 3 {
+		c.Staging, c.LoadInterval = stagingURL, scaled(pollTime/3)
 	}
 	switch f.born % 8 {
 	case 0, 4:
-		if !f.moody {
-			c.Staging = stagingURL
-		}
+		c.Staging = stagingURL
 	case 1:
 		c.BatchSize = 6 // several loads of one burst
 	case 2, 5:
@@ -381,7 +387,7 @@ func (f *Fleet) insist(ctx context.Context, do func() error) (err error) {
 // standing are the faults that no healing ends.
 func (f *Fleet) standing() []fault.Fault {
 	if f.moody {
-		return []fault.Fault{forGood}
+		return []fault.Fault{forGood, forGoodByCopy}
 	}
 	return nil
 }

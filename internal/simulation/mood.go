@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
@@ -35,6 +36,12 @@ var forGood = fault.Fault{
 	Match: "'" + poisonCustomer + "'", Error: "ERROR: Value too long for character type",
 }
 
+// forGoodByCopy is the same where rows come by COPY.
+var forGoodByCopy = fault.Fault{
+	Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.LineRefused,
+	Match: poisonCustomer, Error: "String length exceeds DDL length",
+}
+
 func drawMood(rng *rand.Rand) fault.Fault {
 	f := pick(
 		rng,
@@ -56,12 +63,20 @@ func drawMood(rng *rand.Rand) fault.Fault {
 func (f *Fleet) fall(s step) error {
 	faults := f.world.Local.Faults()
 	f.tally.event("a mood of the warehouse's: " + s.fault.Error)
+	mood := []fault.Fault{s.fault}
+	if customer := strings.Trim(s.fault.Match, "'"); customer == moodyCustomer {
+		mood = append(mood, fault.Fault{
+			Service: s.fault.Service, Operation: s.fault.Operation, Kind: fault.LineRefused, Match: customer, Error: "Overflow for NUMERIC(10,2)",
+		})
+	}
 	f.later(s.lasts, func(context.Context) error {
 		return faults.Put(slices.DeleteFunc(faults.List(), func(o fault.Fault) bool {
-			return o.Count == 0 && o.Match == s.fault.Match && o.Above == s.fault.Above && o.Error == s.fault.Error
+			return slices.ContainsFunc(mood, func(m fault.Fault) bool {
+				return o.Count == 0 && o.Kind == m.Kind && o.Match == m.Match && o.Above == m.Above && o.Error == m.Error
+			})
 		}))
 	})
-	return faults.Put(append(faults.List(), s.fault))
+	return faults.Put(append(faults.List(), mood...))
 }
 
 // customer draws whose an event is.

@@ -14,6 +14,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/admin"
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	loads "github.com/cloudcafe/analytics-worker/internal/fleet"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
@@ -94,6 +95,7 @@ type service struct {
 	instance  *aws.Instance
 	worker    *worker.Worker
 	warehouse *warehouse.Warehouse
+	fleet     *loads.Fleet // nil = it loads for itself
 	holder    *lease.Holder
 	metrics   *metrics.Metrics
 	publisher *metrics.Publisher // nil = metrics are not sent
@@ -116,6 +118,7 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 	defer kill()
 	loading := make(chan error, 1)
 	go func() { loading <- s.worker.Run(pulse.With(hard, &s.manager.loader)) }()
+	leaveFleet := s.joinFleet(ctx)
 	stopTimer := context.AfterFunc(ctx, func() {
 		limit := drainTime(context.Cause(ctx), time.Now(), s.drainTimeout)
 		s.manager.stopping(limit)
@@ -135,6 +138,7 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 		err = lerr
 	}
 	late := errors.Is(context.Cause(drain), errDrainOverdue)
+	leaveFleet(drain)
 	tidy, cancel := context.WithTimeout(drain, tidyTime)
 	defer cancel()
 	s.warehouse.Close(tidy)
@@ -177,6 +181,10 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 	if err != nil {
 		return nil, err
 	}
+	house, err := s.together(c, account, fill, log)
+	if err != nil {
+		return nil, err
+	}
 	s.worker = worker.New(worker.Config{
 		Stream: source.Name(),
 		Open: func(sh stream.Shard, at stream.Position, room func(int) error) worker.Reader {
@@ -185,7 +193,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Fetch:     source.Record,
 		Shards:    source.Shards,
 		Identity:  source.Identity,
-		Warehouse: db,
+		Warehouse: house,
 		Letters:   letters,
 		Note:      func(shard string, p stream.Position) { s.holder.Note(shard, p) },
 

@@ -51,7 +51,7 @@ type Fleet struct {
 	// together says that most workers stage their batches for whoever loads; the
 	// others are as those of older versions.
 	together bool
-	mixed   bool       // what is published is of all kinds, and not of orders alone
+	mixed    bool // what is published is of all kinds, and not of orders alone
 	// restless says that since the last schedule somebody may have ended, or lost a
 	// shard; orphans are the parked rows of before, which nobody tries any more.
 	restless bool

@@ -11,6 +11,10 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
+// drainTime is how long a worker that stops has for the load that it makes for
+// others.
+const drainTime = 25 * time.Second
+
 // together makes a worker load with the others of its lease table.
 func (w *World) together(r *Running, c Worker, db *warehouse.Warehouse, staging *warehouse.Copy, bucket *aws.Bucket) *fleet.Fleet {
 	return fleet.New(fleet.Config{
@@ -37,14 +41,16 @@ func (r *Running) run(ctx, soft, hard context.Context, kill context.CancelCauseF
 	err := r.Holder.Run(soft)
 	kill(nil)
 	err = errors.Join(err, <-loading)
-	tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
+	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	if errors.Is(context.Cause(hard), errKilled) {
 		cancel()
 	}
 	if r.Fleet != nil {
-		r.Fleet.Close(tidy)
+		r.Fleet.Close(last)
 	}
+	tidy, cancelTidy := context.WithTimeout(last, tidyTime)
+	defer cancelTidy()
 	db.Close(tidy)
 	return err
 }

@@ -91,7 +91,7 @@ func (f *Fleet) settle(ctx context.Context, set []batch, outcomes [][]warehouse.
 		all[i] = outcomeOf(b.ID, outcomes[i])
 		whole = whole && all[i].In
 		if b.folder == "" {
-			f.advanced(f.news.moves, all[i])
+			f.advanced(f.news.own, all[i])
 		}
 		if int64(b.staged().Total()) == total {
 			all[i].Written, alone = (*[event.Families]int64)(&written), true

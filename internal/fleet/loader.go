@@ -51,7 +51,7 @@ type loader struct {
 	loading []string
 	since   time.Time
 	loads   int64
-	waiting int
+	waiting []string
 	oldest  time.Time
 	done    []outcome
 	gone    bool
@@ -133,6 +133,7 @@ func (f *Fleet) round(ctx context.Context) time.Duration {
 	if l.folder != p.folder {
 		f.resign()
 		l.folder = p.folder
+		f.inherit(ctx)
 	}
 	every := min(listEvery, max(f.c.LoadInterval, gatherStep))
 	switch {
@@ -167,7 +168,19 @@ func (f *Fleet) resign() {
 	l.folder, l.listed, l.last, l.most, l.failed, l.gap = "", time.Time{}, nil, 0, 0, 0
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l.busy, l.spoken, l.loading, l.waiting, l.done = false, false, nil, 0, nil
+	l.busy, l.spoken, l.loading, l.waiting, l.done = false, false, nil, nil, nil
+}
+
+// inherit goes on telling what the one before has told of late: who waits for it may
+// not have looked yet.
+func (f *Fleet) inherit(ctx context.Context) {
+	f.look(ctx, f.loader.folder)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, o := range f.word.Done {
+		o.at = time.Now()
+		f.loader.done = append(f.loader.done, o)
+	}
 }
 
 // waitedFor reports whether this process has staged something that is not in.
@@ -258,18 +271,19 @@ func (f *Fleet) read(ctx context.Context, names []string) []batch {
 // count says how much waits.
 func (f *Fleet) count() {
 	l := &f.loader
-	waiting, oldest := 0, time.Time{}
+	var waiting []string
+	var oldest time.Time
 	for _, b := range l.batches {
 		if b.News {
 			continue
 		}
-		if waiting++; oldest.IsZero() || b.At.Before(oldest) {
+		if waiting = append(waiting, b.ID); oldest.IsZero() || b.At.Before(oldest) {
 			oldest = b.At
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l.waiting, l.oldest, l.busy = waiting, oldest, waiting > 0
+	l.waiting, l.oldest, l.busy = waiting, oldest, waiting != nil
 }
 
 // gather waits until a load may start and those are there who were in the last one,

@@ -18,6 +18,7 @@ type news struct {
 	by    string    // whose loads these are
 	sent  batch     // that others may load; its ID is empty = none
 	moves []warehouse.Move
+	own   []warehouse.Move // of this worker's quiet shards, in the load that it makes
 }
 
 // tellNews lets the quiet shards of a worker that does not load say so, while the
@@ -73,7 +74,7 @@ func (f *Fleet) withNews(set []batch) []batch {
 	}
 	b := f.newBatch("", warehouse.Staged{Stream: f.c.Stream, Moves: moves})
 	b.News = true
-	f.news.moves = moves
+	f.news.own = moves
 	return append(slices.Clone(set), b)
 }
 

@@ -19,10 +19,10 @@ func (f *Fleet) Status() Status {
 	defer f.mu.Unlock()
 	out := Status{Together: p.shared(), Loader: p.loader, Heard: f.heard}
 	if p.ours() {
-		out.Loads, out.Waiting, out.Oldest = f.loader.loads, f.loader.waiting, f.loader.oldest
+		out.Loads, out.Waiting, out.Oldest = f.loader.loads, len(f.loader.waiting), f.loader.oldest
 		return out
 	}
-	out.Loads, out.Waiting, out.Oldest = f.word.Loads, f.word.Waiting, f.word.Oldest
+	out.Loads, out.Waiting, out.Oldest = f.word.Loads, len(f.word.Waiting), f.word.Oldest
 	for _, b := range f.mine { // it may have been staged since
 		if out.Oldest.IsZero() || b.At.Before(out.Oldest) {
 			out.Oldest = b.At

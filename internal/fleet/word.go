@@ -24,7 +24,7 @@ type word struct {
 	Loading []string  `json:",omitempty"` // the batches of the load under way
 	Since   time.Time // when that load began
 	Loads   int64     // of the loader that went in
-	Waiting int       // batches that are staged and not in
+	Waiting []string  `json:",omitempty"` // batches that are staged and not in
 	Oldest  time.Time // when the oldest of them was staged
 	Gone    bool      `json:",omitempty"` // the loader has ended
 	Done    []outcome `json:",omitempty"` // of the last loads
@@ -124,6 +124,9 @@ func (f *Fleet) look(ctx context.Context, folder string) {
 	f.broadcast()
 }
 
+// mostUnlisted is in how many words in turn a batch may be missing.
+const mostUnlisted = 4
+
 // errSilent: the worker that loads gave no sign.
 var errSilent = errors.New("fleet: no outcome came in time")
 
@@ -131,6 +134,7 @@ var errSilent = errors.New("fleet: no outcome came in time")
 func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err error) {
 	began := time.Now()
 	p, sign := f.place(), began
+	unlisted, seen := 0, began
 	for {
 		pulse.Beat(ctx)
 		f.mu.Lock()
@@ -156,7 +160,15 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 		if heard.After(sign) {
 			sign = heard
 		}
+		if heard.After(seen) {
+			seen = heard
+			if unlisted++; slices.Contains(w.Waiting, b.ID) {
+				unlisted = 0
+			}
+		}
 		switch {
+		case unlisted >= mostUnlisted:
+			return o, false, fmt.Errorf("%w: %s does not know of the batch", errSilent, w.Loader)
 		case !p.ours() && now.Sub(sign) >= patience:
 			f.miss(p.loader)
 			return o, false, fmt.Errorf("%w: no sign of %s for %s", errSilent, p.loader, patience)

@@ -66,9 +66,11 @@ const mostMoveNumber = 1<<31 - 1
 
 // Format names what the files of staged batches look like: two processes whose
 // formats are one can load for each other.
-func Format() string {
+func Format() string { return formatOf(incoming().Columns) }
+
+func formatOf(columns []Column) string {
 	h := sha256.New()
-	for _, c := range incoming().Columns {
+	for _, c := range columns {
 		fmt.Fprintln(h, c.Name, c.Type)
 	}
 	return "csv1-" + hex.EncodeToString(h.Sum(nil)[:6])

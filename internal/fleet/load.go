@@ -136,7 +136,7 @@ func (f *Fleet) tell(ctx context.Context, set []batch, all []outcome) {
 	}
 	f.broadcast()
 	f.mu.Unlock()
-	f.count()
+	f.count(false)
 	f.say(ctx)
 	f.c.Copy.Remove(ctx, names...)
 }

@@ -51,6 +51,7 @@ type loader struct {
 	loading []string
 	since   time.Time
 	loads   int64
+	looks   int64
 	waiting []string
 	oldest  time.Time
 	done    []outcome
@@ -234,7 +235,7 @@ func (f *Fleet) list(ctx context.Context) error {
 	for _, b := range f.read(ctx, fresh) {
 		l.batches[b.ID] = b
 	}
-	f.count()
+	f.count(true)
 	return nil
 }
 
@@ -268,8 +269,8 @@ func (f *Fleet) read(ctx context.Context, names []string) []batch {
 	return slices.DeleteFunc(found, func(b batch) bool { return b.ID == "" })
 }
 
-// count says how much waits.
-func (f *Fleet) count() {
+// count says how much waits, as was just looked for or is known.
+func (f *Fleet) count(looked bool) {
 	l := &f.loader
 	var waiting []string
 	var oldest time.Time
@@ -284,6 +285,9 @@ func (f *Fleet) count() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.waiting, l.oldest, l.busy = waiting, oldest, waiting != nil
+	if looked {
+		l.looks++
+	}
 }
 
 // gather waits until a load may start and those are there who were in the last one,
@@ -406,7 +410,7 @@ func (f *Fleet) say(ctx context.Context) {
 	l.number++
 	l.spoken = true
 	w := word{
-		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Since: l.since, Loads: l.loads,
+		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Since: l.since, Loads: l.loads, Looks: l.looks,
 		Waiting: l.waiting, Oldest: l.oldest, Gone: l.gone, Done: slices.Clone(l.done),
 	}
 	folder := l.folder

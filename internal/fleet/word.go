@@ -24,6 +24,7 @@ type word struct {
 	Loading []string  `json:",omitempty"` // the batches of the load under way
 	Since   time.Time // when that load began
 	Loads   int64     // of the loader that went in
+	Looks   int64     // how often the loader has looked for what is staged
 	Waiting []string  `json:",omitempty"` // batches that are staged and not in
 	Oldest  time.Time // when the oldest of them was staged
 	Gone    bool      `json:",omitempty"` // the loader has ended
@@ -124,8 +125,23 @@ func (f *Fleet) look(ctx context.Context, folder string) {
 	f.broadcast()
 }
 
-// mostUnlisted is in how many words in turn a batch may be missing.
-const mostUnlisted = 4
+// looks counts in how many looks of the worker that loads a batch was missing.
+type looks struct {
+	loader string
+	known  int64 // the last look of which that need not be so
+	missed int64
+}
+
+// mostMissed is how often a batch may be missing. The first look may have begun
+// before it was staged.
+const mostMissed = 3
+
+func (l *looks) heard(w word, id string) {
+	if l.loader != w.Loader || slices.Contains(w.Waiting, id) {
+		l.loader, l.known = w.Loader, w.Looks
+	}
+	l.missed = w.Looks - l.known
+}
 
 // errSilent: the worker that loads gave no sign.
 var errSilent = errors.New("fleet: no outcome came in time")
@@ -134,7 +150,7 @@ var errSilent = errors.New("fleet: no outcome came in time")
 func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err error) {
 	began := time.Now()
 	p, sign := f.place(), began
-	unlisted, seen := 0, began
+	known := looks{}
 	for {
 		pulse.Beat(ctx)
 		f.mu.Lock()
@@ -160,14 +176,11 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 		if heard.After(sign) {
 			sign = heard
 		}
-		if heard.After(seen) {
-			seen = heard
-			if unlisted++; slices.Contains(w.Waiting, b.ID) {
-				unlisted = 0
-			}
+		if heard.After(began) {
+			known.heard(w, b.ID)
 		}
 		switch {
-		case unlisted >= mostUnlisted:
+		case known.missed >= mostMissed:
 			return o, false, fmt.Errorf("%w: %s does not know of the batch", errSilent, w.Loader)
 		case !p.ours() && now.Sub(sign) >= patience:
 			f.miss(p.loader)

@@ -28,7 +28,7 @@ type batch struct {
 	File   string `json:",omitempty"`
 	Name   string `json:",omitempty"`
 	First  int
-	Rows   [event.Families]int
+	Rows   [event.MaxFamilies]int
 	Moves  []move
 }
 

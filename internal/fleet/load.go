@@ -94,7 +94,7 @@ func (f *Fleet) settle(ctx context.Context, set []batch, outcomes [][]warehouse.
 			f.advanced(f.news.own, all[i])
 		}
 		if int64(b.staged().Total()) == total {
-			all[i].Written, alone = (*[event.Families]int64)(&written), true
+			all[i].Written, alone = (*[event.MaxFamilies]int64)(&written), true
 		}
 	}
 	if whole && !alone { // else its owner counts
@@ -218,7 +218,7 @@ func (f *Fleet) part(ctx context.Context, set []batch) (whole bool) {
 
 // takesRows asks whether the warehouse takes rows at all, of each family in a load.
 func (f *Fleet) takesRows(ctx context.Context, set []batch) bool {
-	var asked [event.Families]bool
+	var asked [event.MaxFamilies]bool
 	for _, b := range set {
 		for family, rows := range b.Rows {
 			if rows == 0 || asked[family] {

@@ -40,7 +40,7 @@ type outcome struct {
 	In      bool                   `json:",omitempty"`
 	Moves   []answer               `json:",omitempty"`
 	Back    string                 `json:",omitempty"`
-	Written *[event.Families]int64 `json:",omitempty"` // of a batch that went in alone
+	Written *[event.MaxFamilies]int64 `json:",omitempty"` // of a batch that went in alone
 	at      time.Time
 }
 

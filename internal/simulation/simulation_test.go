@@ -57,7 +57,7 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 		return out
 	}
 	f.moody = moody
-	f.together = rng.IntN(2) == 0
+	f.together = seed%4 > 1
 	out.err = f.world.Local.Faults().Put(f.standing())
 	out.tally = f.tally
 	if rng.IntN(2) == 0 {

@@ -29,7 +29,7 @@ type Staged struct {
 	// writes the moves down.
 	File, Name string
 	First      int // by which number the file's rows name the first move; those behind it follow
-	Rows       [event.Families]int
+	Rows       [event.MaxFamilies]int
 }
 
 // Total is the number of rows.

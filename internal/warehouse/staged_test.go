@@ -164,9 +164,9 @@ func TestStagingCounts(t *testing.T) {
 	s := &shelf{objects: map[string][]byte{}}
 	fill := &Copy{Staging: s, Log: slog.New(slog.DiscardHandler)}
 	events := hostileEvents(5, 90)
-	want := [event.Families]int{}
+	want := [event.MaxFamilies]int{}
 	for _, e := range events {
-		want[e.Family]++
+		want[e.Family()]++
 	}
 	staged, err := fill.Stage(context.Background(), Batch{Stream: "s", Moves: []Move{{Shard: "a"}}, Rows: rowsOf(fill.Encoder(), events)})
 	if err != nil || staged.Rows != want {

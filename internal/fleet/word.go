@@ -37,9 +37,9 @@ type outcome struct {
 	ID string
 	// In says that all of its moves are in. Else Moves says what the warehouse answered
 	// for each, or Back why its owner is to load it.
-	In      bool                   `json:",omitempty"`
-	Moves   []answer               `json:",omitempty"`
-	Back    string                 `json:",omitempty"`
+	In      bool                      `json:",omitempty"`
+	Moves   []answer                  `json:",omitempty"`
+	Back    string                    `json:",omitempty"`
 	Written *[event.MaxFamilies]int64 `json:",omitempty"` // of a batch that went in alone
 	at      time.Time
 }

@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -68,6 +70,12 @@ What is measured goes to CloudWatch with the dimension Scenario=QueryStorm, and 
 			return a.stress(cmd.Context(), o)
 		},
 	}
+	cmd.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		if negative.MatchString(err.Error()) {
+			return usagef("SECONDS and CPU must not be negative (%w); see %s --help", err, cmd.CommandPath())
+		}
+		return usagef("%w; see %s --help", err, cmd.CommandPath())
+	})
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", o.format, "of the report: table or json")
 	f.IntVar(&o.concurrency, "concurrency", o.concurrency, "queries in flight at most")
@@ -79,6 +87,9 @@ What is measured goes to CloudWatch with the dimension Scenario=QueryStorm, and 
 	f.BoolVar(&o.production, "yes-in-production", false, "run although ENVIRONMENT says production")
 	return cmd
 }
+
+// negative is what a negative number among the arguments makes: it looks like a flag.
+var negative = regexp.MustCompile(`^unknown shorthand flag: .* in -[0-9.]`)
 
 func drawSeed() uint64 {
 	var b [8]byte
@@ -127,6 +138,14 @@ func (o *stressOptions) check() error {
 	return nil
 }
 
+// isProduction tells a name that says production, also as a part, as in prod-eu or
+// shop_production; preprod, pre-prod and non-prod do not.
+func isProduction(environment string) bool {
+	parts := strings.FieldsFunc(strings.ToLower(environment), func(r rune) bool { return !unicode.IsLetter(r) })
+	is := slices.ContainsFunc(parts, func(p string) bool { return p == "prod" || p == "production" || p == "prd" })
+	return is && !slices.ContainsFunc(parts, func(p string) bool { return p == "pre" || p == "non" || p == "not" })
+}
+
 // stormPrefix begins the names of a storm's queries in the Data API.
 const stormPrefix = "query-storm-"
 
@@ -143,7 +162,7 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 	if o.dryRun {
 		return a.printStressPlan(o)
 	}
-	if p := strings.ToLower(c.Environment); (p == "prod" || p == "production") && !o.production {
+	if isProduction(c.Environment) && !o.production {
 		return usagef("ENVIRONMENT is %s: a storm would compete with everybody who uses that warehouse; if that is what you want, say --yes-in-production", c.Environment)
 	}
 	ctx, quit := untilNobodyLooks(ctx)
@@ -185,7 +204,7 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 		return err
 	}
 	if report.NotEnded > 0 {
-		fmt.Fprintf(a.stderr, "%d queries could not be cancelled; they end by themselves, within 24 hours at the latest\n", report.NotEnded)
+		fmt.Fprintf(a.stderr, "%d queries could not be cancelled (%s); they end by themselves, within 24 hours at the latest\n", report.NotEnded, printable(report.NotEndedBy))
 	}
 	if !report.Completed || report.NotEnded > 0 {
 		return errSilent

@@ -78,7 +78,9 @@ func stormState(s storm.Snapshot) string {
 	case s.Cancelling > 0:
 		return fmt.Sprintf("cancelling %d queries", s.Cancelling)
 	case s.Down:
-		return "the warehouse takes no queries: made-up results alone"
+		return "the warehouse takes no queries: made-up results alone (" + stormError(s) + ")"
+	case s.Failing:
+		return "every query fails: made-up results alone (" + stormError(s) + ")"
 	case s.Held:
 		return "queries are held back: the CPU is above the target"
 	case s.Full:
@@ -87,6 +89,17 @@ func stormState(s storm.Snapshot) string {
 		return "at the account's limits"
 	}
 	return "queries and reports"
+}
+
+// stormError is the last error, as far as there is room for it.
+func stormError(s storm.Snapshot) string { return cut(printable(s.LastError), 160) }
+
+// cut is the first characters of a text.
+func cut(text string, most int) string {
+	if r := []rune(text); len(r) > most {
+		return string(r[:most])
+	}
+	return text
 }
 
 func stormBehind(s storm.Snapshot) string {
@@ -147,7 +160,7 @@ func stormLines(s storm.Snapshot, width, height int) []string {
 		"pipeline   "+stormBehind(s),
 	)
 	for i, line := range out {
-		out[i] = line[:min(len(line), width)]
+		out[i] = cut(line, width)
 	}
 	return out
 }

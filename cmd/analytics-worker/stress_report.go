@@ -46,6 +46,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		end = "was cut short"
 	}
 	row("storm", "%s of %s, seed %d: %s", seconds(r.Seconds), seconds(r.Asked.Seconds), r.Asked.Seed, end)
+	row("", "over the 90 days before %s, at most %d rows a result", r.Asked.Until, r.Asked.MaxRows)
 	if r.CPU.Judged {
 		row("CPU", "mean %.1f %%, asked %.0f %%, at most %.1f off over 10 s, after the first 15 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Worst, r.CPU.Of)
 	} else {
@@ -55,7 +56,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	q := r.Queries
 	row("queries", "%d started, %d finished, %d failed, %d calls refused; %d at once, asked %d", q.Started, q.Finished, q.Failed, q.Refused, r.AtOnce, r.Asked.Concurrency)
 	if r.QuotaFound > 0 {
-		row("", "the service took no more at %d active statements", r.QuotaFound)
+		row("", "the service took no more at %d active statements of the storm's", r.QuotaFound)
 	}
 	row("", "queued %s (p95 %s), ran %s (p95 %s)", seconds(r.QueueP50), seconds(r.QueueP95), seconds(r.RunP50), seconds(r.RunP95))
 	row("results", "%d rows, %d bytes, %d pages", q.Rows, q.Bytes, r.Work.RealPages)
@@ -74,7 +75,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		row("pipeline", "behind by %s before, %s at p50 and %s at p99 during, %s after", age(p.Before), age(p.P50), age(p.P99), age(p.After))
 	}
 	for _, alarm := range r.Alarms {
-		row("alarm", "%s (%s): %s", alarm.Name, alarmRule(alarm), alarmSaid(alarm, r.Seconds))
+		row("alarm", "%s (%s): %s", alarm.Name, alarmRule(alarm), alarmSaid(alarm, r))
 	}
 }
 
@@ -86,15 +87,22 @@ func alarmRule(a storm.Alarm) string {
 	return fmt.Sprintf("%s of %s above %.0f%s, %d times %d s", a.Statistic, a.Metric, a.Threshold, unit, a.Periods, a.Seconds)
 }
 
-func alarmSaid(a storm.Alarm, lasted float64) string {
-	least := a.Periods * a.Seconds
+func alarmSaid(a storm.Alarm, r *storm.Report) string {
+	unknown := ""
+	if a.Unknown > 0 {
+		unknown = fmt.Sprintf("; for %d s it is not known", a.Unknown)
+	}
 	switch {
+	case a.Fired && a.Metric == "MillisBehindLatest" && 1000*r.Freshness.Before > a.Threshold:
+		return fmt.Sprintf("would have fired after %d s, and the pipeline was behind by more before the storm already: is a worker running?", a.FiredAt)
 	case a.Fired:
 		return fmt.Sprintf("would have fired after %d s", a.FiredAt)
-	case lasted < float64(least):
-		return fmt.Sprintf("cannot fire within %s: it takes %d s", seconds(lasted), least)
+	case a.Unknown > 0 && a.Unknown >= len(r.PerSecond)-1:
+		return "not known"
+	case a.Seen < a.Periods:
+		return fmt.Sprintf("cannot fire within %s: it takes %d whole minutes of the clock%s", seconds(r.Seconds), a.Periods*a.Seconds/60, unknown)
 	}
-	return "would not have fired"
+	return "would not have fired" + unknown
 }
 
 // writeChecksums says by what this storm can be compared with another of its seed.
@@ -127,7 +135,7 @@ func writeStormQueries(w io.Writer, r *storm.Report) {
 	}
 	fmt.Fprintln(w, "\nSlowest queries")
 	for _, q := range r.Slowest {
-		fmt.Fprintf(w, "  %v, queued %v: query %d, %s\n    %s\n", q.Ran.Round(time.Millisecond), q.Waited.Round(time.Millisecond), q.Number, q.Kind,
+		fmt.Fprintf(w, "  %v, queued %v, %s: query %d, %s\n    %s\n", q.Ran.Round(time.Millisecond), q.Waited.Round(time.Millisecond), q.End, q.Number, q.Kind,
 			strings.ReplaceAll(q.SQL, "\n", "\n    "))
 	}
 }

@@ -17,7 +17,7 @@ type Declaration struct {
 	Label      string
 	Help       string
 
-	instrument any // *Counter, *Gauge, *Distribution, *CounterBy or *GaugeBy
+	instrument any // *Counter, *Gauge, *Percent, *Distribution, *CounterBy or *GaugeBy
 }
 
 // prefix begins the names in Prometheus.
@@ -51,10 +51,12 @@ func Declared(set any) ([]Declaration, error) {
 
 // complete takes in the field itself and checks that its tags fit it.
 func (d *Declaration) complete(instrument any) error {
-	labelled := false
+	labelled, emptied := false, false
 	switch instrument.(type) {
 	case *Counter:
 		d.Unit = "Count"
+	case *Percent:
+		d.Unit, emptied = "Percent", true
 	case *CounterBy:
 		d.Unit, labelled = "Count", true
 	case *GaugeBy:
@@ -74,6 +76,8 @@ func (d *Declaration) complete(instrument any) error {
 		return fmt.Errorf("CloudWatch bills every value of a label as a metric of its own: labels are for Prometheus")
 	case d.CloudWatch == "" && d.Prometheus == "":
 		return fmt.Errorf("nobody is told it")
+	case emptied && d.Prometheus != "":
+		return fmt.Errorf("a Percent is emptied by who reads it, and that is CloudWatch")
 	}
 	if d.Prometheus != "" {
 		d.Prometheus = prefix + d.Prometheus

@@ -234,3 +234,33 @@ func TestEveryFieldIsToldToSomebody(t *testing.T) {
 		t.Errorf("%d fields, %d declarations", n, len(declared))
 	}
 }
+
+// TestPercentIsTheMeanOfTheInterval: what is published has the count and mean of what
+// was seen since the publication before, in few enough values for one datum.
+func TestPercentIsTheMeanOfTheInterval(t *testing.T) {
+	var p Percent
+	read := p.cursor()
+	for range 2 {
+		want := 0.0
+		for n := range 1000 {
+			v := float64(n) / 10
+			p.Observe(v)
+			want += v
+		}
+		p.Observe(150)
+		p.Observe(math.NaN())
+		want += 100
+		values, counts := read()
+		sum, n := 0.0, 0.0
+		for i := range values {
+			sum += values[i] * counts[i]
+			n += counts[i]
+		}
+		if n != 1002 || math.Abs(sum-want) > 1e-6 || len(values) > maxValues {
+			t.Errorf("%v values with the sum %v, want 1002 with %v; %d unique", n, sum, want, len(values))
+		}
+	}
+	if values, _ := read(); len(values) > 0 {
+		t.Errorf("%v of an interval without any", values)
+	}
+}

@@ -15,6 +15,8 @@ type Alarm struct {
 
 	Fired   bool `json:"fired"`
 	FiredAt int  `json:"fired_at_second"` // of the storm; 0 = it did not
+	Seen    int  `json:"periods_seen"`    // that could be judged; with fewer than Periods nothing can fire
+	Unknown int  `json:"unknown_seconds"` // for which the metric was not known
 
 	of func(Second) float64 // what the storm measured of it; below 0 = not known
 }
@@ -44,19 +46,33 @@ func Alarms() []Alarm {
 }
 
 // judge tells which alarms would have fired, and at which second, from what was
-// measured in each second.
-func judge(alarms []Alarm, seconds []Second) []Alarm {
+// measured in each second since began. CloudWatch's periods are minutes of the clock,
+// so the first one has seconds from before the storm: an average over it is not known,
+// and a maximum that is above the threshold is above it whatever came before. The last
+// one counts if it is whole. A period of which nothing is known tells nothing: it is not
+// one without data, as the metric comes from elsewhere.
+func judge(alarms []Alarm, began time.Time, seconds []Second) []Alarm {
 	out := make([]Alarm, len(alarms))
 	for i, a := range alarms {
 		a.Seconds = int(a.Period / time.Second)
+		for _, s := range seconds {
+			if a.of(s) < 0 {
+				a.Unknown++
+			}
+		}
 		above := 0
-		for end := a.Seconds; end <= len(seconds) && !a.Fired; end += a.Seconds {
-			value, known := a.value(seconds[end-a.Seconds : end])
+		into := int(began.Sub(began.Truncate(a.Period)) / time.Second)
+		for end := a.Seconds - into; end <= len(seconds); end += a.Seconds {
+			value, known := a.value(seconds[max(0, end-a.Seconds):end])
+			known = known && (end >= a.Seconds || a.Statistic == Maximum)
+			if known {
+				a.Seen++
+			}
 			if !known || value <= a.Threshold {
 				above = 0
 				continue
 			}
-			if above++; above == a.Periods {
+			if above++; above == a.Periods && !a.Fired {
 				a.Fired, a.FiredAt = true, end
 			}
 		}

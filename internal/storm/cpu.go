@@ -1,17 +1,12 @@
 package storm
 
 import (
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"runtime"
-	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"github.com/prometheus/procfs"
+	"golang.org/x/sys/unix"
 )
 
 // Meter tells how busy the CPUs are that the process may use. It is not safe
@@ -37,7 +32,7 @@ type Load struct {
 }
 
 // NewMeter returns a meter of the machine, or of the container where that has a
-// quota of its own.
+// quota of its own, or of the CPUs that the process is kept to.
 func NewMeter() (*Meter, error) {
 	if read, cores, ok := quotaReader("/sys/fs/cgroup", "/proc/self/cgroup"); ok {
 		m := &Meter{read: read, about: fmt.Sprintf("the container's quota of %.2g CPUs", cores)}
@@ -48,7 +43,18 @@ func NewMeter() (*Meter, error) {
 	if err != nil {
 		return nil, fmt.Errorf("measure the CPU: %w", err)
 	}
-	m := &Meter{read: func() (float64, float64, error) { return machine(fs) }, about: fmt.Sprintf("the machine's %d CPUs", runtime.NumCPU())}
+	s, err := fs.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("measure the CPU: %w", err)
+	}
+	var allowed unix.CPUSet
+	mine := func(int64) bool { return true }
+	about := fmt.Sprintf("the machine's %d CPUs", len(s.CPU))
+	if err := unix.SchedGetaffinity(0, &allowed); err == nil && allowed.Count() < len(s.CPU) {
+		mine = func(n int64) bool { return allowed.IsSet(int(n)) }
+		about = fmt.Sprintf("%d of the machine's %d CPUs, to which this process is kept", allowed.Count(), len(s.CPU))
+	}
+	m := &Meter{read: func() (float64, float64, error) { return machine(fs, mine) }, about: about}
 	_, err = m.Load()
 	return m, err
 }
@@ -77,75 +83,19 @@ func (m *Meter) Load() (Load, error) {
 	return Load{share(last.busy, now.busy), share(last.own, now.own)}, nil
 }
 
-// machine reads /proc/stat. Steal counts as busy: somebody wanted to run then.
-// Guest time is part of user time there.
-func machine(fs procfs.FS) (busy, whole float64, err error) {
+// machine reads /proc/stat, of the CPUs that are mine. Steal counts as busy: somebody
+// wanted to run then. Guest time is part of user time there.
+func machine(fs procfs.FS, mine func(int64) bool) (busy, whole float64, err error) {
 	s, err := fs.Stat()
 	if err != nil {
 		return 0, 0, err
 	}
-	c := s.CPUTotal
-	busy = c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal
-	return busy, busy + c.Idle + c.Iowait, nil
-}
-
-// quotaReader reads the usage of a cgroup (version 2) that has a quota below the
-// machine's CPUs. ok is false where there is none.
-func quotaReader(root, self string) (read func() (busy, whole float64, err error), cores float64, ok bool) {
-	dir := root
-	if text, err := os.ReadFile(self); err == nil {
-		for line := range strings.Lines(string(text)) {
-			if path, v2 := strings.CutPrefix(strings.TrimSpace(line), "0::"); v2 {
-				dir = filepath.Join(root, path)
-			}
+	for n, c := range s.CPU {
+		if mine(n) {
+			now := c.User + c.Nice + c.System + c.IRQ + c.SoftIRQ + c.Steal
+			busy += now
+			whole += now + c.Idle + c.Iowait
 		}
 	}
-	// The tightest quota of the group and those above it holds.
-	for at := dir; strings.HasPrefix(at, root); at = filepath.Dir(at) {
-		if n, limited := quota(filepath.Join(at, "cpu.max")); limited && (cores == 0 || n < cores) {
-			cores, dir = n, at
-		}
-	}
-	if cores == 0 || cores >= float64(runtime.NumCPU()) {
-		return nil, 0, false
-	}
-	began := time.Now()
-	stat := filepath.Join(dir, "cpu.stat")
-	return func() (float64, float64, error) {
-		used, err := usage(stat)
-		return used, time.Since(began).Seconds() * cores, err
-	}, cores, true
-}
-
-// quota reads cpu.max: a quota and a period in microseconds, or max.
-func quota(file string) (cores float64, limited bool) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, false
-	}
-	fields := strings.Fields(string(text))
-	if len(fields) != 2 {
-		return 0, false
-	}
-	q, err1 := strconv.ParseFloat(fields[0], 64)
-	period, err2 := strconv.ParseFloat(fields[1], 64)
-	if err1 != nil || err2 != nil || q <= 0 || period <= 0 {
-		return 0, false
-	}
-	return q / period, true
-}
-
-// usage reads the seconds of CPU that a cgroup has used.
-func usage(file string) (float64, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(text)) {
-		if micros, found := strings.CutPrefix(strings.TrimSpace(line), "usage_usec "); found {
-			n, err := strconv.ParseFloat(micros, 64)
-			return n / 1e6, err
-		}
-	}
-	return 0, errors.New(file + " names no usage_usec")
+	return busy, whole, nil
 }

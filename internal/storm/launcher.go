@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -82,9 +80,10 @@ type launcher struct {
 	page   *rate.Limiter
 	cancel *rate.Limiter
 
-	mu      sync.Mutex      // guards what follows
-	flying  map[string]bool // ids of the queries in the warehouse
-	highest int             // in the warehouse at once
+	mu      sync.Mutex         // guards what follows
+	flying  map[string]*flight // the queries in the warehouse by id; nil of one that is known by its name alone
+	highest int                // in the warehouse at once
+	trouble string             // the last error of cancelling what is left
 }
 
 func newLauncher(c Config, p *pool, s *stats) *launcher {
@@ -94,7 +93,7 @@ func newLauncher(c Config, p *pool, s *stats) *launcher {
 	return &launcher{
 		house: c.Warehouse, name: c.Name, queue: &backlog{next: c.Sequence.Query}, shelf: newShelf(c.Duration),
 		limit: newLimit(c.Concurrency, c.Leave), gate: newGate(),
-		pool: p, stats: s, log: c.Log, flying: make(map[string]bool),
+		pool: p, stats: s, log: c.Log, flying: make(map[string]*flight),
 		submit: rate.NewLimiter(firstPace, 1), look: limiter(lookRate), page: limiter(pageRate), cancel: limiter(cancelRate),
 	}
 }
@@ -210,7 +209,7 @@ func (l *launcher) refused(ctx context.Context, f *flight, err error) {
 	case ctx.Err() != nil:
 	case errors.Is(err, warehouse.ErrTooMany):
 		l.stats.refused()
-		l.limit.full()
+		l.limit.full(time.Now())
 		l.queue.back(f.attempt)
 	case errors.Is(err, warehouse.ErrThrottled):
 		l.stats.refused()
@@ -251,12 +250,12 @@ func (l *launcher) start(ctx context.Context, f *flight) error {
 	if err != nil {
 		return err
 	}
-	f.id = id
+	f.id, f.began = id, time.Now()
 	l.mu.Lock()
-	l.flying[id] = true
+	l.flying[id] = f
 	l.highest = max(l.highest, len(l.flying))
 	l.mu.Unlock()
-	l.limit.accepted()
+	l.limit.accepted(time.Now())
 	l.stats.started()
 	return nil
 }
@@ -268,10 +267,13 @@ func (l *launcher) state() (flying, highest int) {
 	return len(l.flying), l.highest
 }
 
-func (l *launcher) landed(id string) {
+// landed forgets a query that has ended, and returns it if it is one that it started.
+func (l *launcher) landed(id string) *flight {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	f := l.flying[id]
 	delete(l.flying, id)
+	return f
 }
 
 // follow follows a query to its end in the warehouse and puts its result on the
@@ -286,13 +288,14 @@ func (l *launcher) follow(ctx context.Context, f *flight) {
 	switch {
 	case s.Err != nil:
 		l.shelf.release(f.due)
+		l.stats.slow(f, s, endFailed)
 		l.failed(f.attempt, s.Err)
 	case !s.HasResult:
 		l.shelf.release(f.due)
-		l.stats.ran(f.Query, s)
+		l.stats.ran(f, s)
 		l.stats.finished(f.Query, Checksum{})
 	default:
-		l.stats.ran(f.Query, s)
+		l.stats.ran(f, s)
 		pages := f.due
 		if s.Rows >= 0 { // what was a guess is known now
 			pages = int(max(1, (s.Rows+pageRows-1)/pageRows))
@@ -329,88 +332,6 @@ func (l *launcher) failed(a attempt, err error) {
 	if a.failed < mostTries {
 		l.queue.back(a)
 	}
-}
-
-// cancelAll ends what is in flight, also what was started by a call whose reply was
-// lost, and reports how much of it did not end. told is called with what is left,
-// again and again. Where the warehouse is down, that is soon given up: what runs there
-// ends by itself, and the next storm finds what does not.
-func (l *launcher) cancelAll(ctx context.Context, told func(left int)) (left int) {
-	c := canceller{launcher: l, asked: make(map[string]bool), heard: time.Now()}
-	wait := firstLook
-	for tries := 1; ; tries++ {
-		listed, err := l.house.Unended(ctx, l.name)
-		if err != nil {
-			l.log.Debug("cannot list the queries that have not ended", "error", err)
-		}
-		c.note(err)
-		l.mu.Lock()
-		for _, id := range listed {
-			l.flying[id] = true
-		}
-		ids := slices.Sorted(maps.Keys(l.flying))
-		l.mu.Unlock()
-		left = len(ids)
-		for _, id := range ids {
-			told(left)
-			if c.cancel(ctx, id) {
-				left--
-			}
-			if c.deaf() {
-				return left
-			}
-		}
-		told(left)
-		// Where nothing is known to be in flight, a list that cannot be had is not
-		// waited for: the warehouse may be down.
-		if left == 0 && (err == nil || tries >= listTries) || ctx.Err() != nil {
-			return left
-		}
-		pause(ctx, wait)
-		wait = min(2*wait, mostLook)
-	}
-}
-
-// canceller ends queries one by one.
-type canceller struct {
-	*launcher
-	asked map[string]bool
-	heard time.Time // when a call last succeeded
-}
-
-// deafTime is how long no call succeeds before the rest is left to itself.
-const deafTime = 20 * time.Second
-
-func (c *canceller) note(err error) {
-	if err == nil {
-		c.heard = time.Now()
-	}
-}
-
-func (c *canceller) deaf() bool { return time.Since(c.heard) > deafTime }
-
-// cancel asks for a query's end, once, and reports whether it has ended.
-func (c *canceller) cancel(ctx context.Context, id string) (ended bool) {
-	if turn(ctx, c.look) != nil {
-		return false
-	}
-	s, err := c.house.Look(ctx, id)
-	c.note(err)
-	switch {
-	case err == nil && s.Ended:
-		c.landed(id)
-		return true
-	case c.asked[id] || turn(ctx, c.launcher.cancel) != nil:
-		return false
-	}
-	err = c.house.Cancel(ctx, id)
-	c.note(err)
-	if err != nil {
-		c.log.Debug("cannot cancel a query yet", "id", id, "error", err)
-		return false
-	}
-	c.asked[id] = true
-	return false
 }
 
 // turn waits until the rate allows a call, or until ctx ends. The limiter's own

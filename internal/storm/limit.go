@@ -9,13 +9,17 @@ import (
 // limit is how many queries may be in flight. It grows by one with each query
 // that the service takes and halves when it throttles (AIMD). Where the service
 // says that too many statements are active, the number at that moment, less the
-// room to leave, is the most from then on: to try again would take the worker's
-// room. It is safe for concurrent use.
+// room to leave, is the most for a while: to try again at once would take the worker's
+// room. But the number tells of others too, whose statements end, so after the while
+// one more is tried now and then, and the next refusal takes the room back. It is safe
+// for concurrent use.
 type limit struct {
 	leave int
 
 	mu      sync.Mutex // guards what follows
 	most    int
+	bound   int       // by what was found
+	again   time.Time // until when bound holds
 	allowed float64
 	cpu     int // that the CPU allows
 	flying  int // and the one that is about to start
@@ -30,8 +34,15 @@ const startAt = 8
 // halveGap is how long one throttle counts for all that come with it.
 const halveGap = 2 * time.Second
 
+// foundFor is how long the number found holds, and oneMore is the time between two
+// tries of one more after it.
+const (
+	foundFor = time.Minute
+	oneMore  = 2 * time.Second
+)
+
 func newLimit(most, leave int) *limit {
-	return &limit{leave: leave, most: max(1, most), allowed: float64(min(most, startAt)), cpu: most, freed: make(chan struct{})}
+	return &limit{leave: leave, most: max(1, most), bound: max(1, most), allowed: float64(min(most, startAt)), cpu: most, freed: make(chan struct{})}
 }
 
 func (l *limit) broadcast() {
@@ -39,11 +50,14 @@ func (l *limit) broadcast() {
 	l.freed = make(chan struct{})
 }
 
+// now is how many may be in flight. The caller holds mu.
+func (l *limit) now() int { return min(l.bound, int(l.allowed), l.cpu) }
+
 // take reserves a place, or returns what to wait for.
 func (l *limit) take() (ok bool, wait <-chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.flying >= min(l.most, int(l.allowed), l.cpu) {
+	if l.flying >= l.now() {
 		return false, l.freed
 	}
 	l.flying++
@@ -84,10 +98,14 @@ func (l *limit) cap(most int) {
 }
 
 // accepted: the service took a query.
-func (l *limit) accepted() {
+func (l *limit) accepted(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.allowed = min(float64(l.most), l.allowed+1)
+	if l.bound < l.most && !now.Before(l.again) {
+		l.bound++
+		l.again = now.Add(oneMore)
+	}
+	l.allowed = min(float64(l.bound), l.allowed+1)
 	l.broadcast()
 }
 
@@ -103,13 +121,14 @@ func (l *limit) throttled(now time.Time) {
 }
 
 // full: the service takes no more statements than are active now.
-func (l *limit) full() {
+func (l *limit) full(now time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	active := l.flying - 1 // without the one that was refused
 	l.found = max(1, active)
-	l.most = max(1, min(l.most, active-l.leave))
-	l.allowed = min(l.allowed, float64(l.most))
+	l.bound = max(1, min(l.bound, active-l.leave))
+	l.again = now.Add(foundFor)
+	l.allowed = min(l.allowed, float64(l.bound))
 }
 
 // limits are what became of the limit.
@@ -118,5 +137,5 @@ type limits struct{ most, found int }
 func (l *limit) state() limits {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return limits{min(l.most, int(l.allowed), l.cpu), l.found}
+	return limits{l.now(), l.found}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"strings"
 	"time"
 
@@ -42,74 +43,75 @@ var kinds = []struct {
 	name  string
 	times int // in a round
 	pages int // of a result, about; 0 = as many as the most rows fill
-	write func(rng *rand.Rand, t tables, s span, rows int) string
+	top   int // how many rows are asked, drawn from a fifth of it up; 0 = as many as there are
+	write func(rng *rand.Rand, t tables, s span) string
 }{
-	{"store-days", 3, 8, func(rng *rand.Rand, t tables, s span, _ int) string {
+	{"store-days", 3, 8, 0, func(rng *rand.Rand, t tables, s span) string {
 		return `SELECT store_id, DATE_TRUNC('day', event_timestamp) AS sales_day, COUNT(*) AS orders, SUM(item_count) AS items, SUM(total_amount) AS revenue
 FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"top-customers", 4, 3, func(rng *rand.Rand, t tables, s span, _ int) string {
+	{"top-customers", 4, 3, 5000, func(rng *rand.Rand, t tables, s span) string {
 		return `SELECT customer_id, COUNT(*) AS orders, SUM(total_amount) AS revenue, MIN(event_timestamp) AS first_seen, MAX(event_timestamp) AS last_seen
 FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + `
-GROUP BY customer_id ORDER BY revenue DESC, customer_id LIMIT ` + number(rng, 1000, 5000)
+GROUP BY customer_id ORDER BY revenue DESC, customer_id`
 	}},
-	{"cohorts", 6, 1, func(_ *rand.Rand, t tables, s span, _ int) string {
+	{"cohorts", 6, 1, 0, func(_ *rand.Rand, t tables, s span) string {
 		return `SELECT f.cohort, DATE_TRUNC('month', o.event_timestamp) AS sales_month, COUNT(DISTINCT o.customer_id) AS customers, SUM(o.total_amount) AS revenue
 FROM ` + t.orders + ` o JOIN (SELECT customer_id, DATE_TRUNC('month', MIN(event_timestamp)) AS cohort FROM ` + t.orders + `
  WHERE ` + s.where("event_timestamp") + ` GROUP BY customer_id) f ON f.customer_id = o.customer_id
 WHERE ` + s.where("o.event_timestamp") + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"hour-of-week", 6, 1, func(rng *rand.Rand, t tables, s span, _ int) string {
+	{"hour-of-week", 6, 1, 0, func(rng *rand.Rand, t tables, s span) string {
 		return `SELECT EXTRACT(dow FROM event_timestamp) AS day_of_week, EXTRACT(hour FROM event_timestamp) AS hour_of_day, event_type,
  COUNT(*) AS orders, SUM(total_amount) AS revenue
 FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + `
 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3`
 	}},
-	{"shared-customers", 3, 1, func(rng *rand.Rand, t tables, s span, _ int) string {
+	{"shared-customers", 3, 1, 1000, func(rng *rand.Rand, t tables, s span) string {
 		visits := `(SELECT customer_id, store_id, COUNT(*) AS visits FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + `
  GROUP BY customer_id, store_id)`
 		return `SELECT a.store_id, b.store_id AS other_store, COUNT(*) AS customers, SUM(a.visits + b.visits) AS visits
 FROM ` + visits + ` a JOIN ` + visits + ` b ON a.customer_id = b.customer_id AND a.store_id < b.store_id
-GROUP BY 1, 2 ORDER BY customers DESC, 1, 2 LIMIT ` + number(rng, 500, 1000)
+GROUP BY 1, 2 ORDER BY customers DESC, 1, 2`
 	}},
-	{"export", 1, 0, func(rng *rand.Rand, t tables, s span, rows int) string {
+	{"export", 1, 0, 0, func(rng *rand.Rand, t tables, s span) string {
 		return `SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
 FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + ` AND item_count >= ` + number(rng, 0, 1) + `
-ORDER BY order_id LIMIT ` + fmt.Sprint(rows)
+ORDER BY order_id`
 	}},
-	{"repeat-customers", 6, 1, func(_ *rand.Rand, t tables, s span, _ int) string {
+	{"repeat-customers", 6, 1, 0, func(_ *rand.Rand, t tables, s span) string {
 		return `SELECT orders, COUNT(*) AS customers, SUM(revenue) AS revenue
 FROM (SELECT customer_id, COUNT(*) AS orders, SUM(total_amount) AS revenue FROM ` + t.orders + `
  WHERE ` + s.where("event_timestamp") + ` GROUP BY customer_id) c
 GROUP BY orders ORDER BY orders`
 	}},
-	{"baskets", 6, 1, func(rng *rand.Rand, t tables, s span, _ int) string {
+	{"baskets", 6, 1, 0, func(rng *rand.Rand, t tables, s span) string {
 		return `SELECT item_count, event_type, COUNT(*) AS orders, SUM(total_amount) AS revenue, MAX(total_amount) AS largest
 FROM ` + t.orders + ` WHERE ` + s.where("event_timestamp") + ` AND total_amount >= ` + number(rng, 0, 20) + `
 GROUP BY 1, 2 ORDER BY 1, 2`
 	}},
-	{"best-stores-of-days", 4, 2, func(rng *rand.Rand, t tables, s span, _ int) string {
+	{"best-stores-of-days", 4, 2, 0, func(rng *rand.Rand, t tables, s span) string {
 		return `SELECT sales_day, store_id, revenue, place
 FROM (SELECT sales_day, store_id, revenue, ROW_NUMBER() OVER (PARTITION BY sales_day ORDER BY revenue DESC, store_id) AS place
  FROM (SELECT DATE_TRUNC('day', event_timestamp) AS sales_day, store_id, SUM(total_amount) AS revenue FROM ` + t.orders + `
   WHERE ` + s.where("event_timestamp") + ` GROUP BY 1, 2) d) r
 WHERE place <= ` + number(rng, 5, 25) + ` ORDER BY sales_day, place`
 	}},
-	{"running-revenue", 2, 8, func(rng *rand.Rand, t tables, s span, _ int) string {
+	{"running-revenue", 2, 8, 0, func(rng *rand.Rand, t tables, s span) string {
 		return `SELECT store_id, sales_day, revenue, SUM(revenue) OVER (PARTITION BY store_id ORDER BY sales_day ROWS UNBOUNDED PRECEDING) AS so_far
 FROM (SELECT store_id, DATE_TRUNC('day', event_timestamp) AS sales_day, SUM(total_amount) AS revenue FROM ` + t.orders + `
  WHERE ` + s.where("event_timestamp") + someStores(rng, "store_id") + ` GROUP BY 1, 2) d
 ORDER BY store_id, sales_day`
 	}},
-	{"minutes", 2, 10, func(rng *rand.Rand, t tables, s span, rows int) string {
+	{"minutes", 2, 10, 0, func(rng *rand.Rand, t tables, s span) string {
 		s.to = s.from.AddDate(0, 0, 7)
 		return `SELECT minute, SUM(order_count) AS orders, SUM(item_count) AS items, SUM(revenue) AS revenue
 FROM ` + t.minutes + ` WHERE ` + s.where("minute") + someStores(rng, "store_id") + `
-GROUP BY minute ORDER BY minute LIMIT ` + fmt.Sprint(rows)
+GROUP BY minute ORDER BY minute`
 	}},
-	{"growth", 5, 1, func(_ *rand.Rand, t tables, s span, _ int) string {
+	{"growth", 5, 1, 0, func(_ *rand.Rand, t tables, s span) string {
 		middle := s.from.Add(s.to.Sub(s.from) / 2).Truncate(24 * time.Hour)
 		half := func(op string) string {
 			return "CASE WHEN event_timestamp " + op + " " + day(middle) + " THEN total_amount ELSE 0 END"
@@ -153,6 +155,12 @@ func NewSequence(seed uint64, newest time.Time, rows int) Sequence {
 	return Sequence{seed: seed, last: newest.UTC().Truncate(24 * time.Hour), rows: rows, tables: tablesIn(warehouse.Names{})}
 }
 
+// Until is the first instant behind the days that the queries look at.
+func (q Sequence) Until() time.Time { return q.last }
+
+// Rows is how many rows a result has at the most.
+func (q Sequence) Rows() int { return q.rows }
+
 // In is the sequence for tables that are named so.
 func (q Sequence) In(n warehouse.Names) Sequence {
 	q.tables = tablesIn(n)
@@ -167,9 +175,13 @@ func (q Sequence) Query(n int) Query {
 	length := 30 + rng.IntN(days-30+1)
 	to := q.last.AddDate(0, 0, -rng.IntN(days-length+1))
 	s := span{to.AddDate(0, 0, -length), to}
-	out := Query{Number: n, Kind: kind.name, Pages: kind.pages, SQL: kind.write(rng, q.tables, s, q.rows)}
-	if most := (q.rows + pageRows - 1) / pageRows; out.Pages == 0 {
-		out.Pages = most
+	sql, rows := kind.write(rng, q.tables, s), q.rows
+	if kind.top > 0 {
+		rows = min(rows, kind.top/5+rng.IntN(kind.top*4/5+1))
+	}
+	out := Query{Number: n, Kind: kind.name, Pages: (rows + pageRows - 1) / pageRows, SQL: sql + " LIMIT " + strconv.Itoa(rows)}
+	if kind.pages > 0 {
+		out.Pages = min(out.Pages, kind.pages)
 	}
 	return out
 }

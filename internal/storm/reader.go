@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"time"
 
 	"golang.org/x/time/rate"
 
@@ -19,8 +20,9 @@ const readers = 4
 type flight struct {
 	attempt
 	id    string
-	due   int    // pages that the shelf counts for it; used by who holds the flight
-	token string // of the next page; the same
+	began time.Time // when it was submitted
+	due   int       // pages that the shelf counts for it; used by who holds the flight
+	token string    // of the next page; the same
 
 	mu      sync.Mutex // guards what follows
 	sum     Checksum

@@ -15,9 +15,10 @@ type Report struct {
 
 	CPU        CPUReport      `json:"cpu"`
 	Queries    Counts         `json:"queries"`
-	AtOnce     int            `json:"queries_at_once"` // the most in flight
-	QuotaFound int            `json:"quota_found"`     // active statements at which the service took no more; 0 = it never refused
-	NotEnded   int            `json:"not_ended"`       // queries that could not be cancelled
+	AtOnce     int            `json:"queries_at_once"`           // the most in flight
+	QuotaFound int            `json:"quota_found"`               // active statements at which the service took no more; 0 = it never refused
+	NotEnded   int            `json:"not_ended"`                 // queries that could not be cancelled
+	NotEndedBy string         `json:"not_ended_error,omitempty"` // the last error of trying
 	QueueP50   float64        `json:"queue_p50"`
 	QueueP95   float64        `json:"queue_p95"`
 	RunP50     float64        `json:"run_p50"`
@@ -46,6 +47,10 @@ type Asked struct {
 	CPU         float64 `json:"cpu"`
 	Concurrency int     `json:"concurrency"`
 	Seed        uint64  `json:"seed"`
+	// MaxRows and Until decide, with the seed, what is asked: storms that differ in
+	// one of them have other checksums. Until is the day before which the quarter ends.
+	MaxRows int    `json:"max_rows"`
+	Until   string `json:"until"`
 }
 
 // CPUReport is how the CPU was held, after the first 15 s. A storm that was not
@@ -109,19 +114,25 @@ func (s *storm) report(took time.Duration, whole bool, left int) *Report {
 	f := s.stats.figures
 	r := &Report{
 		Completed: whole, Seconds: took.Seconds(),
-		Asked:   Asked{s.c.Duration.Seconds(), 100 * s.c.Target, s.c.Concurrency, s.c.Seed},
+		Asked: Asked{
+			Seconds: s.c.Duration.Seconds(), CPU: 100 * s.c.Target, Concurrency: s.c.Concurrency, Seed: s.c.Seed,
+			MaxRows: s.c.Sequence.Rows(), Until: s.c.Sequence.Until().Format(time.DateOnly),
+		},
 		CPU:     cpuReport(s.meter.About(), 100*s.c.Target, s.seconds),
 		Queries: s.stats.counts, AtOnce: highest, QuotaFound: l.found, NotEnded: left,
 		QueueP50: m.QueueTime.Quantile(0.5).Seconds(), QueueP95: m.QueueTime.Quantile(0.95).Seconds(),
 		RunP50: m.ExecutionTime.Quantile(0.5).Seconds(), RunP95: m.ExecutionTime.Quantile(0.95).Seconds(),
-		Slowest: s.stats.slowest, Errors: s.stats.errors,
+		Slowest: append([]Ran{}, s.stats.slowest...), Errors: s.stats.errors,
 		Work: WorkReport{
 			RealPages: s.pool.real.pages.Load(), MadePages: s.pool.made.pages.Load(), RealShare: 100 * (1 - s.madeShare()),
 			SHA256: s.stats.lastSHA, MD5: s.stats.lastMD5,
 		},
 		Figures: figureReport(f), Checksums: append([]Prefix{}, s.stats.marks...), Lost: s.stats.lost, Unread: unread,
 		Freshness: freshnessReport(s.before, after, s.seconds),
-		Alarms:    judge(Alarms(), s.seconds), PerSecond: s.seconds,
+		Alarms:    judge(Alarms(), s.began, s.seconds), PerSecond: append([]Second{}, s.seconds...),
+	}
+	if left > 0 {
+		r.NotEndedBy = s.launcher.trouble
 	}
 	for _, c := range r.Checksums {
 		if c.Queries <= checksumOf {

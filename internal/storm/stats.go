@@ -26,7 +26,11 @@ type stats struct {
 	figures  figures
 	lastSHA  string
 	lastMD5  string
-	lastFail time.Time
+	lastFail string    // the text of the last failure
+	taken    time.Time // when the warehouse last took a query, or gave a page
+	done     time.Time // when a query last ended well
+	failing  int       // failures since taken
+	undone   int       // failures since done
 }
 
 // Counts are the storm's counts so far.
@@ -42,12 +46,20 @@ type Counts struct {
 
 // Ran is a query that ran.
 type Ran struct {
+	End    string        `json:"end"` // finished, failed, or cancelled as the storm's time was over
 	Number int           `json:"number"`
 	Kind   string        `json:"kind"`
 	Waited time.Duration `json:"waited_ns"`
 	Ran    time.Duration `json:"ran_ns"`
 	SQL    string        `json:"sql"`
 }
+
+// How a query ended.
+const (
+	endFinished  = "finished"
+	endFailed    = "failed"
+	endCancelled = "cancelled"
+)
 
 const (
 	keptSlowest = 10
@@ -59,7 +71,8 @@ const (
 var ids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`)
 
 func newStats(m *metrics.Storm) *stats {
-	return &stats{m: m, sums: make(map[int]Checksum), errors: make(map[string]int)}
+	now := time.Now()
+	return &stats{m: m, sums: make(map[int]Checksum), errors: make(map[string]int), taken: now, done: now}
 }
 
 func (s *stats) started() {
@@ -67,6 +80,7 @@ func (s *stats) started() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Started++
+	s.taken, s.failing = time.Now(), 0
 }
 
 func (s *stats) refused() {
@@ -82,11 +96,13 @@ func (s *stats) failed(q Query, err error, lost bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Failed++
-	s.lastFail = time.Now()
+	s.failing++
+	s.undone++
 	if lost && len(s.lost) < keptErrors {
 		s.lost = append(s.lost, q.Number)
 	}
 	text := ids.ReplaceAllString(err.Error(), "(id)")
+	s.lastFail = text
 	if _, known := s.errors[text]; known || len(s.errors) < keptErrors {
 		s.errors[text]++
 	} else {
@@ -94,13 +110,26 @@ func (s *stats) failed(q Query, err error, lost bool) {
 	}
 }
 
-// ran notes how long a query waited and ran in the warehouse.
-func (s *stats) ran(q Query, st Statement) {
+// ran notes a query that ended well, and how long it waited and ran in the warehouse.
+func (s *stats) ran(f *flight, st Statement) {
 	s.m.QueueTime.Observe(st.Waited, 1)
 	s.m.ExecutionTime.Observe(st.Ran, 1)
+	s.slow(f, st, endFinished)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.slowest = append(s.slowest, Ran{q.Number, q.Kind, st.Waited, st.Ran, q.SQL})
+	s.done, s.undone = time.Now(), 0
+}
+
+// slow keeps the slowest queries, however they ended: one that ran until the storm's
+// time was over is slower than any that finished. Where the service does not say how
+// long it ran, that is as long as it was in the warehouse.
+func (s *stats) slow(f *flight, st Statement, end string) {
+	if st.Ran <= 0 && end != endFinished {
+		st.Ran = max(0, time.Since(f.began)-st.Waited)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.slowest = append(s.slowest, Ran{end, f.Number, f.Kind, st.Waited, st.Ran, f.SQL})
 	slices.SortStableFunc(s.slowest, func(a, b Ran) int { return cmp.Compare(b.Ran, a.Ran) })
 	s.slowest = s.slowest[:min(len(s.slowest), keptSlowest)]
 }
@@ -112,6 +141,7 @@ func (s *stats) processed(p processed) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Pages++
+	s.taken, s.failing = time.Now(), 0
 	s.counts.Rows += int64(p.rows)
 	s.counts.Bytes += int64(p.bytes)
 	s.figures.merge(p.figures)

@@ -55,8 +55,10 @@ type Snapshot struct {
 	Freshness     time.Duration
 	FreshKnown    bool
 	Held          bool // queries are held back: the CPU is above the target
-	Down          bool // nothing but failures for a while
-	Cancelling    int  // queries still to be cancelled at the end
+	Down          bool // the warehouse takes no query, for a while
+	Failing       bool // it takes queries, and all of them fail
+	LastError     string
+	Cancelling    int // queries still to be cancelled at the end
 }
 
 // ErrCutShort is the cause to end a storm with before its time.
@@ -93,11 +95,6 @@ func Run(ctx context.Context, c Config) (*Report, error) {
 	}
 	s := &storm{c: c, stats: newStats(c.Metrics), pool: newPool(), meter: meter}
 	s.launcher = newLauncher(c, s.pool, s.stats)
-	c.Metrics.CPU.From(func() (float64, bool) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return 100 * s.cpu, len(s.seconds) > 0
-	})
 	s.lookAtFreshness(ctx)
 	s.before = s.freshAge()
 	s.began = time.Now()
@@ -195,6 +192,7 @@ func (s *storm) note(l Load, held bool, second *mean, now time.Time) {
 	}
 	for len(s.seconds) < due {
 		s.seconds = append(s.seconds, entry)
+		s.c.Metrics.CPU.Observe(entry.CPU)
 	}
 }
 
@@ -252,14 +250,15 @@ func (s *storm) show(ctx context.Context) {
 // historySeconds is how much of the past a Snapshot has.
 const historySeconds = 600
 
-// downAfter is for how long nothing but failures counts as the warehouse's being
-// down.
+// downAfter is after what time of nothing but failures the storm says so.
 const downAfter = 10 * time.Second
 
 func (s *storm) snapshot(now time.Time) Snapshot {
 	l := s.launcher.limit.state()
 	s.stats.mu.Lock()
-	counts, failed := s.stats.counts, s.stats.lastFail
+	counts, last := s.stats.counts, s.stats.lastFail
+	down := s.stats.failing > 0 && now.Sub(s.stats.taken) >= downAfter
+	failing := s.stats.undone >= mostTries && now.Sub(s.stats.done) >= downAfter
 	s.stats.mu.Unlock()
 	flying, _ := s.launcher.state()
 	unread, most := s.launcher.shelf.state()
@@ -272,7 +271,7 @@ func (s *storm) snapshot(now time.Time) Snapshot {
 		History: slices.Clone(s.seconds[max(0, len(s.seconds)-historySeconds):]), Counts: counts, InFlight: flying, Allowed: l.most,
 		WaitP50: m.QueueTime.Quantile(0.5), RunP50: m.ExecutionTime.Quantile(0.5), RunP95: m.ExecutionTime.Quantile(0.95),
 		Made: s.madeShare(), Freshness: s.freshness, FreshKnown: s.fresh, Held: s.held,
-		Down: counts.Failed > 0 && flying == 0 && now.Sub(failed) < downAfter && counts.Finished == 0,
+		Down: down, Failing: failing, LastError: last,
 	}
 	if n := len(s.seconds); n > 0 {
 		out.CPU = s.seconds[n-1].CPU

@@ -2,6 +2,7 @@ package storm
 
 import (
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -153,7 +154,7 @@ func TestTheLimitAdapts(t *testing.T) {
 				break
 			}
 			got++
-			l.accepted()
+			l.accepted(now)
 		}
 		return got
 	}
@@ -171,15 +172,31 @@ func TestTheLimitAdapts(t *testing.T) {
 	if ok, _ := l.take(); !ok {
 		t.Fatal("no place although most are free")
 	}
-	l.full() // 41 in flight, one of them refused
+	l.full(now) // 41 in flight, one of them refused
 	if s := l.state(); s.found != 40 || s.most != 20 {
 		t.Errorf("full at %d, and %d allowed; want 40 and 20: the room is the workers'", s.found, s.most)
 	}
-	for range 1000 {
-		l.accepted()
+	for n := range 59 {
+		l.accepted(now.Add(time.Duration(n) * time.Second))
 	}
 	if s := l.state(); s.most != 20 {
-		t.Errorf("%+v: what was found once is not tried again", s)
+		t.Errorf("%+v: what was found is tried again at once", s)
+	}
+	for n := range 20 {
+		l.accepted(now.Add(foundFor + time.Duration(n)*time.Second))
+	}
+	if s := l.state(); s.most != 30 {
+		t.Errorf("%+v: want one more every two seconds after a minute", s)
+	}
+	for l.state().most > 1 {
+		l.allowed, l.flying = 100, 2
+		l.full(now)
+	}
+	for n := range 1000 {
+		l.accepted(now.Add(time.Duration(n) * time.Second))
+	}
+	if s := l.state(); s.most != 100 {
+		t.Errorf("%+v: others' statements that have ended long since bound a storm for good", s)
 	}
 }
 
@@ -202,6 +219,15 @@ func TestTheSequenceIsTheSeeds(t *testing.T) {
 			t.Errorf("query %d does more than read: %s", n, q.SQL)
 		}
 		seen[q.Kind]++
+		// A result has no more rows than were asked for, whatever the query.
+		for most, pages := range map[int]int{1: 1, 1500: 2} {
+			small := NewSequence(7, newest, most).Query(n)
+			var limit int
+			_, err := fmt.Sscanf(small.SQL[strings.LastIndex(small.SQL, "LIMIT"):], "LIMIT %d", &limit)
+			if err != nil || limit > most || small.Pages < 1 || small.Pages > pages {
+				t.Errorf("query %d of at most %d rows: %d pages, %s", n, most, small.Pages, small.SQL)
+			}
+		}
 	}
 	for _, k := range kinds {
 		if seen[k.name] != 20*k.times {
@@ -270,6 +296,7 @@ func TestProcessMakesAReport(t *testing.T) {
 }
 
 func TestAlarmsFire(t *testing.T) {
+	minute := time.Date(2026, 11, 20, 15, 4, 0, 0, time.UTC)
 	var seconds []Second
 	for n := range 600 {
 		s := Second{CPU: 40, Freshness: -1}
@@ -280,7 +307,7 @@ func TestAlarmsFire(t *testing.T) {
 	}
 	seconds[400].Freshness = 61 // once in a minute is enough for a maximum
 	seconds[599].Freshness = 301
-	got := judge(Alarms(), seconds)
+	got := judge(Alarms(), minute, seconds)
 	// The minute from 60 s has a mean of 56 %; the three after it are above 70 %.
 	if a := got[0]; !a.Fired || a.FiredAt != 300 {
 		t.Errorf("%+v, want fired at 300 s", a)
@@ -293,8 +320,46 @@ func TestAlarmsFire(t *testing.T) {
 	}
 	seconds[480].Freshness, seconds[539].Freshness = 61, 61
 	seconds[420].Freshness = 61
-	if a := judge(Alarms(), seconds)[1]; !a.Fired || a.FiredAt != 540 {
+	if a := judge(Alarms(), minute, seconds)[1]; !a.Fired || a.FiredAt != 540 {
 		t.Errorf("%+v, want fired at 540 s: minutes 7, 8 and 9", a)
+	}
+}
+
+// TestAlarmsGoByTheClock: CloudWatch's periods are the clock's minutes, wherever in one
+// a storm begins.
+func TestAlarmsGoByTheClock(t *testing.T) {
+	began := time.Date(2026, 11, 20, 15, 4, 40, 900_000_000, time.UTC)
+	seconds := make([]Second, 230)
+	for i := range seconds {
+		seconds[i] = Second{CPU: 90, Freshness: 20}
+	}
+	seconds[5].Freshness, seconds[25].Freshness, seconds[139].Freshness = 61, 61, 61
+	got := judge(Alarms(), began, seconds)
+	// 20 s are left of the first minute: what the CPU was before in it is not known.
+	if a := got[0]; !a.Fired || a.FiredAt != 200 || a.Seen != 3 {
+		t.Errorf("%+v, want fired at 200 s, by three whole minutes", a)
+	}
+	// A maximum is above a threshold whatever came before.
+	if a := got[1]; !a.Fired || a.FiredAt != 140 || a.Seen != 4 || a.Unknown != 0 {
+		t.Errorf("%+v, want fired at 140 s", a)
+	}
+	if a := judge(Alarms(), began, seconds[:199])[0]; a.Fired || a.Seen != 2 {
+		t.Errorf("%+v fired by a minute that was not over", a)
+	}
+}
+
+// TestAnAlarmOfWhatIsNotKnownIsNotJudged: the lag comes from the workers, and is there
+// while the storm cannot tell it.
+func TestAnAlarmOfWhatIsNotKnownIsNotJudged(t *testing.T) {
+	seconds := make([]Second, 300)
+	for i := range seconds {
+		seconds[i] = Second{CPU: 50, Freshness: -1}
+	}
+	began := time.Date(2026, 11, 20, 15, 4, 0, 0, time.UTC)
+	for _, a := range judge(Alarms(), began, seconds)[1:] {
+		if a.Fired || a.Seen != 0 || a.Unknown != 300 {
+			t.Errorf("%+v, want nothing seen", a)
+		}
 	}
 }
 
@@ -328,6 +393,9 @@ func TestTheQuotaOfAContainer(t *testing.T) {
 	if _, _, err := read(); err == nil {
 		t.Error("a file without the usage is no error")
 	}
+	if _, _, ok := quotaReader(filepath.Join(root, "fs"), filepath.Join(root, "self")); ok {
+		t.Error("a quota whose usage cannot be read counts as one")
+	}
 	if runtime.GOOS == "linux" {
 		m, err := NewMeter()
 		if err != nil {
@@ -335,6 +403,55 @@ func TestTheQuotaOfAContainer(t *testing.T) {
 		}
 		if l, err := m.Load(); err != nil || l.Busy < 0 || l.Busy > 1 || l.Own > 1 {
 			t.Errorf("%+v, %v", l, err)
+		}
+	}
+}
+
+// TestTheQuotaOfAnOldContainer reads files as version 1 of cgroups has them: the
+// controllers in folders of their own, and the container's group named as its host
+// sees it.
+func TestTheQuotaOfAnOldContainer(t *testing.T) {
+	for name, c := range map[string]struct {
+		self  string
+		files map[string]string
+		cores float64 // 0 = there is no quota
+	}{
+		"on the host": {"5:cpu,cpuacct:/docker/abc\n0::/\n", map[string]string{
+			"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n",
+			"cpu/docker/abc/cpu.cfs_quota_us": "25000\n", "cpu/docker/abc/cpu.cfs_period_us": "100000\n", "cpuacct/docker/abc/cpuacct.usage": "1500000000\n",
+		}, 0.25},
+		"inside": {"2:cpuacct,cpu:/docker/abc\n", map[string]string{
+			"cpu/cpu.cfs_quota_us": "50000\n", "cpu/cpu.cfs_period_us": "100000\n", "cpuacct/cpuacct.usage": "1500000000\n",
+		}, 0.5},
+		"without a quota": {"2:cpu:/\n1:cpuacct:/\n", map[string]string{
+			"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n", "cpuacct/cpuacct.usage": "1500000000\n",
+		}, 0},
+		"counted elsewhere": {"2:cpu:/a\n1:cpuacct:/\n", map[string]string{
+			"cpu/a/cpu.cfs_quota_us": "50000\n", "cpu/a/cpu.cfs_period_us": "100000\n", "cpuacct/cpuacct.usage": "1500000000\n",
+		}, 0},
+	} {
+		root := t.TempDir()
+		for file, text := range c.files {
+			if err := os.MkdirAll(filepath.Join(root, filepath.Dir(file)), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.WriteFile(filepath.Join(root, file), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		self := filepath.Join(t.TempDir(), "cgroup")
+		if err := os.WriteFile(self, []byte(c.self), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		read, cores, ok := quotaReader(root, self)
+		if ok != (c.cores > 0) || cores != c.cores {
+			t.Errorf("%s: a quota of %v CPUs, want %v", name, cores, c.cores)
+			continue
+		}
+		if ok {
+			if busy, _, err := read(); err != nil || busy != 1.5 {
+				t.Errorf("%s: %v seconds used, %v", name, busy, err)
+			}
 		}
 	}
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"regexp"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -176,6 +177,9 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 		if err := lowerPriority(o.nice); err != nil {
 			fmt.Fprintln(a.stderr, "the priority of this process could not be lowered:", err)
 		}
+	}
+	if can := 100 * float64(runtime.GOMAXPROCS(0)) / float64(runtime.NumCPU()); can < o.target {
+		fmt.Fprintf(a.stderr, "GOMAXPROCS keeps this process to %.0f %% of the CPU; it cannot bring it to %.0f %% by itself\n", can, o.target)
 	}
 	db := account.Redshift(c.Redshift)
 	a.tellLeftovers(ctx, db)

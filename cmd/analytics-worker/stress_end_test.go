@@ -137,3 +137,72 @@ func TestAStormIsNicerThanItsCaller(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.exit(patience)
 }
+
+// TestAStormThatMayNotCancelSaysSo: it does not try for minutes what it may not do, and
+// says what is left and why.
+func TestAStormThatMayNotCancelSaysSo(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	m.faults(strings.TrimSuffix(slowQueries("1h"), "]") + `,{"service":"redshift-data","operation":"CancelStatement","fault":"access-denied"}]`)
+	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	m.awaitUnended(4)
+	p.signal(syscall.SIGTERM)
+	p.await("queries could not be cancelled", "must allow redshift-data:CancelStatement")
+	if status := p.exit(patience); status != 1 {
+		t.Errorf("exit status %d", status)
+	}
+	asked := 0
+	for _, c := range m.calls() {
+		if c.Operation == "CancelStatement" {
+			asked++
+		}
+	}
+	if asked > 2 { // one is the question of the watermark's age
+		t.Errorf("%d calls of CancelStatement, each of which was denied", asked)
+	}
+}
+
+// TestAWarehouseThatGoesAwayIsTold: also where queries have finished before, and some
+// are in flight.
+func TestAWarehouseThatGoesAwayIsTold(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	m.await("queries finish", func() (bool, error) { return len(m.statements(stormPrefix, "FINISHED")) > 8, nil })
+	m.faults(`[{"service":"redshift-data","fault":"internal-error"}]`)
+	p.await("the warehouse takes no queries", "InternalFailure")
+	m.faults(`[{"service":"redshift-data","fault":"statement-failed","error":"ERROR: a made-up error"}]`)
+	p.await("every query fails", "a made-up error")
+	m.faults(`[]`)
+	p.await("queries and reports")
+	p.signal(syscall.SIGTERM)
+	p.exit(patience)
+}
+
+// TestProductionIsToldByItsName: a storm there takes a flag, however the name is
+// written.
+func TestProductionIsToldByItsName(t *testing.T) {
+	for name, want := range map[string]bool{
+		"prod": true, "production": true, "PROD": true, "Production": true, "prod-eu": true, "shop_production": true, "eu.prd": true, "prod2": true,
+		"dev": false, "staging": false, "preprod": false, "pre-prod": false, "non-production": false, "reproduction": false, "product": false,
+	} {
+		if isProduction(name) != want {
+			t.Errorf("%s is production: %t, want %t", name, !want, want)
+		}
+	}
+}
+
+// TestNegativeArgumentsAreExplained: they look like flags.
+func TestNegativeArgumentsAreExplained(t *testing.T) {
+	for _, args := range [][]string{{"stress", "-1"}, {"stress", "5", "-.5"}} {
+		var said strings.Builder
+		status := run(t.Context(), args, func(string) (string, bool) { return "", false }, &said, &said)
+		if status != exitUsage || !strings.Contains(said.String(), "SECONDS and CPU must not be negative") {
+			t.Errorf("%v: status %d, %s", args, status, said.String())
+		}
+	}
+}

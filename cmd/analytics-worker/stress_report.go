@@ -52,7 +52,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	} else {
 		row("CPU", "mean %.1f %%, asked %.0f %%; too short to tell how it was held, which takes 25 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Of)
 	}
-	row("", "%.1f %% by the storm itself, %.1f %% by all others on the machine", r.CPU.Own, r.CPU.Mean-r.CPU.Own)
+	row("", "%.1f %% by the storm itself, %.1f %% by all others on the machine", r.CPU.Own, max(0, r.CPU.Mean-r.CPU.Own))
 	q := r.Queries
 	row("queries", "%d started, %d finished, %d failed, %d calls refused; %d at once, asked %d", q.Started, q.Finished, q.Failed, q.Refused, r.AtOnce, r.Asked.Concurrency)
 	if r.QuotaFound > 0 {

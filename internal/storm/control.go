@@ -39,6 +39,7 @@ const (
 // the warehouse is elsewhere, they are at the most within seconds.
 type control struct {
 	target float64 // 0 to 1
+	power  float64 // share of the CPU that the processors take at a duty of 1
 	debt   float64 // seconds by which the CPU was over the target; below 0: under it
 	others float64 // share that is used by all but this process, smoothed over some ticks
 	usual  float64 // the same over about a second
@@ -55,8 +56,12 @@ type orders struct {
 	flight int     // queries that may be in flight
 }
 
-func newControl(target float64) *control {
-	return &control{target: target, pace: firstPace, flight: firstPace}
+// newControl returns the loop for a target from 0 to 1. power is how many processors
+// there are for each CPU that is measured: in a container with a quota of half a CPU
+// there are four, and without that number the loop would learn it from a deviation
+// that stays.
+func newControl(target, power float64) *control {
+	return &control{target: target, power: power, pace: firstPace, flight: firstPace}
 }
 
 // step takes the share of the CPU that was busy over the time since the last step,
@@ -76,7 +81,7 @@ func (c *control) step(busy, own float64, over time.Duration, flying int) orders
 		open = open || flying == 0
 	}
 	c.held += over
-	return orders{duty: min(1, max(0, c.target-c.others-payBack*c.debt)), open: open, pace: c.pace, flight: int(c.flight)}
+	return orders{duty: min(1, max(0, c.target-c.others-payBack*c.debt)/c.power), open: open, pace: c.pace, flight: int(c.flight)}
 }
 
 // steer changes pace and number of queries by what others leave of their share.

@@ -14,6 +14,7 @@ import (
 type Meter struct {
 	read  func() (busy, whole float64, err error) // seconds so far
 	about string
+	cores float64
 
 	last reading
 }
@@ -35,7 +36,7 @@ type Load struct {
 // quota of its own, or of the CPUs that the process is kept to.
 func NewMeter() (*Meter, error) {
 	if read, cores, ok := quotaReader("/sys/fs/cgroup", "/proc/self/cgroup"); ok {
-		m := &Meter{read: read, about: fmt.Sprintf("the container's quota of %.2g CPUs", cores)}
+		m := &Meter{read: read, about: fmt.Sprintf("the container's quota of %.2g CPUs", cores), cores: cores}
 		_, err := m.Load()
 		return m, err
 	}
@@ -49,18 +50,22 @@ func NewMeter() (*Meter, error) {
 	}
 	var allowed unix.CPUSet
 	mine := func(int64) bool { return true }
-	about := fmt.Sprintf("the machine's %d CPUs", len(s.CPU))
+	about, cores := fmt.Sprintf("the machine's %d CPUs", len(s.CPU)), len(s.CPU)
 	if err := unix.SchedGetaffinity(0, &allowed); err == nil && allowed.Count() < len(s.CPU) {
 		mine = func(n int64) bool { return allowed.IsSet(int(n)) }
-		about = fmt.Sprintf("%d of the machine's %d CPUs, to which this process is kept", allowed.Count(), len(s.CPU))
+		cores = allowed.Count()
+		about = fmt.Sprintf("%d of the machine's %d CPUs, to which this process is kept", cores, len(s.CPU))
 	}
-	m := &Meter{read: func() (float64, float64, error) { return machine(fs, mine) }, about: about}
+	m := &Meter{read: func() (float64, float64, error) { return machine(fs, mine) }, about: about, cores: float64(cores)}
 	_, err = m.Load()
 	return m, err
 }
 
 // About names what is measured.
 func (m *Meter) About() string { return m.about }
+
+// Cores is how many CPUs are measured; of a quota it may be a part of one.
+func (m *Meter) Cores() float64 { return m.cores }
 
 // Load is how busy the CPUs were since the last call.
 func (m *Meter) Load() (Load, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"slices"
 	"sync"
 	"time"
@@ -126,7 +127,7 @@ var errTimeIsOver = errors.New("the storm's time is over")
 
 // govern measures and steers until ctx ends.
 func (s *storm) govern(ctx context.Context) {
-	loop := newControl(s.c.Target)
+	loop := newControl(s.c.Target, float64(runtime.GOMAXPROCS(0))/s.meter.Cores())
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	var second mean

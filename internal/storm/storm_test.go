@@ -22,6 +22,7 @@ import (
 type machineModel struct {
 	others float64 // share of the CPU
 	power  float64 // share that the processors take at a duty of 1
+	known  float64 // what the loop takes that for
 	query  float64 // seconds of the whole machine that a query takes; the odd one six times that, which at a target of 10 % is as much as can be
 	most   float64 // share that a query takes at most while it runs
 	slots  int
@@ -75,6 +76,8 @@ func TestTheLoopHoldsTheTarget(t *testing.T) {
 		"an idle machine":           {power: 1},
 		"a busy one":                {power: 1, others: 0.08},
 		"processors that wait much": {power: 0.7},
+		"a quota of a quarter CPU":  {power: 8, known: 8},
+		"half of the processors":    {power: 0.5, known: 0.5},
 		"quick queries":             {power: 1, query: 0.01, most: 1, slots: 5, lag: 3},
 		"queries on all cores":      {power: 1, query: 0.04, most: 1, slots: 5, lag: 3},
 		"queries on one core":       {power: 1, query: 0.04, most: 0.5, slots: 5, lag: 3},
@@ -90,7 +93,10 @@ func TestTheLoopHoldsTheTarget(t *testing.T) {
 			if m.query == 0 {
 				m.slots, m.query, m.most = 1, 1e-6, 1e-6
 			}
-			c := newControl(target)
+			if m.known == 0 {
+				m.known = 1
+			}
+			c := newControl(target, m.known)
 			var o orders
 			var seconds []Second
 			var second mean
@@ -116,7 +122,7 @@ func TestTheLoopHoldsTheTarget(t *testing.T) {
 // TestAWarehouseElsewhereIsUsed: queries that cost this machine nothing are not
 // held back for long.
 func TestAWarehouseElsewhereIsUsed(t *testing.T) {
-	c := newControl(0.5)
+	c := newControl(0.5, 1)
 	var o orders
 	for range 15 * int(time.Second/tick) {
 		o = c.step(0.5, 0.49, tick, o.flight)
@@ -129,7 +135,7 @@ func TestAWarehouseElsewhereIsUsed(t *testing.T) {
 // TestTheGateHoldsQueriesBack: where queries alone would pass the target, they
 // wait.
 func TestTheGateHoldsQueriesBack(t *testing.T) {
-	c := newControl(0.3)
+	c := newControl(0.3, 1)
 	for range 40 {
 		c.step(0.9, 0, tick, 10)
 	}

@@ -56,7 +56,7 @@ func (d *Declaration) complete(instrument any) error {
 	case *Counter:
 		d.Unit = "Count"
 	case *Percent:
-		d.Unit, emptied = "Percent", true
+		emptied = true
 	case *CounterBy:
 		d.Unit, labelled = "Count", true
 	case *GaugeBy:

@@ -3,7 +3,7 @@ package metrics
 // Storm is everything that one Query Storm measures. It is published beside
 // Metrics, with the dimension Scenario. The zero value is ready.
 type Storm struct {
-	CPU        Percent `cloudwatch:"QueryStormCPU" help:"CPU of the machine, or of the container's quota, as it was measured, over each second."`
+	CPU        Percent `cloudwatch:"QueryStormCPU" unit:"Percent" help:"CPU of the machine, or of the container's quota, as it was measured, over each second."`
 	Iterations Counter `cloudwatch:"QueryStormIterations" help:"Pages of results that were turned into reports."`
 	Completed  Gauge   `cloudwatch:"QueryStormCompleted" unit:"Count" help:"1 at the end of a storm that ran its full time, 0 at the end of one that was cut short."`
 

@@ -92,29 +92,95 @@ func TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows(t *testing.T) {
 }
 
 // TestPoisonOfOneFamilyStopsNoOther: more refused levels side by side than a
-// probe's word counts for, among orders and payments that go in. That one level
-// went in before shows that it is not their table.
+// probe's word counts for, among orders and payments that go in. One level that
+// went in before shows that it is not their table; where there is none, as all
+// levels are poison, that the others go in does for a while.
 func TestPoisonOfOneFamilyStopsNoOther(t *testing.T) {
+	for name, goodLevels := range map[string]int{"among one that is good": 1, "and has no other rows": 0} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t, Options{Shards: 1})
+			poison := forGood
+			poison.Match = "'" + poisonCustomer + "'"
+			setFaults(t, w, poison)
+			bad := ofEach("bad", poisonCustomer, 8)
+			good := ofEach("good", "c", 8)
+			var entries []aws.Entry
+			for i := range good {
+				if i%3 != 1 || i/3 < goodLevels {
+					entries = append(entries, good[i])
+				}
+				if i%3 == 1 {
+					entries = append(entries, bad[i])
+				}
+			}
+			put(t, w, entries)
+			start(t, w, Worker{})
+			if r := settle(t, w, len(entries)); r.Letters != 8 || int(r.Facts) != len(entries)-8 || int(r.Tables[event.Inventory].Facts) != goodLevels {
+				t.Errorf("%d facts and %d letters, want %d and 8: %+v", r.Facts, r.Letters, len(entries)-8, r.Tables)
+			}
+		})
+	}
+}
+
+// TestPoisonAloneInItsLoadStopsNoOther: nothing else is in the load that is refused,
+// and the orders come later.
+func TestPoisonAloneInItsLoadStopsNoOther(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t, Options{Shards: 1})
 	poison := forGood
 	poison.Match = "'" + poisonCustomer + "'"
 	setFaults(t, w, poison)
-	bad := ofEach("bad", poisonCustomer, 8)
-	good := ofEach("good", "c", 8)
-	var entries []aws.Entry
-	for i := range good { // of the good levels there is the first alone
-		if i%3 != 1 || i == 1 {
-			entries = append(entries, good[i])
-		}
+	var bad, good []aws.Entry
+	for i, e := range ofEach("bad", poisonCustomer, 5) {
 		if i%3 == 1 {
-			entries = append(entries, bad[i])
+			bad = append(bad, e)
 		}
 	}
+	for i, e := range ofEach("good", "c", 5) {
+		if i%3 == 0 {
+			good = append(good, e)
+		}
+	}
+	put(t, w, bad)
+	r := start(t, w, Worker{})
+	await(t, "the worker waits, as nothing shows that it is not the warehouse", func() bool {
+		return r.Worker.Status().Writes.Failing != nil && fates(t, w)[deadletter.Parked] == 3
+	})
+	put(t, w, good)
+	if report := settle(t, w, len(bad)+len(good)); report.Letters != 5 || report.Facts != 5 {
+		t.Errorf("%d facts and %d letters, want 5 of each", report.Facts, report.Letters)
+	}
+}
+
+// TestATableThatTakesNoneOfItsRowsDoesNotEmptyTheStream: others going in has its
+// bound. From there on the table's rows wait, and with them what is behind them.
+func TestATableThatTakesNoneOfItsRowsDoesNotEmptyTheStream(t *testing.T) {
+	t.Parallel()
+	const bound, rows = 25, 29
+	w := newWorld(t, Options{Shards: 1})
+	poison := forGood
+	poison.Match = "'" + poisonCustomer + "'"
+	setFaults(t, w, poison)
+	var entries []aws.Entry
+	for i, e := range ofEach("bad", poisonCustomer, rows) {
+		if i%3 == 1 {
+			entries = append(entries, e)
+		}
+	}
+	entries = append(entries, ofEach("good", "c", 1)[0])
 	put(t, w, entries)
-	start(t, w, Worker{})
-	if r := settle(t, w, len(entries)); r.Letters != 8 || int(r.Facts) != len(entries)-8 || r.Tables[event.Inventory].Facts != 1 {
-		t.Errorf("%d facts and %d letters, want %d and 8: %+v", r.Facts, r.Letters, len(entries)-8, r.Tables)
+	r := start(t, w, Worker{RetryAfter: []time.Duration{time.Hour}})
+	await(t, "the worker waits", func() bool { return fates(t, w)[deadletter.Parked] >= bound && r.Worker.Status().Writes.Failing != nil })
+	refused := r.Metrics.WriteErrors.Value()
+	await(t, "it has tried some more", func() bool { return r.Metrics.WriteErrors.Value() > refused+3 })
+	if got := fates(t, w); got[deadletter.Parked] != bound {
+		t.Errorf("letters %v, want %d", got, bound)
+	}
+	setFaults(t, w)
+	await(t, "all is settled once the table takes them", func() bool { return r.Metrics.RecordsProcessed.Value() == rows+1 })
+	if report := checkOK(t, w); report.Letters != bound || report.Facts != rows+1-bound {
+		t.Errorf("%d letters and %d facts, want %d and %d", report.Letters, report.Facts, bound, rows+1-bound)
 	}
 }
 

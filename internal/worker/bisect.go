@@ -18,15 +18,19 @@ import (
 // is then the poison record. It is parked (parked.go): its letter is stored, its
 // neighbours go on, and it is tried again later. When nothing goes in, a probe
 // is asked; and when row after row is refused with one message, only a probe
-// with the values of another row that waits can say that it is not the warehouse.
+// with the values of another row that waits can say that it is not the warehouse,
+// or, for a while, rows of another family.
 
 // probedRows is how many rows in turn may be parked on the word of a probe
 // alone, if the warehouse refused all of them with one message and nothing went
 // in between: after that it may well be the warehouse that is in trouble.
 const probedRows = 3
 
-// sampleTries is how often the queue is asked for a row that waits.
-const sampleTries = 8
+// sparedRows is the same where the warehouse takes rows of another family, and of
+// this one nothing but plain ones: a few rows that are all poison must not keep the
+// others, and a table that takes none of its rows must not empty the stream into
+// the dead letters.
+const sparedRows = 25
 
 // evidence is what shows that the warehouse takes rows of a family, or takes none.
 // Each family has a table of its own, and rights of its own to it.
@@ -82,10 +86,14 @@ func (w *Worker) bisect(ctx context.Context, l *load, cause error) {
 	if w.bisecting == 0 {
 		w.log.Warn("the warehouse refuses a load; looking for the row that it refuses", "rows", len(l.batch.Rows), "error", cause)
 		w.evidence.forget() // what went in before does not count
-		w.misled = false
+		w.misled, w.searched = false, l
 	}
 	w.bisecting++
-	defer func() { w.bisecting-- }()
+	defer func() {
+		if w.bisecting--; w.bisecting == 0 {
+			w.searched = nil
+		}
+	}()
 	lo, hi := w.named(cause, len(l.batch.Rows))
 	for ctx.Err() == nil && len(l.batch.Rows) > 1 {
 		at := lo
@@ -134,10 +142,10 @@ func (w *Worker) named(cause error, rows int) (lo, hi int) {
 	return named.From, named.To
 }
 
-// isPoison judges a row of that family that the warehouse refused alone: whether it
-// is the row, and not the warehouse that takes none.
-func (w *Worker) isPoison(ctx context.Context, family event.Family, cause error) bool {
-	e := &w.evidence[family]
+// isPoison judges a row that the warehouse refused alone: whether it is the row, and
+// not the warehouse that takes none.
+func (w *Worker) isPoison(ctx context.Context, row warehouse.Row, cause error) bool {
+	e := &w.evidence[row.Family]
 	var refused *warehouse.StatementError
 	shape := ""
 	if errors.As(cause, &refused) {
@@ -146,33 +154,64 @@ func (w *Worker) isPoison(ctx context.Context, family event.Family, cause error)
 	if e.inTurn > 0 && e.shape != shape {
 		e.inTurn = 0
 	}
-	if !e.took {
-		sample, known := w.plainRow(family), true
-		if e.inTurn >= probedRows {
-			sample, known = w.rowOfOurs(family)
-		}
-		if !known || !w.takes(ctx, sample, cause) {
-			return false
-		}
-		if e.inTurn >= probedRows {
-			e.inTurn = 0 // another row of ours goes in
-		}
+	if !e.took && !w.vouched(ctx, row, cause) {
+		return false
 	}
 	e.took, e.shape = false, shape
 	e.inTurn++
 	return true
 }
 
-// takes reports whether the warehouse takes a row with the values of the sample,
-// and says so if it does not.
-func (w *Worker) takes(ctx context.Context, sample warehouse.Row, cause error) bool {
-	w.step(ctx)
-	err := w.probe(ctx, sample)
+// vouched reports whether a probe shows that the refusal of a row is the row's own
+// fault, where nothing of its family went in meanwhile, and says so if none does.
+func (w *Worker) vouched(ctx context.Context, row warehouse.Row, cause error) bool {
+	family := row.Family
+	e := &w.evidence[family]
+	err := errNoOther
+	if e.inTurn >= probedRows {
+		if sample, known := w.rowOfOurs(family, row); known {
+			if err = w.ask(ctx, sample); err == nil {
+				e.inTurn = 0 // another row of ours goes in
+				return true
+			}
+		}
+	}
+	// Rows of the other families must not wait for ever where all of this one are
+	// poison: it may have no other.
+	if e.inTurn < probedRows || e.inTurn < sparedRows && w.takesOthers(ctx, row) {
+		err = w.ask(ctx, w.plainRow(family))
+	}
 	if err != nil && ctx.Err() == nil {
 		w.log.Error("the warehouse refuses row after row, a probe as well; no record is put into the dead letters for it, waiting until it takes rows again",
-			"family", sample.Family.String(), "error", cause, "probe", err, "parked_before", w.evidence[sample.Family].inTurn, "hint", hint(cause))
+			"family", family.String(), "error", cause, "probe", err, "parked_before", e.inTurn, "hint", hint(cause))
 	}
 	return err == nil
+}
+
+// errNoOther stands for the refusal of a probe that there is no row for.
+var errNoOther = errors.New("there is no other row of the family to probe with")
+
+// takesOthers reports whether the warehouse takes rows of another family: then it
+// is not in trouble as a whole.
+func (w *Worker) takesOthers(ctx context.Context, row warehouse.Row) bool {
+	for _, other := range event.Families() {
+		if other == row.Family {
+			continue
+		}
+		if w.evidence[other].took {
+			return true
+		}
+		if sample, known := w.rowOfOurs(other, row); known && w.ask(ctx, sample) == nil {
+			return true
+		}
+	}
+	return false
+}
+
+// ask is what the warehouse says of a row with the values of the sample.
+func (w *Worker) ask(ctx context.Context, sample warehouse.Row) error {
+	w.step(ctx)
+	return w.probe(ctx, sample)
 }
 
 // probe is a probe that is watched as a load is.
@@ -187,13 +226,36 @@ func (w *Worker) plainRow(family event.Family) warehouse.Row {
 	return warehouse.Row{Family: family, Line: w.cfg.Warehouse.Encoder().Append(nil, &e)}
 }
 
-// rowOfOurs is a row for a probe to borrow its values: one that went in before,
-// or one that waits. Where there is neither, nothing tells the row's fault from
-// the warehouse's.
-func (w *Worker) rowOfOurs(family event.Family) (warehouse.Row, bool) {
-	waits, ok := w.queue.sample(family)
+// rowOfOurs is a row for a probe to borrow its values, and not that one: one that
+// went in before, or one that waits, be it in the load that is searched. Where there
+// is none, nothing tells the row's fault from the warehouse's.
+func (w *Worker) rowOfOurs(family event.Family, not warehouse.Row) (warehouse.Row, bool) {
+	waits, ok := w.searchedRow(family, not)
+	if !ok || rand.IntN(2) == 0 {
+		if other, queued := w.queue.sample(family); queued {
+			waits, ok = other, true
+		}
+	}
 	if e := w.evidence[family]; e.known && (!ok || rand.IntN(2) == 0) {
 		return e.good, true
 	}
 	return waits, ok
+}
+
+// searchedRow is a row of the load that is searched, which is not that one and was
+// not parked.
+func (w *Worker) searchedRow(family event.Family, not warehouse.Row) (r warehouse.Row, ok bool) {
+	if w.searched == nil {
+		return r, false
+	}
+	rows := w.searched.batch.Rows
+	for _, at := range rand.Perm(len(rows)) {
+		p := w.searched.places[at]
+		c := w.searched.spans[p.span].chunk
+		if _, parked := c.rejected(p.record); parked || rows[at].Family != family || &rows[at].Line[0] == &not.Line[0] {
+			continue
+		}
+		return rows[at], true
+	}
+	return r, false
 }

@@ -147,21 +147,16 @@ func split(c *chunk, at int) (head, tail *chunk) {
 	return head, tail
 }
 
-// sample copies a row of that family that waits, any one, if one is found.
+// sample copies a row of that family that waits, any one, if there is one.
 func (q *queue) sample(family event.Family) (r warehouse.Row, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	for range sampleTries { // a chunk may hold nothing but rejected records, or rows of other families
-		if len(q.chunks) == 0 {
-			return r, false
-		}
-		c := q.chunks[rand.IntN(len(q.chunks))]
-		if len(c.items) == 0 {
-			continue
-		}
-		i := rand.IntN(len(c.items))
-		if _, rejected := c.rejected(i); !rejected && c.items[i].family == family {
-			return cloneRow(c.row(i)), true
+	for _, at := range rand.Perm(len(q.chunks)) {
+		c := q.chunks[at]
+		for _, at := range rand.Perm(len(c.items)) {
+			if _, rejected := c.rejected(at); !rejected && c.items[at].family == family {
+				return cloneRow(c.row(at)), true
+			}
 		}
 	}
 	return r, false

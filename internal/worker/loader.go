@@ -42,7 +42,7 @@ func (w *Worker) load(ctx context.Context, l *load) (whole bool) {
 			if w.bisecting == 0 {
 				w.evidence.forget() // what went in before the refusal does not count
 			}
-			if w.isPoison(ctx, l.batch.Rows[0].Family, err) && w.park(ctx, l, err) {
+			if w.isPoison(ctx, l.batch.Rows[0], err) && w.park(ctx, l, err) {
 				if l.joined {
 					return false
 				}

@@ -97,9 +97,10 @@ type Worker struct {
 	size      size
 	evidence  evidence
 	parked    parked
-	bisecting int  // depth of the search for a poison record
-	misled    bool // rows were named in vain in this search
-	nparked   int  // rows parked so far
+	bisecting int   // depth of the search for a poison record
+	searched  *load // that the search is in; nil = none is under way
+	misled    bool  // rows were named in vain in this search
+	nparked   int   // rows parked so far
 
 	mu     sync.Mutex // guards shards
 	shards map[string]*shard

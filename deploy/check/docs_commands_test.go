@@ -74,7 +74,7 @@ func TestTheDeployPageCallsWhatIsThere(t *testing.T) {
 	}
 	group := ""
 	for _, r := range stack(t, onCluster).Of("AWS::AutoScaling::AutoScalingGroup") {
-		group = "orders" + strings.TrimPrefix(str(r.Properties["AutoScalingGroupName"]), StackName)
+		group = str(r.Properties["AutoScalingGroupName"])
 	}
 	fields := reflect.TypeFor[metrics.Metrics]()
 	for i := range fields.NumField() {
@@ -92,7 +92,7 @@ func TestTheDeployPageCanBeWrong(t *testing.T) {
 	const page = "`./deploy-ec2.sh --good --bad`\n```sh\naws cloudformation deploy \\\n  --parameter-overrides Size=1 Sise=2\n" +
 		"aws autoscaling set-desired-capacity --auto-scaling-group-name analytics-worker-asg\n" +
 		"aws cloudwatch get-metric-statistics --metric-name Made --dimensions Name=Environment,Value=dev\naws cloudwatch get-metric-statistics --metric-name Up\n```\n"
-	got := strayNames(page, "\n  --good  it is\n", []string{"Size"}, []string{"Up"}, "orders-workers")
+	got := strayNames(page, "\n  --good  it is\n", []string{"Size"}, []string{"Up"}, "orders-asg")
 	want := []string{"--bad", "Sise", "analytics-worker-asg", "--metric-name Made --dimensions Name=Environment,Value=dev", "no dimension: --metric-name Up"}
 	if !slices.Equal(got, want) {
 		t.Errorf("stray names %q, want %q", got, want)

@@ -98,7 +98,7 @@ if [[ $1 == s3 ]]; then [[ -n $RELEASE ]] || exit 1; cp "$RELEASE" "${@: -1}"; f
 			}
 			for _, want := range []string{
 				"cfn-signal --exit-code " + str(c.status) + " --stack analytics-worker --resource Workers",
-				"--lifecycle-hook-name analytics-worker-launch --auto-scaling-group-name analytics-worker-workers --instance-id i-0123456789abcdef0 --lifecycle-action-result " + c.result,
+				"--lifecycle-hook-name analytics-worker-launch --auto-scaling-group-name analytics-worker-asg --instance-id i-0123456789abcdef0 --lifecycle-action-result " + c.result,
 			} {
 				if !strings.Contains(string(heard), want) {
 					t.Errorf("it did not say %q, but %s", want, heard)

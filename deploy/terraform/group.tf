@@ -47,13 +47,13 @@ resource "aws_launch_template" "worker" {
     for_each = ["instance", "volume"]
     content {
       resource_type = tag_specifications.value
-      tags          = merge(local.tags, { Name = "${var.name}-worker" })
+      tags          = merge(local.tags, { Name = var.name })
     }
   }
 }
 
 resource "aws_autoscaling_group" "workers" {
-  name                      = "${var.name}-workers"
+  name                      = "${var.name}-asg"
   vpc_zone_identifier       = var.subnet_ids
   min_size                  = var.min_size
   max_size                  = var.max_size

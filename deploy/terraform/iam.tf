@@ -88,7 +88,7 @@ locals {
     {
       Sid      = "AnswerHooks", Effect = "Allow"
       Action   = ["autoscaling:CompleteLifecycleAction"]
-      Resource = ["arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.name}-workers"]
+      Resource = ["arn:${local.partition}:autoscaling:${local.region}:${local.account}:autoScalingGroup:*:autoScalingGroupName/${var.name}-asg"]
     },
     !local.has_key ? null : {
       Sid      = "UseKey", Effect = "Allow"

@@ -40,7 +40,7 @@ locals {
   images = { arm64 = "arm64", amd64 = "x86_64" } # what Amazon Linux calls the architecture
 
   user_data = templatefile("${path.module}/user-data.sh.tftpl", {
-    group  = "${var.name}-workers"
+    group  = "${var.name}-asg"
     region = local.region
     url    = var.release_url
     sha256 = var.release_sha256

@@ -52,7 +52,10 @@ case "$1 $2" in
 	[[ -f $file ]] || { echo "fatal error: An error occurred (404) when calling the HeadObject operation: Not Found" >&2; exit 1; }
 	cp "$file" "$5"
 	;;
-"ssm get-parameters-by-path") printf '/cloudcafe/analytics-worker/BATCH_SIZE\t300\n/cloudcafe/analytics-worker/REDSHIFT_DATABASE\tanalytics\n' ;;
+"ssm get-parameters-by-path") 
+	[[ $* == *"Parameters[].[Name,Value,'.']"*--output\ text* ]] || exit 1
+	printf '/cloudcafe/analytics-worker/BATCH_SIZE\t300\t.\n/cloudcafe/analytics-worker/REDSHIFT_DATABASE\tanalytics\t.\n'
+	;;
 *) exit 1 ;;
 esac
 AWS

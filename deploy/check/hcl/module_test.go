@@ -82,7 +82,7 @@ func known() map[string]cty.Value {
 		"aws_iam_instance_profile": object(values{"worker": iam("instance-profile", "instanceprofile")}),
 		"aws_security_group":       object(values{"worker": named("analytics-worker-securitygroup", "")}),
 		"aws_launch_template":      object(values{"worker": named("analytics-worker-launchtemplate", "")}),
-		"aws_autoscaling_group":    object(values{"workers": named("analytics-worker-workers", "")}),
+		"aws_autoscaling_group":    object(values{"workers": named("analytics-worker-asg", "")}),
 		"aws_autoscaling_policy":   object(values{"lag": named("", "analytics-worker-scaleoutonlag"), "idle": named("", "analytics-worker-scaleinwhenidle")}),
 		"aws_sns_topic":            object(values{"alarms": named("", "analytics-worker-alarmtopic")}),
 		"aws_cloudwatch_dashboard": object(values{"worker": named("analytics-worker-us-east-1", "")}),

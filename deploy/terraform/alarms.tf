@@ -188,7 +188,7 @@ resource "aws_cloudwatch_metric_alarm" "scale_in_when_idle" {
   metric_query {
     id          = "idle"
     label       = "one instance less is enough"
-    expression  = "IF(n > ${var.min_size} AND lag < 30000 AND cpu * n < 60 * (n - 1) AND records / 60 < ${var.records_per_instance} * (n - 1), 1, 0)"
+    expression  = "IF((n > ${var.min_size}) AND (lag < 30000) AND (cpu * n < 60 * (n - 1)) AND (records / 60 < ${var.records_per_instance} * (n - 1)), 1, 0)"
     return_data = true
   }
 }

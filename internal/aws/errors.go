@@ -307,6 +307,7 @@ var (
 		`|relation with oid|cache lookup failed|dropped by (a )?concurrent|s3serviceexception|problem reading manifest`)
 	// Text of a statement that was ended (by WLM, a monitoring rule, a timeout, an
 	// administrator) or found no room: a smaller one may get through.
+	fullText  = regexp.MustCompile(`(?i)disk full|no space left|out of disk`)
 	endedText = regexp.MustCompile(`(?i)out of memory|insufficient memory|disk full|no space left|quota|cancel|time(d)? ?out` +
 		`|\babort(ed|ing)?\b|(^|error:|operation:|code:)\s*1020\b|query monitoring`)
 	deniedText  = regexp.MustCompile(`(?i)permission denied|must be owner|not authorized|password authentication failed|error accessdenied`)
@@ -328,6 +329,8 @@ func statementKind(message string) error {
 		return warehouse.ErrThrottled
 	case unavailableText.MatchString(plain):
 		return warehouse.ErrUnavailable
+	case fullText.MatchString(plain):
+		return warehouse.ErrFull
 	case endedText.MatchString(plain):
 		return warehouse.ErrEnded
 	}

@@ -240,10 +240,12 @@ func (r *Redshift) follow(ctx context.Context, id string) (*redshiftdata.Describ
 		case err != nil:
 			err = r.failed(ctx, "describe the statement", err)
 			wait = min(max(wait, 4*firstPoll)*2, maxPollAgain)
+			warehouse.Report(ctx, warehouse.Progress{Statement: -1, Err: err})
 			r.log.WarnContext(ctx, "cannot ask for a statement's status, asking again", "statement", id, "in", wait, "error", err)
 		case out.Status == types.StatusStringFinished, out.Status == types.StatusStringFailed, out.Status == types.StatusStringAborted:
 			return out, nil
 		case out.Status == types.StatusStringSubmitted, out.Status == types.StatusStringPicked, out.Status == types.StatusStringStarted:
+			warehouse.Report(ctx, progress(out))
 			most := maxPoll
 			if now.Sub(began) > time.Minute {
 				most = maxPollAgain
@@ -261,6 +263,17 @@ func (r *Redshift) follow(ctx context.Context, id string) (*redshiftdata.Describ
 				id, now.Sub(began).Round(time.Second), warehouse.ErrUnavailable, err)
 		}
 	}
+}
+
+// progress is how far a statement has got that has not ended.
+func progress(out *redshiftdata.DescribeStatementOutput) warehouse.Progress {
+	p := warehouse.Progress{Started: out.Status == types.StatusStringStarted, Statement: -1}
+	for i, sub := range out.SubStatements {
+		if sub.Status == types.StatementStatusStringStarted {
+			p.Statement = i
+		}
+	}
+	return p
 }
 
 // forgotten reports whether the Data API has no status of the statement any more:

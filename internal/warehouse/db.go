@@ -29,6 +29,8 @@ var (
 	// ErrEnded: a statement was ended before it was through, or found no room. It
 	// is an ErrUnavailable; a smaller one may get through.
 	ErrEnded = fmt.Errorf("%w: a statement was ended", ErrUnavailable)
+	// ErrFull: the warehouse has no room left for data. It is an ErrEnded.
+	ErrFull = fmt.Errorf("%w: no room is left", ErrEnded)
 	// ErrRejected: the warehouse's API refused the statements before any of them
 	// ran, for what they say, or as they are too many or too large.
 	ErrRejected = errors.New("warehouse: call rejected")

@@ -22,6 +22,7 @@ type chunk struct {
 	rejects []reject // in order
 	ends    bool     // the shard ends after this chunk
 	bytes   int64    // memory that it takes
+	size    int64    // bytes of the page
 	queued  time.Time
 }
 
@@ -82,7 +83,7 @@ func newDecoder(e warehouse.Encoder, loaded func(event.Family) bool) *decoder {
 // chunk shares no memory with the page.
 func (d *decoder) decode(s *shard, page stream.Page) *chunk {
 	n := len(page.Records)
-	c := &chunk{shard: s, ends: page.Ended, queued: time.Now()}
+	c := &chunk{shard: s, ends: page.Ended, size: int64(page.Bytes), queued: time.Now()}
 	if n == 0 {
 		return c
 	}
@@ -131,6 +132,14 @@ type span struct {
 
 // last reports whether the span reaches the end of its chunk.
 func (s span) last() bool { return s.hi == len(s.items) }
+
+// next is when the record behind the span arrived, or zero if its page has no more.
+func (s span) next() time.Time {
+	if s.last() {
+		return time.Time{}
+	}
+	return s.arrived(s.hi)
+}
 
 // split cuts a chunk in two. Both parts keep its memory alive, so the tail
 // carries all of its weight.

@@ -56,7 +56,7 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 	}
 	w.writes.began(time.Now())
 	stopWaiting := w.watch(ctx, time.Now(), "claim of shards")
-	claimed, err := w.cfg.Warehouse.Claim(ctx, w.cfg.Stream, claims)
+	claimed, err := w.cfg.Warehouse.Claim(warehouse.Watched(ctx, w.writes.progress), w.cfg.Stream, claims)
 	stopWaiting()
 	foreign := otherStream(w.cfg.Stream, claims, claimed)
 	if ctx.Err() == nil {

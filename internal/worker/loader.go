@@ -86,7 +86,7 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 	started := time.Now()
 	w.writes.began(started)
 	stopWaiting := w.watch(ctx, started, "load")
-	loaded, err := w.cfg.Warehouse.Load(ctx, l.batch)
+	loaded, err := w.cfg.Warehouse.Load(warehouse.Watched(ctx, w.writes.progress), l.batch)
 	stopWaiting()
 	switch {
 	case ctx.Err() != nil:

@@ -42,11 +42,17 @@ func (q *queue) add(c *chunk, behind time.Duration, caughtUp time.Time) {
 	}
 	s.behind, s.readAt, s.failing = behind, time.Now(), nil
 	s.caughtUp = caughtUp
+	s.reads.Done++
+	s.records += int64(len(c.items))
+	s.bytes += c.size
 	if len(c.items) == 0 && !c.ends {
 		return
 	}
 	s.ended = c.ends
 	s.waiting += weight(c, 0, len(c.items))
+	if len(c.items) > 0 {
+		s.arrivals = append(s.arrivals, arrival{c.arrived(0), len(c.items)})
+	}
 	q.chunks = append(q.chunks, c)
 	q.records += len(c.items)
 	q.held += c.bytes
@@ -60,7 +66,8 @@ func (q *queue) failed(s *shard, began time.Time, err error) {
 	if s.failing == nil {
 		s.failingSince = began
 	}
-	s.failing = err
+	s.failing, s.lastFailure = err, err
+	s.reads.Failed++
 }
 
 // weight counts what of a chunk waits for a load: its records, and its end.
@@ -141,6 +148,7 @@ func (q *queue) settle(spans []span, moved map[*shard]move) {
 	}
 	for _, sp := range spans {
 		sp.shard.waiting -= weight(sp.chunk, sp.lo, sp.hi)
+		sp.shard.settled(sp.hi-sp.lo, sp.next())
 		if sp.last() { // what comes before it in its page was settled before it
 			q.held -= sp.bytes
 		}

@@ -21,9 +21,34 @@ type shard struct {
 	readAt       time.Time // of the read that said so, or when reading began
 	failing      error     // of the last read; nil = it succeeded, or there was none
 	failingSince time.Time // when the first read began that failed since then
+	lastFailure  error     // of the last read that failed; nil = none did
+	reads        Count     // reads of the shard
+	records      int64     // that they brought
+	bytes        int64
+	arrivals     []arrival // of what waits, oldest first
 	waiting      int       // records queued or being loaded
 	ended        bool      // the end of the shard is queued
 	gone         bool      // Own has returned: nothing of the shard may be loaded any more
+}
+
+// arrival is when the first of some records arrived that wait for their load.
+type arrival struct {
+	at time.Time
+	n  int
+}
+
+// settled takes records out of what waits. next is when the one behind them arrived,
+// if it is of the same page. The caller holds queue.mu.
+func (s *shard) settled(n int, next time.Time) {
+	for n > 0 && len(s.arrivals) > 0 {
+		first := &s.arrivals[0]
+		if first.n > n {
+			first.n, first.at = first.n-n, next
+			return
+		}
+		n -= first.n
+		s.arrivals = s.arrivals[1:]
+	}
 }
 
 // move is where a load has brought a shard.

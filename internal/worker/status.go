@@ -9,6 +9,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // Status is what a worker is doing, as a plain value.
@@ -19,6 +20,7 @@ type Status struct {
 	LimitBytes int64         // for them and for reads under way
 	Full       bool          // reading waits for a load to give memory back
 	Behind     time.Duration // of the shard that is furthest behind
+	Lag        time.Duration // age of the oldest record of any shard that is not committed; 0 = there is none
 	Parked     int           // rows that the warehouse refused and that are tried again
 	Reads      ReadStatus
 	Writes     WriteStatus
@@ -29,14 +31,27 @@ type Status struct {
 type ReadStatus struct {
 	Failing error     // of one of them, where every one fails; nil = at least one is read, or there is none
 	Since   time.Time // since when every one fails
+
+	Shards int       // that are read
+	Failed int       // of them that the last read of failed
+	First  time.Time // since when one of them fails; zero = none does
+	Last   error     // of the last read that failed, which may be over; nil = none did
 }
+
+// Count is how often something was done, and how often it failed.
+type Count struct{ Done, Failed int64 }
 
 // WriteStatus is how the warehouse took the worker's loads and claims, or the
 // dead-letter store its letters.
 type WriteStatus struct {
-	Waiting     time.Time // since when it is waited for; zero = nothing is under way
-	LastSuccess time.Time // zero = none yet
-	Failing     error     // of the last one; nil = it succeeded, or there was none
+	Waiting     time.Time     // since when it is waited for; zero = nothing is under way
+	LastSuccess time.Time     // zero = none yet
+	Failing     error         // of the last one; nil = it succeeded, or there was none
+	Since       time.Time     // since when they fail; zero = they do not
+	Took        time.Duration // the last success
+	// Progress is how far the one under way has got; nil = nothing is under way, or
+	// the warehouse has not told yet.
+	Progress *warehouse.Progress
 }
 
 // ShardStatus is one owned shard.
@@ -48,6 +63,18 @@ type ShardStatus struct {
 	Behind       time.Duration   // as last read; it grows with the clock once the next read is overdue
 	Waiting      int             // records read and not yet loaded
 	Ended        bool            // read to its end
+	Read         bool            // it was read once at least
+	// Lag is the age of the oldest record that is not committed, be it read or not,
+	// by the stream's clock; 0 = there is none.
+	Lag time.Duration
+	// CompleteUntil is the time before which everything that arrived can be queried:
+	// for a shard that is caught up, that of its last read. Zero = not known.
+	CompleteUntil time.Time
+	Reads         Count
+	Records       int64 // read
+	Bytes         int64 // of the replies that they came in
+	HashStart     string
+	HashEnd       string
 }
 
 // Status returns the present status.
@@ -62,7 +89,10 @@ func (w *Worker) Status() Status {
 		out.Shards = append(out.Shards, ShardStatus{
 			ID: s.term.Shard.ID, Term: s.term.N, Position: s.committed, ArrivedUntil: s.arrivedUntil,
 			Behind: w.behind(s, now), Waiting: s.waiting, Ended: s.ended,
+			Read: s.ended || !s.caughtUp.IsZero() || s.reads.Done > 0, Lag: w.lag(s, now), CompleteUntil: s.completeUntil(),
+			Reads: s.reads, Records: s.records, Bytes: s.bytes, HashStart: s.term.Shard.HashStart, HashEnd: s.term.Shard.HashEnd,
 		})
+		out.Lag = max(out.Lag, w.lag(s, now))
 		out.Waiting += s.waiting
 		out.Behind = max(out.Behind, w.behind(s, now))
 	}
@@ -73,15 +103,52 @@ func (w *Worker) Status() Status {
 // readStatus sums the reading of shards up. The caller holds queue.mu.
 func readStatus(shards []*shard) (out ReadStatus) {
 	for _, s := range shards {
-		switch {
-		case s.ended:
-		case s.failing == nil:
-			return ReadStatus{}
-		case s.failingSince.After(out.Since):
-			out = ReadStatus{Failing: s.failing, Since: s.failingSince}
+		if s.ended {
+			continue
+		}
+		out.Shards++
+		if s.lastFailure != nil && (out.Last == nil || s.failing != nil) {
+			out.Last = s.lastFailure
+		}
+		if s.failing == nil {
+			continue
+		}
+		out.Failed++
+		if out.First.IsZero() || s.failingSince.Before(out.First) {
+			out.First = s.failingSince
+		}
+		if s.failingSince.After(out.Since) {
+			out.Failing, out.Since = s.failing, s.failingSince
 		}
 	}
+	if out.Failed < out.Shards {
+		out.Failing, out.Since = nil, time.Time{}
+	}
 	return out
+}
+
+// lag is how old the oldest record of the shard is that is not committed: one that
+// waits, or else, as far as reading tells, one that is not read yet. The caller
+// holds queue.mu.
+func (w *Worker) lag(s *shard, now time.Time) time.Duration {
+	lag := w.behind(s, now)
+	if len(s.arrivals) > 0 {
+		lag = max(lag, w.cfg.StreamTime(now).Sub(s.arrivals[0].at))
+	}
+	return lag
+}
+
+// completeUntil is the time before which everything that arrived on the shard can
+// be queried. The caller holds queue.mu.
+func (s *shard) completeUntil() time.Time {
+	until := s.arrivedUntil
+	switch {
+	case s.waiting == 0 && s.caughtUp.After(until):
+		until = s.caughtUp
+	case len(s.arrivals) > 0 && !until.IsZero() && s.arrivals[0].at.After(until):
+		until = s.arrivals[0].at
+	}
+	return until
 }
 
 // overdue is by how much a read may be late before it counts as missing: a turn
@@ -115,9 +182,25 @@ func (w *writes) began(at time.Time) {
 func (w *writes) ended(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now.Waiting, w.now.Failing = time.Time{}, err
-	if err == nil {
-		w.now.LastSuccess = time.Now()
+	now := time.Now()
+	switch {
+	case err == nil:
+		w.now.LastSuccess, w.now.Since = now, time.Time{}
+		if !w.now.Waiting.IsZero() {
+			w.now.Took = now.Sub(w.now.Waiting)
+		}
+	case w.now.Failing == nil:
+		w.now.Since = now
+	}
+	w.now.Waiting, w.now.Progress, w.now.Failing = time.Time{}, nil, err
+}
+
+// progress notes how far the one under way has got.
+func (w *writes) progress(p warehouse.Progress) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.now.Waiting.IsZero() {
+		w.now.Progress = &p
 	}
 }
 
@@ -125,14 +208,14 @@ func (w *writes) ended(err error) {
 func (w *writes) asked() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now.Waiting = time.Time{}
+	w.now.Waiting, w.now.Progress = time.Time{}, nil
 }
 
 // passed notes that nothing waits for it any more.
 func (w *writes) passed() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.now.Waiting, w.now.Failing = time.Time{}, nil
+	w.now.Waiting, w.now.Progress, w.now.Failing, w.now.Since = time.Time{}, nil, nil, time.Time{}
 }
 
 func (w *writes) status() WriteStatus {

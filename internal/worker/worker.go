@@ -52,7 +52,7 @@ type Letters interface {
 	Forget(shard string)
 }
 
-// Config is what a Worker needs. All of it is required but Identity, Note and
+// Config is what a Worker needs. All of it is required but Identity, StreamTime, Note and
 // RetryAfter.
 type Config struct {
 	Stream string
@@ -66,6 +66,8 @@ type Config struct {
 	Identity  func(context.Context) (stream.Identity, error) // of the stream that is there now
 	Warehouse Warehouse
 	Letters   Letters
+	// StreamTime is what the stream's clock showed at a moment of ours; nil = the same.
+	StreamTime func(ours time.Time) time.Time
 	// Note tells the lease holder how far a shard is loaded.
 	Note func(shard string, p stream.Position)
 
@@ -108,6 +110,9 @@ type Worker struct {
 
 // New returns a Worker.
 func New(cfg Config) *Worker {
+	if cfg.StreamTime == nil {
+		cfg.StreamTime = func(ours time.Time) time.Time { return ours }
+	}
 	if cfg.Note == nil {
 		cfg.Note = func(string, stream.Position) {}
 	}

@@ -1,0 +1,64 @@
+package verdict
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+func (f *Facts) outside() bool { return f.Worker == "" }
+
+// words is a time as people say it: 850 ms, 42 s, 12 min, 3.5 h, 2 days.
+func words(d time.Duration) string {
+	switch d = d.Abs(); {
+	case d < time.Second:
+		return fmt.Sprintf("%d ms", d.Milliseconds())
+	case d < 90*time.Second:
+		return fmt.Sprintf("%d s", int(math.Round(d.Seconds())))
+	case d < 90*time.Minute:
+		return fmt.Sprintf("%d min", int(math.Round(d.Minutes())))
+	case d < 48*time.Hour:
+		return strconv.FormatFloat(math.Round(d.Hours()*10)/10, 'f', -1, 64) + " h"
+	}
+	return fmt.Sprintf("%d days", int(math.Round(d.Hours()/24)))
+}
+
+// figure is a number without digits that say nothing.
+func figure(v float64) string {
+	if v < 10 && v != math.Trunc(v) {
+		return strconv.FormatFloat(v, 'f', 1, 64)
+	}
+	return strconv.FormatFloat(math.Round(v), 'f', 0, 64)
+}
+
+// percent keeps a share below all of it below 100 %.
+func percent(share float64) string {
+	p := share * 100
+	switch {
+	case share >= 1:
+		return "100 %"
+	case p > 99:
+		return ">99 %"
+	case p < 10:
+		return strconv.FormatFloat(p, 'f', 1, 64) + " %"
+	}
+	return strconv.FormatFloat(math.Round(p), 'f', 0, 64) + " %"
+}
+
+func count(n int, what string) string { return verb(n, what, what+"s") }
+
+func verb(n int, single, plural string) string {
+	if n == 1 {
+		return "1 " + single
+	}
+	return strconv.Itoa(n) + " " + plural
+}
+
+// sentence begins with a capital.
+func sentence(s string) string {
+	r, size := utf8.DecodeRuneInString(s)
+	return string(unicode.ToUpper(r)) + s[size:]
+}

@@ -1,0 +1,152 @@
+package verdict
+
+import (
+	"fmt"
+	"strings"
+	"time"
+)
+
+func keeping(f *Facts) []Finding {
+	w := &f.Letters
+	const stops = ", and nothing is loaded before it has what was rejected"
+	look := "analytics-worker doctor"
+	if path, is := strings.CutPrefix(f.Names.Letters, "file://"); is {
+		look = "df -h " + path
+	}
+	switch {
+	case w.Trouble != nil && w.Trouble.Kind == Full:
+		return []Finding{{
+			Cause: LettersFull, State: Act, Stops: true, Says: "The dead-letter store is full" + stops,
+			Next: "free some space: " + f.Names.Letters, Command: look,
+		}}
+	case w.Trouble != nil:
+		out := f.denied(LettersFailing, Act, "the dead-letter store", "The dead-letter store "+f.Names.Letters+" refuses or cannot be reached"+stops, w.Trouble)
+		out.State, out.Stops = Act, true
+		return []Finding{out}
+	case w.Waiting > slowAnswer:
+		return []Finding{{
+			Cause: LettersFailing, State: state(w.Waiting), Stops: w.Waiting > missing, Says: fmt.Sprintf("The dead-letter store has not answered for %s%s", words(w.Waiting), stops),
+			Next: "see whether it can be reached", Command: look,
+		}}
+	}
+	return nil
+}
+
+// state is one to look at, until an answer counts as missing.
+func state(waited time.Duration) State {
+	if waited > missing {
+		return Act
+	}
+	return Look
+}
+
+func loading(f *Facts) []Finding {
+	w := &f.Loads.Write
+	switch {
+	case w.Trouble != nil:
+		return []Finding{f.refused(w.Trouble)}
+	case w.Waiting > slowAnswer && w.Phase == Queued:
+		return []Finding{f.paused(w.Waiting)}
+	case w.Waiting > slowAnswer && w.Phase == Locking:
+		return []Finding{{
+			Cause: WarehouseLocked, State: state(w.Waiting), Stops: w.Waiting > missing, Command: "analytics-worker doctor",
+			Says: fmt.Sprintf("Loads have waited for worker_load_lock for %s: another session holds it", words(w.Waiting)),
+			Next: "unless it is a load of another worker, end that session (docs/OPERATIONS.md, \"Somebody holds worker_load_lock\"); doctor names it where it may see it",
+		}}
+	case w.Waiting > slowAnswer && w.Phase == NotKnown:
+		return []Finding{{
+			Cause: WarehousePaused, State: state(w.Waiting), Stops: w.Waiting > missing, Says: fmt.Sprintf("The warehouse has not answered for %s", words(w.Waiting)),
+			Next: "see whether it is paused, resizing or overloaded", Command: f.describe(),
+		}}
+	case w.Waiting >= slowLoad:
+		return []Finding{f.slow(fmt.Sprintf("The warehouse is slow: a load has been running for %s", words(w.Waiting)), w.Waiting)}
+	case w.Took > slowLoad && f.Now.Sub(w.Last) < slowLately:
+		return []Finding{f.slow(fmt.Sprintf("The warehouse is slow: the last load took %s", words(w.Took)), 0)}
+	}
+	return nil
+}
+
+func (f *Facts) slow(says string, waiting time.Duration) Finding {
+	return Finding{
+		Cause: WarehouseSlow, State: Look, Stops: waiting > 5*time.Minute, Says: says,
+		Next: "see what else runs there, and whether fewer and larger loads help (STAGING_URL, LOAD_INTERVAL)", Command: f.describe(),
+	}
+}
+
+func (f *Facts) paused(waited time.Duration) Finding {
+	out := Finding{
+		Cause: WarehousePaused, State: state(waited), Stops: waited > missing,
+		Says: fmt.Sprintf("The warehouse took a statement %s ago and has not started it: it is paused, resizing or overloaded; nothing is lost", words(waited)),
+		Next: "if it is paused, resume it", Command: "aws redshift resume-cluster --cluster-identifier " + f.Names.Cluster,
+	}
+	if f.Names.Workgroup != "" {
+		out.Next, out.Command = "see how the workgroup is", f.describe()
+	}
+	return out
+}
+
+// describe is the command that shows how the warehouse is.
+func (f *Facts) describe() string {
+	if f.Names.Workgroup != "" {
+		return "aws redshift-serverless get-workgroup --workgroup-name " + f.Names.Workgroup
+	}
+	return "aws redshift describe-clusters --cluster-identifier " + f.Names.Cluster
+}
+
+// refused judges a load or a question that the warehouse did not take.
+func (f *Facts) refused(t *Trouble) Finding {
+	out := Finding{State: Act, Stops: true, Command: f.describe()}
+	const kept = "; orders are read and not loaded, and nothing is lost"
+	switch t.Kind {
+	case Full:
+		out.Cause, out.Says = WarehouseFull, "The warehouse is full"+kept+": "+t.Says
+		out.Next = "free space there (VACUUM, drop or unload what nobody needs), or resize it"
+	case Denied, Credentials, Key:
+		out = f.denied(WarehouseDenied, Act, "Redshift", "The warehouse refuses this caller"+kept, t)
+		out.Stops = true
+	case NoTable:
+		out.Cause, out.Says = NoTables, "The warehouse lacks a table or a column of the worker's: "+t.Says
+		out.Next, out.Command = "make what is missing", "analytics-worker schema --apply"
+	case Unreached:
+		out.Cause, out.Says = WarehouseSilent, "The Redshift Data API cannot be reached"+kept+": "+t.Says
+		out.Next = "check the network path (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
+		out.Command = "analytics-worker doctor"
+	case Throttled, Conflict:
+		out.Cause, out.State, out.Says = WarehouseFailing, Look, "The warehouse asks for fewer calls: "+t.Says
+		if t.Kind == Conflict {
+			out.Says = "Loads conflict with another transaction: " + t.Says
+		}
+		out.Next = "it passes; if it stays, raise LOAD_INTERVAL, and see who else writes to the tables or calls the Data API"
+	default:
+		out.Cause, out.Says = WarehouseFailing, "The warehouse refuses"+kept+": "+t.Says
+		out.Next, out.Command = "read its words; doctor compares its tables with what the worker expects", "analytics-worker doctor"
+	}
+	return out
+}
+
+// denied judges trouble with a service that is not about its data: what is missing
+// is named by the error itself.
+func (f *Facts) denied(cause Cause, otherwise State, service, what string, t *Trouble) Finding {
+	out := Finding{Cause: cause, State: otherwise, Says: what + ": " + t.Says, Command: "analytics-worker doctor"}
+	switch t.Kind {
+	case Denied:
+		out.State, out.Next = Act, "add what is named to the role or the user of the worker: doctor tries each permission"
+	case Credentials:
+		out.State, out.Next = Act, "renew or correct the credentials; no permission helps"
+		out.Command = "aws sts get-caller-identity"
+	case Key:
+		out.State, out.Next = Act, "mend the KMS key, or its policy"
+	case Throttled:
+		out.Next = "it passes; if it stays, see who else calls " + service + " in this account"
+	case Unreached:
+		out.Next = "check the network path to " + service + " (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
+	case Gone:
+		out.State, out.Next = Act, "make what is missing, or correct its name"
+	default:
+		out.Next = "read the error; it is tried again"
+	}
+	if cause == MetricsFailing {
+		out.State = Look // orders arrive all the same
+	}
+	return out
+}

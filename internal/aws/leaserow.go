@@ -14,7 +14,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
-// Attributes of a lease row, as KCL names them; the last three are ours.
+// Attributes of a lease row, as KCL names them; the last five are ours.
 const (
 	attrKey           = "leaseKey"
 	attrOwner         = "leaseOwner" // absent where nobody owns the lease
@@ -29,6 +29,8 @@ const (
 	attrTerm          = "term"
 	attrStreamARN     = "streamArn"
 	attrStreamCreated = "streamCreated" // epoch milliseconds
+	attrWord          = "ownerWord"     // what the owner says of itself
+	attrUntil         = "completeUntil" // epoch milliseconds
 
 	attrHandoverFrom = "checkpointOwner" // KCL 3: the old owner, while it finishes
 	attrEntity       = "entityType"      // KCL 3.5: LEASE, or something that shares the table
@@ -79,6 +81,12 @@ func encodeRow(r lease.Row) item {
 	if !r.Stream.IsZero() {
 		it[attrStreamARN], it[attrStreamCreated] = text(r.Stream.ARN), number(r.Stream.Created.UnixMilli())
 	}
+	if r.Word != "" {
+		it[attrWord] = text(r.Word)
+	}
+	if !r.Until.IsZero() {
+		it[attrUntil] = number(r.Until.UnixMilli())
+	}
 	return it
 }
 
@@ -100,6 +108,15 @@ func decodeRow(it item) (lease.Row, error) {
 	}
 	if created := d.number(attrStreamCreated); d.item[attrStreamARN] != nil {
 		r.Stream = stream.Identity{ARN: d.text(attrStreamARN), Created: time.UnixMilli(created).UTC()}
+	}
+	// What these two say is for people: a row is a lease whatever they hold.
+	if word, ok := it[attrWord].(*types.AttributeValueMemberS); ok {
+		r.Word = word.Value
+	}
+	if until, ok := it[attrUntil].(*types.AttributeValueMemberN); ok {
+		if n, err := strconv.ParseInt(until.Value, 10, 64); err == nil {
+			r.Until = time.UnixMilli(n).UTC()
+		}
 	}
 	if it[attrCounter] == nil {
 		d.errs = append(d.errs, errors.New(attrCounter+" is missing"))
@@ -230,6 +247,16 @@ func (e *expression) update(seen, want lease.Row) string {
 		} else {
 			remove = append(remove, e.name(attrChildren))
 		}
+	}
+	switch {
+	case want.Word == seen.Word:
+	case want.Word == "":
+		remove = append(remove, e.name(attrWord))
+	default:
+		assign(attrWord, text(want.Word))
+	}
+	if !want.Until.Equal(seen.Until) && !want.Until.IsZero() {
+		assign(attrUntil, number(want.Until.UnixMilli()))
 	}
 	out := "SET " + strings.Join(set, ", ")
 	if len(remove) > 0 {

@@ -76,6 +76,11 @@ type Config struct {
 	// it is started again, under a new term, after a pause; the lease is kept.
 	// One that is a *Contradiction is told as that.
 	Own func(ctx context.Context, t Term) error
+	// Word is what this worker says of itself, and Until the time before which
+	// everything that arrived on a shard can be queried; both are written with each
+	// renewal. Optional.
+	Word  func() string
+	Until func(shard string) time.Time
 	// Count counts an error that is told in the log as the news that it is, not
 	// when it is repeated; optional.
 	Count func()
@@ -109,6 +114,12 @@ func (c *Config) complete() error {
 	}
 	if c.Past == nil {
 		c.Past = func(context.Context) ([]Row, error) { return nil, nil }
+	}
+	if c.Word == nil {
+		c.Word = func() string { return "" }
+	}
+	if c.Until == nil {
+		c.Until = func(string) time.Time { return time.Time{} }
 	}
 	if c.Count == nil {
 		c.Count = func() {}

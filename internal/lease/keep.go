@@ -274,10 +274,17 @@ func (l *held) try(change func(*Row)) (done bool, err error) {
 	case <-l.trusted.Done():
 		return false, nil
 	}
+	word, until := l.h.says(l)
 	l.mu.Lock()
 	seen := l.row
 	want := l.wanted(seen, change)
 	l.mu.Unlock()
+	if want.Word = word; want.Owner == "" {
+		want.Word = ""
+	}
+	if until.After(want.Until) {
+		want.Until = until
+	}
 	if seen.Owner == "" {
 		return true, nil // given back already, while this write waited for its turn
 	}

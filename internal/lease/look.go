@@ -70,7 +70,7 @@ func (h *Holder) sync(ctx context.Context, v View) (View, error) {
 	}
 	if err != nil {
 		v.Synced = false
-		return v, err
+		return v, &ListingError{err}
 	}
 	if !v.Stream.IsZero() && !v.Stream.Equal(id) {
 		// What was read of the old stream is loaded still, under the old one's name.
@@ -86,6 +86,15 @@ func (h *Holder) sync(ctx context.Context, v View) (View, error) {
 	h.view.Stream = id // also where the rows cannot be read now
 	return v, nil
 }
+
+// ListingError says that the stream could not be asked for its shards; the table may
+// well be read.
+type ListingError struct{ err error }
+
+func (e *ListingError) Error() string { return e.err.Error() }
+
+// Unwrap returns the error of the call.
+func (e *ListingError) Unwrap() error { return e.err }
 
 func (h *Holder) identify(ctx context.Context) (stream.Identity, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.c.TTL)

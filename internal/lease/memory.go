@@ -67,6 +67,8 @@ func (m *Memory) Update(ctx context.Context, seen, want Row) (Row, error) {
 	now.OwnerSwitches = changed(now.OwnerSwitches, seen.OwnerSwitches, want.OwnerSwitches)
 	now.Term = changed(now.Term, seen.Term, want.Term)
 	now.Stream = changed(now.Stream, seen.Stream, want.Stream)
+	now.Word = changed(now.Word, seen.Word, want.Word)
+	now.Until = changed(now.Until, seen.Until, want.Until)
 	if !slices.Equal(seen.Children, want.Children) {
 		now.Children = slices.Clone(want.Children)
 	}

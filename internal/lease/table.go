@@ -4,12 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
-// Row is one lease as the table holds it: KCL's attributes, and two of our own
-// that KCL ignores, the term and the stream.
+// Row is one lease as the table holds it: KCL's attributes, and four of our own
+// that KCL ignores: the term, the stream, and what the owner says.
 type Row struct {
 	Shard         string          // the key
 	Owner         string          // empty means that nobody has it
@@ -24,6 +25,11 @@ type Row struct {
 	// Stream is the stream that the row is of; zero where nobody wrote it down:
 	// KCL, or an older version of ours. Such a row counts as one of this stream's.
 	Stream stream.Identity
+	// Word is what the owner says of itself, in its own words, for everybody to read;
+	// it stands in one of its rows. Until is the time before which everything that
+	// arrived on the shard can be queried, to the millisecond; zero = not known.
+	Word  string
+	Until time.Time
 	// Unreadable says why a row that has a shard's key is no lease; empty = it is
 	// one. Of an unreadable row nothing but Shard is known, and nobody writes it.
 	Unreadable string
@@ -46,8 +52,8 @@ type Table interface {
 	List(ctx context.Context) ([]Row, error)
 	// Create writes the row unless its shard has one, and reports whether it did.
 	Create(ctx context.Context, r Row) (bool, error)
-	// Update sets those of Owner, Checkpoint, OwnerSwitches, Children, Term and
-	// Stream in which want differs from seen, and adds one to the counter, provided
+	// Update sets those of Owner, Checkpoint, OwnerSwitches, Children, Term, Stream,
+	// Word and Until in which want differs from seen, and adds one to the counter, provided
 	// that the row still exists with seen's counter and owner; it returns the row as
 	// written. Otherwise it returns a *ConflictError. All else is kept, also what
 	// others wrote without touching the counter, and what it does not know.

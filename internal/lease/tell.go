@@ -18,6 +18,21 @@ type failing struct {
 	err   error // of the last one
 }
 
+// says is what goes into the row of a lease with its renewal: the word of this
+// worker, once for all of its leases, and how far the shard is complete.
+func (h *Holder) says(l *held) (word string, until time.Time) {
+	h.mu.Lock()
+	first := l.shard.ID
+	for id := range h.held {
+		first = min(first, id)
+	}
+	h.mu.Unlock()
+	if first == l.shard.ID {
+		word = h.c.Word()
+	}
+	return word, h.c.Until(l.shard.ID).UTC().Truncate(time.Millisecond)
+}
+
 // tell says how the last round ended, and what is wrong with the leases.
 func (h *Holder) tell(err error) {
 	now := time.Now()
@@ -93,6 +108,17 @@ func (h *Holder) Failing() error {
 	defer h.mu.Unlock()
 	return h.failing.err
 }
+
+// FailingSince is since when rounds fail; zero = the last one did not.
+func (h *Holder) FailingSince() time.Time {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failing.since
+}
+
+// Contradictions are those that the view shows, and those that the work on the
+// shards met.
+func (h *Holder) Contradictions() []Contradiction { return h.contradictions(time.Now()) }
 
 // contradictions are those that the view shows, and those that the work on the
 // shards met.

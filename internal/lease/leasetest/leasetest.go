@@ -25,7 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) lease.Table) {
 		{"an empty table lists nothing", testEmpty},
 		{"what is created is listed as it was", testRoundTrip},
 		{"the second create changes nothing", testCreateTwice},
-		{"an update sets its six attributes and counts", testUpdate},
+		{"an update sets its eight attributes and counts", testUpdate},
 		{"an update keeps what others wrote beside it", testUpdateKeeps},
 		{"an update is refused when the counter moved", testUpdateStaleCounter},
 		{"an update is refused when the owner changed", testUpdateStaleOwner},
@@ -49,6 +49,7 @@ var full = lease.Row{
 	Children:   []string{"shardId-000000000002"},
 	HashStart:  "0", HashEnd: "340282366920938463463374607431768211455",
 	Stream: stream.Identity{ARN: "arn:aws:kinesis:us-east-1:123456789012:stream/orders", Created: time.UnixMilli(1_700_000_000_123).UTC()},
+	Word:   `{"state":"fine"}`, Until: time.UnixMilli(1_700_000_001_456).UTC(),
 }
 
 var bare = lease.Row{
@@ -83,6 +84,7 @@ func testUpdate(t *testing.T, tb lease.Table) {
 	want.Checkpoint = stream.Position{Sequence: stream.ShardEnd}
 	want.Children = []string{"shardId-000000000003", "shardId-000000000004"}
 	want.Stream.Created = want.Stream.Created.Add(time.Hour)
+	want.Word, want.Until = "worse", want.Until.Add(time.Millisecond)
 	// What Update does not write: the counter is its own, the rest belongs to Create.
 	want.Counter, want.Parents, want.HashStart = 99, nil, "5"
 	got := update(t, tb, full, want)
@@ -91,7 +93,7 @@ func testUpdate(t *testing.T, tb lease.Table) {
 	check(t, list(t, tb), want)
 
 	bared := want
-	bared.Children, bared.OwnerSwitches = nil, 0
+	bared.Children, bared.OwnerSwitches, bared.Word = nil, 0, ""
 	got = update(t, tb, want, bared)
 	bared.Counter = 9
 	check(t, []lease.Row{got}, bared)

@@ -1,0 +1,174 @@
+package vitals
+
+import (
+	"cmp"
+	"math/big"
+	"slices"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/worker"
+)
+
+// What happened lately is told of a short while, so that what is over is seen to be
+// over; where little arrives, of a longer one.
+const (
+	lately = 20 * time.Second
+	longer = 5 * time.Minute
+	enough = 20 // records that say something about a share
+)
+
+// past is what was counted up to some moments of the last minutes.
+type past struct {
+	counts []counts                 // a second apart, of the longer while
+	shards []map[string]shardCounts // beside the last of them, of the short one
+}
+
+type counts struct {
+	at                  time.Time
+	processed, rejected int64
+	reasons             map[string]int64
+}
+
+type shardCounts struct {
+	term           int64
+	at             time.Time
+	reads          worker.Count
+	records, bytes int64
+	behind         time.Duration
+	start, end     string
+}
+
+func (p *past) take(now time.Time, st worker.Status, m *metrics.Metrics) {
+	c := counts{at: now, processed: m.RecordsProcessed.Value(), rejected: m.RecordsRejected.Value()}
+	if n := len(p.counts); n > 0 && p.counts[n-1].rejected == c.rejected {
+		c.reasons = p.counts[n-1].reasons
+	} else {
+		c.reasons = m.RejectedBy.Values()
+	}
+	p.counts = append(p.counts, c)
+	for len(p.counts) > 1 && now.Sub(p.counts[0].at) > longer {
+		p.counts = p.counts[1:]
+	}
+	shards := make(map[string]shardCounts, len(st.Shards))
+	for _, s := range st.Shards {
+		shards[s.ID] = shardCounts{s.Term, now, s.Reads, s.Records, s.Bytes, s.Behind, s.HashStart, s.HashEnd}
+	}
+	p.shards = append(p.shards, shards)
+	if over := len(p.shards) - int(lately/lookEvery) - 1; over > 0 {
+		p.shards = p.shards[over:]
+	}
+}
+
+// before is the oldest count that is no older than d.
+func (p *past) before(d time.Duration) counts {
+	last := p.counts[len(p.counts)-1]
+	i := slices.IndexFunc(p.counts, func(c counts) bool { return last.at.Sub(c.at) <= d })
+	return p.counts[i]
+}
+
+// rejects are of the shortest while in which enough was settled.
+func (p *past) rejects() verdict.Rejects {
+	last := p.counts[len(p.counts)-1]
+	out := verdict.Rejects{Known: true}
+	for _, d := range []time.Duration{lately, time.Minute, longer} {
+		first := p.before(d)
+		out.Window, out.Records, out.Rejected = last.at.Sub(first.at), last.processed-first.processed, last.rejected-first.rejected
+		out.Reasons = nil
+		for reason, n := range last.reasons {
+			if n -= first.reasons[reason]; n > 0 {
+				out.Reasons = append(out.Reasons, verdict.Reason{Text: reason, N: n})
+			}
+		}
+		if out.Records >= enough {
+			break
+		}
+	}
+	slices.SortFunc(out.Reasons, func(a, b verdict.Reason) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Text, b.Text)) })
+	out.Window = max(out.Window, lookEvery)
+	return out
+}
+
+// rate is how many records a second were settled lately.
+func (p *past) rate() float64 {
+	last, first := p.counts[len(p.counts)-1], p.before(lately)
+	if took := last.at.Sub(first.at).Seconds(); took > 0 {
+		return float64(last.processed-first.processed) / took
+	}
+	return 0
+}
+
+// reads sums up how reading went lately.
+func (p *past) reads(st worker.Status, now time.Time) verdict.Reads {
+	r := st.Reads
+	out := verdict.Reads{Known: true, Shards: r.Shards, Failing: r.Failed, Trouble: Trouble(r.Last, r.First)}
+	if !r.First.IsZero() {
+		out.Longest = now.Sub(r.First)
+	}
+	if !r.Since.IsZero() {
+		out.All = now.Sub(r.Since)
+	}
+	first, last := p.shards[0], p.shards[len(p.shards)-1]
+	for id, s := range last {
+		begin := first[id]
+		if begin.term != s.term { // it came later: all that is counted is of this while
+			begin = shardCounts{}
+		}
+		out.Done += s.reads.Done - begin.reads.Done
+		out.Failed += s.reads.Failed - begin.reads.Failed
+		if !begin.at.IsZero() {
+			out.Window = max(out.Window, s.at.Sub(begin.at))
+		}
+	}
+	out.Window = max(out.Window, lookEvery)
+	out.Hot = hot(first, last)
+	return out
+}
+
+// A shard takes 1,000 records and 1 MiB a second from its producers, who are refused
+// beyond. One is hot that comes near while the others are far from it.
+const (
+	hotRecords = 0.8 * 1000
+	hotBytes   = 0.8 * (1 << 20)
+	hotTimes   = 4
+	hotBehind  = 10 * time.Second // one that is further behind is read faster than it is filled
+	hotFor     = 5 * time.Second
+)
+
+func hot(first, last map[string]shardCounts) (out []verdict.Hot) {
+	type rates struct{ records, bytes float64 }
+	all := make(map[string]rates, len(last))
+	sum := 0.0
+	for id, s := range last {
+		begin := first[id]
+		took := s.at.Sub(begin.at)
+		if begin.term != s.term || took < hotFor {
+			return nil // too short a while to say
+		}
+		r := rates{float64(s.records-begin.records) / took.Seconds(), float64(s.bytes-begin.bytes) / took.Seconds()}
+		all[id] = r
+		sum += r.records
+	}
+	for id, r := range all {
+		s, others := last[id], (sum-r.records)/float64(max(1, len(all)-1))
+		if len(all) > 1 && s.behind < hotBehind && first[id].behind < hotBehind && (r.records >= hotRecords || r.bytes >= hotBytes) && r.records >= hotTimes*others {
+			out = append(out, verdict.Hot{Shard: id, Records: r.records, Bytes: r.bytes, Others: others, Middle: middle(s.start, s.end)})
+		}
+	}
+	slices.SortFunc(out, func(a, b verdict.Hot) int { return cmp.Compare(b.Records, a.Records) })
+	return out
+}
+
+// middle is the hash key at which the upper half of a shard begins; empty = its range
+// is not known, or has no two halves.
+func middle(start, end string) string {
+	a, ok := new(big.Int).SetString(start, 10)
+	b, ok2 := new(big.Int).SetString(end, 10)
+	if !ok || !ok2 || b.Cmp(a) <= 0 {
+		return ""
+	}
+	m := new(big.Int).Add(a, b)
+	m.Rsh(m, 1)
+	return m.Add(m, big.NewInt(1)).String()
+}

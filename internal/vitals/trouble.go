@@ -1,0 +1,55 @@
+// Package vitals gathers what one worker knows of itself and of the others, and has
+// it judged (package verdict): once a second, for everything that tells how it goes.
+package vitals
+
+import (
+	"errors"
+	"io/fs"
+	"syscall"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+)
+
+// Trouble is an error as the verdict takes it; nil = there is none.
+func Trouble(err error, since time.Time) *verdict.Trouble {
+	if err == nil {
+		return nil
+	}
+	return &verdict.Trouble{Kind: kind(err), Says: err.Error(), Since: since}
+}
+
+func kind(err error) verdict.Kind {
+	is := func(targets ...error) bool {
+		for _, target := range targets {
+			if errors.Is(err, target) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case aws.Unauthenticated(err):
+		return verdict.Credentials
+	case aws.KeyRefused(err):
+		return verdict.Key
+	case is(stream.ErrDenied, warehouse.ErrDenied, fs.ErrPermission):
+		return verdict.Denied
+	case is(warehouse.ErrFull, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG):
+		return verdict.Full
+	case is(warehouse.ErrNoTable):
+		return verdict.NoTable
+	case is(stream.ErrThrottled, warehouse.ErrThrottled):
+		return verdict.Throttled
+	case is(warehouse.ErrConflict):
+		return verdict.Conflict
+	case is(stream.ErrGone, fs.ErrNotExist):
+		return verdict.Gone
+	case aws.Unreached(err):
+		return verdict.Unreached
+	}
+	return verdict.Failing
+}

@@ -1,0 +1,226 @@
+package vitals
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/worker"
+)
+
+// Config is where the facts come from. What says so may be nil or empty.
+type Config struct {
+	Worker    string
+	Names     verdict.Names
+	Status    func() worker.Status
+	Holder    *lease.Holder
+	Shared    bool // workers share a lease table
+	Metrics   *metrics.Metrics
+	Retention func() time.Duration                    // of the stream; 0 = not known
+	AWSTime   func(ours time.Time) time.Time          // what AWS's clock showed; nil = not known
+	Publishes func() error                            // how the last publication of metrics ended; nil = there are none
+	Hangs     func(now time.Time) string              // what of the worker does not get on; nil = nothing is watched
+	Problems  func(since time.Time) []verdict.Problem // that were logged, newest first; nil = not known
+	Log       *slog.Logger
+}
+
+// Watch judges one worker. It is safe for concurrent use; Run must run for what it
+// says to be of now.
+type Watch struct {
+	c Config
+
+	mu      sync.Mutex // guards what follows
+	past    past
+	peers   peers
+	verdict verdict.Verdict
+	partial time.Time // since when leases are held that are not worked on
+	told    telling
+}
+
+// New returns a Watch that has looked once.
+func New(c Config) *Watch {
+	w := &Watch{c: c, peers: newPeers()}
+	w.look(time.Now())
+	return w
+}
+
+// lookEvery is how often it is looked: whatever tells how it goes is this old at most.
+const lookEvery = time.Second
+
+// Run looks again and again, and tells the log, until ctx ends.
+func (w *Watch) Run(ctx context.Context) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			w.look(time.Now())
+			w.tell(time.Now())
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// Verdict is the last one.
+func (w *Watch) Verdict() verdict.Verdict {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.verdict
+}
+
+// Word is what the worker says of itself to others.
+func (w *Watch) Word() string { return verdict.Word(w.Verdict().Own()) }
+
+// look takes the facts of now and judges them.
+func (w *Watch) look(now time.Time) {
+	st, view := w.c.Status(), w.c.Holder.View()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.past.take(now, st, w.c.Metrics)
+	w.peers.see(now, view, w.c.Worker)
+	w.verdict = verdict.Of(w.facts(now, st, view))
+}
+
+// facts are what is known now. The caller holds mu.
+func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.Facts {
+	f := verdict.Facts{Now: now, Worker: w.c.Worker, Names: w.c.Names, Stream: verdict.Stream{Source: verdict.Source{Asked: true, At: view.Listed}}}
+	if w.c.Retention != nil {
+		f.Stream.Retention = w.c.Retention()
+	}
+	failing, since := w.c.Holder.Failing(), w.c.Holder.FailingSince()
+	f.Starting = view.At.IsZero() && failing == nil
+	f.Leases = w.leases(now, st, view)
+	if errors.As(failing, new(*lease.ListingError)) {
+		f.Stream.Trouble = Trouble(failing, since)
+	} else {
+		f.Leases.Trouble = Trouble(failing, since)
+	}
+	f.Told = w.peers.told(now, view)
+	var other *worker.OtherStreamError
+	if errors.As(st.Writes.Failing, &other) {
+		f.Leases.Alarms = append(f.Leases.Alarms, verdict.Alarm{What: other.Error(), Next: other.Next(), Stream: true})
+		st.Writes.Failing = nil
+	}
+	w.alarms(&f, other)
+	f.Reads = w.past.reads(st, now)
+	f.Lag = w.lag(now, st, f.Leases.Mine)
+	f.Loads = verdict.Loads{Write: write(st.Writes, now), Rate: w.past.rate(), Waiting: st.Waiting, Full: st.Full}
+	f.Letters = write(st.Letters, now)
+	f.Rejects = w.past.rejects()
+	if w.c.Publishes != nil {
+		f.Metrics = verdict.Source{Asked: true, Trouble: Trouble(w.c.Publishes(), time.Time{})}
+	}
+	if w.c.AWSTime != nil {
+		f.Clock = verdict.Clock{Known: true, Skew: now.Sub(w.c.AWSTime(now))}
+	}
+	if w.c.Hangs != nil {
+		f.Hangs = w.c.Hangs(now)
+	}
+	if w.c.Problems != nil {
+		f.Problems = w.c.Problems(now.Add(-time.Minute))
+	}
+	return f
+}
+
+// alarms takes in what contradicts itself, each thing once. That shards have no
+// owner is counted, and that the stream is another one is said already.
+func (w *Watch) alarms(f *verdict.Facts, other *worker.OtherStreamError) {
+	for _, c := range w.c.Holder.Contradictions() {
+		switch {
+		case c.Unowned:
+		case other != nil && c.Next == other.Next():
+		default:
+			f.Leases.Alarms = append(f.Leases.Alarms, verdict.Alarm{What: c.Error(), Next: c.Next})
+		}
+	}
+}
+
+func (w *Watch) leases(now time.Time, st worker.Status, view lease.View) verdict.Leases {
+	out := verdict.Leases{Source: verdict.Source{Asked: true, At: view.At}, Shared: w.c.Shared, Mine: max(len(st.Shards), len(view.Held))}
+	dead, live := make(map[string]int), make(map[string]bool)
+	for i := range view.Rows {
+		r := &view.Rows[i]
+		if r.Ended() || r.Unreadable != "" || r.Foreign {
+			continue
+		}
+		out.Shards++
+		_, mine := view.Held[r.Shard]
+		switch {
+		case mine:
+		case r.Live(now, view.TTL):
+			live[r.Owner] = true
+		case r.Owner != "" && r.Owner != w.c.Worker && now.Sub(r.Changed) > view.TTL:
+			dead[r.Owner]++
+		case !r.Free.IsZero() && now.Sub(r.Free) > view.TTL:
+			out.Unowned++
+		}
+	}
+	for _, since := range view.Rowless {
+		if now.Sub(since) > view.TTL {
+			out.Unowned++
+			out.Shards++
+		}
+	}
+	out.Live = len(live)
+	for name, n := range dead {
+		out.Dead = append(out.Dead, verdict.Dead{Worker: name, Shards: n})
+	}
+	out.Missed = w.peers.missed(now)
+	return out
+}
+
+// claimTime is how long leases may be held before their shards are worked on: a
+// claim is a transaction of the warehouse's.
+const claimTime = 15 * time.Second
+
+// lag is how far the shards of this worker are behind. The caller holds mu.
+func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
+	out := verdict.Lag{Known: true, Shards: len(st.Shards), Committed: st.Lag, Reading: st.Behind}
+	if len(st.Shards) >= mine {
+		w.partial = time.Time{}
+	} else if w.partial.IsZero() {
+		w.partial = now
+	}
+	if !w.partial.IsZero() && now.Sub(w.partial) > claimTime {
+		out.Known = false
+	}
+	for _, s := range st.Shards {
+		out.Known = out.Known && (s.Read || s.Reads.Failed > 0)
+		out.By = append(out.By, verdict.ShardLag{Shard: s.ID, Owner: w.c.Worker, Lag: s.Lag})
+		if !s.Ended && (out.Until.IsZero() || s.CompleteUntil.Before(out.Until)) {
+			out.Until = s.CompleteUntil
+		}
+	}
+	return out
+}
+
+// write is how writing goes.
+func write(s worker.WriteStatus, now time.Time) verdict.Write {
+	out := verdict.Write{Known: true, Last: s.LastSuccess, Took: s.Took, Trouble: Trouble(s.Failing, s.Since)}
+	if !s.Waiting.IsZero() {
+		out.Waiting = now.Sub(s.Waiting)
+	}
+	if p := s.Progress; p != nil {
+		switch {
+		case p.Err != nil && out.Trouble == nil && out.Waiting > askingFails:
+			out.Trouble = Trouble(p.Err, s.Waiting)
+		case p.Err != nil:
+		case !p.Started:
+			out.Phase = verdict.Queued
+		case p.Statement == 0:
+			out.Phase = verdict.Locking
+		default:
+			out.Phase = verdict.Running
+		}
+	}
+	return out
+}
+
+// askingFails is how long a load may be under way whose status cannot be asked for.
+const askingFails = 5 * time.Second

@@ -25,7 +25,7 @@ func (s *service) openHTTP(c config, db warehouse.DB, recent *admin.Recent, log 
 	}
 	s.pages, err = admin.New(admin.Config{
 		Version: buildVersion(), Worker: s.name, Stream: s.source.Name(), Environment: c.Environment, MemoryLimit: c.MemoryLimit,
-		Status: s.worker.Status, Metrics: s.metrics, Leases: s.leases, Recent: recent, Gatherer: shown, Log: log,
+		Status: s.worker.Status, Verdict: s.watch.Verdict, Metrics: s.metrics, Leases: s.leases, Recent: recent, Gatherer: shown, Log: log,
 		Sales: func(ctx context.Context) (admin.Sales, error) { return sales(ctx, db, s.source.Name(), time.Now()) },
 	})
 	if err != nil {
@@ -69,7 +69,7 @@ func (s *service) serveHTTP(ctx context.Context, log *slog.Logger) (stop func())
 // leases is who has which shard, for the pages.
 func (s *service) leases() admin.Leases {
 	v := s.holder.View()
-	out := admin.Leases{Seen: v.At, Failing: s.holder.Failing()}
+	out := admin.Leases{Seen: v.At}
 	for _, c := range s.holder.Alarms() {
 		out.Alarms = append(out.Alarms, c.Error()+"; "+c.Next)
 	}

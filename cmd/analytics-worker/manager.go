@@ -9,9 +9,9 @@ import (
 
 	"github.com/coreos/go-systemd/v22/daemon"
 
-	"github.com/cloudcafe/analytics-worker/internal/admin"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
@@ -152,6 +152,13 @@ func extend(d time.Duration) string {
 	return fmt.Sprintf("EXTEND_TIMEOUT_USEC=%d", d.Microseconds())
 }
 
+// hanging is hangs, for others.
+func (m *manager) hanging(now time.Time) string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.hangs(now)
+}
+
 // hangs names what does not get on, or nothing. Half of the watchdog's time is longer
 // than any step takes; the other half is until systemd acts.
 func (m *manager) hangs(now time.Time) string {
@@ -187,7 +194,6 @@ func settled(st worker.Status, v lease.View, self string, now time.Time) bool {
 
 // line is the truth in a line: what is wrong first, as systemctl shows the beginning.
 func (m *manager) line(st worker.Status, hangs string, now time.Time) string {
-	leases := m.s.leases()
 	line := fmt.Sprintf("%d shards", len(st.Shards))
 	if len(st.Shards) == 1 {
 		line = "1 shard"
@@ -205,9 +211,9 @@ func (m *manager) line(st worker.Status, hangs string, now time.Time) string {
 	if !st.Writes.Waiting.IsZero() && now.Sub(st.Writes.Waiting) > slowAnswer {
 		line += ", the warehouse has not answered since " + st.Writes.Waiting.UTC().Format("15:04:05") + " UTC"
 	}
-	why := admin.NotReady(st, &leases, now)
-	if hangs != "" {
-		why = hangs
+	why := hangs
+	if v := m.s.watch.Verdict(); why == "" && v.State != verdict.Fine {
+		why = v.Line()
 	}
 	if why != "" {
 		line = why + " (" + line + ")"

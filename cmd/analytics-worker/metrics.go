@@ -54,15 +54,30 @@ func measure(m *metrics.Metrics, status func() worker.Status, retention func() t
 		b, known := behind()
 		return float64(b.Milliseconds()), known
 	})
+	lag := func() (time.Duration, bool) {
+		s := status()
+		return s.Lag, len(s.Shards) > 0
+	}
+	m.BehindCommitted.From(func() (float64, bool) {
+		l, known := lag()
+		return float64(l.Milliseconds()), known
+	})
 	// A record is trimmed once it is as old as the retention, however fast or slow
-	// the reading is, so the oldest unread one has retention - age left. Its age
-	// is how far reading is behind.
+	// the reading is. One that is read and not loaded is lost with its worker, and
+	// has to be read again: it counts until it is loaded.
 	m.RetentionHeadroom.From(func() (float64, bool) {
-		b, known := behind()
+		l, known := lag()
 		kept := retention()
-		return max(0, kept-b).Seconds(), known && kept > 0
+		return max(0, kept-l).Seconds(), known && kept > 0
 	})
 	m.Parked.From(func() (float64, bool) { return float64(status().Parked), true })
+	m.ShardLag.From(func() map[string]float64 {
+		out := make(map[string]float64)
+		for _, s := range status().Shards {
+			out[s.ID] = float64(s.Lag.Milliseconds())
+		}
+		return out
+	})
 	m.ShardBehind.From(func() map[string]float64 {
 		out := make(map[string]float64)
 		for _, s := range status().Shards {

@@ -19,6 +19,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/vitals"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
@@ -103,6 +104,7 @@ type service struct {
 	manager   *manager
 	listen    net.Listener // nil = no HTTP
 	pages     *admin.Site
+	watch     *vitals.Watch
 
 	drainTimeout time.Duration
 }
@@ -130,6 +132,7 @@ func (s *service) run(ctx context.Context, log *slog.Logger) error {
 		}
 	})
 	defer stopTimer()
+	defer s.startWatch(ctx)()
 	defer s.startMetrics(ctx, log)() // ends last: what draining counts is published too
 	defer s.serveHTTP(ctx, log)()
 	err := s.holder.Run(pulse.With(ctx, &s.manager.leases))
@@ -195,7 +198,9 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Identity:  source.Identity,
 		Warehouse: house,
 		Letters:   letters,
-		Note:      func(shard string, p stream.Position) { s.holder.Note(shard, p) },
+
+		StreamTime: account.ServiceTime,
+		Note:       func(shard string, p stream.Position) { s.holder.Note(shard, p) },
 
 		Families:     c.Families,
 		BatchSize:    c.BatchSize,
@@ -223,6 +228,8 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, account.ServiceTime(a.started)) },
 		StreamTime:  account.ServiceTime,
 		Own:         s.worker.Own,
+		Word:        func() string { return s.watch.Word() },
+		Until:       s.worker.CompleteUntil,
 		Count:       func() { s.metrics.WorkerErrors.Add(1) },
 		Log:         log,
 	})
@@ -232,6 +239,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 	if err := s.openMetrics(c, account, log); err != nil {
 		return nil, err
 	}
+	s.openWatch(c, account, recent, log)
 	return s, s.openHTTP(c, sql, recent, log)
 }
 

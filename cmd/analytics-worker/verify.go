@@ -149,7 +149,7 @@ func writeVerify(w io.Writer, format string, r *verify.Report, now time.Time) er
 	for _, g := range r.Gaps {
 		fmt.Fprintf(tw, "not compared\t%s\n", printable(strings.TrimSpace(g.Shard+" "+g.Why)))
 	}
-	fmt.Fprintln(tw, verdict(r))
+	fmt.Fprintln(tw, outcome(r))
 	return tw.Flush()
 }
 
@@ -178,8 +178,8 @@ func writeFacts(w io.Writer, f event.Family, t verify.TableReport) {
 	}
 }
 
-// verdict is the last line, and what to do next.
-func verdict(r *verify.Report) string {
+// outcome is the last line, and what to do next.
+func outcome(r *verify.Report) string {
 	switch {
 	case len(r.Differences) > 0:
 		return "DIFFERENCES FOUND; OPERATIONS.md, \"Is everything there?\", says what each means and what to do"

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
@@ -31,6 +31,7 @@ type Config struct {
 	Environment string // optional
 	MemoryLimit int64  // bytes that the process keeps to; optional
 	Status      func() worker.Status
+	Verdict     func() verdict.Verdict // how it goes: all that the pages say of that
 	Metrics     *metrics.Metrics
 	Leases      func() Leases                            // all shards of the stream; optional
 	Sales       func(ctx context.Context) (Sales, error) // asks the warehouse; optional
@@ -41,10 +42,9 @@ type Config struct {
 
 // Leases is who has which shard of the stream, as this worker last saw it.
 type Leases struct {
-	Seen    time.Time // when the lease table was last read; zero = never
-	Shards  []Lease
-	Failing error    // of the last look at the leases and shards; nil = none
-	Alarms  []string // what is wrong with them and does not mend itself, each with the next step
+	Seen   time.Time // when the lease table was last read; zero = never
+	Shards []Lease
+	Alarms []string // what is wrong with them and does not mend itself, each with the next step
 }
 
 // Lease is one shard of the stream.
@@ -84,13 +84,12 @@ func New(c Config) (*Site, error) {
 // Limits on a client. None of them knows what we serve, so they are the least
 // that a slow network needs.
 const (
-	headerTime     = 5 * time.Second
-	writeTime      = 15 * time.Second // of a whole reply, and of one event of a stream of them
-	idleTime       = time.Minute
-	maxHeader      = 16 << 10
-	scrapesAtOnce  = 4
-	scrapeTime     = 10 * time.Second
-	leasesStaleFor = time.Minute // after which they say nothing about now
+	headerTime    = 5 * time.Second
+	writeTime     = 15 * time.Second // of a whole reply, and of one event of a stream of them
+	idleTime      = time.Minute
+	maxHeader     = 16 << 10
+	scrapesAtOnce = 4
+	scrapeTime    = 10 * time.Second
 )
 
 // Serve answers on the listener until ctx ends. It closes the listener.
@@ -126,11 +125,8 @@ func (s *Site) Handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if why := s.notReady(time.Now()); why != "" {
-			answer(w, http.StatusServiceUnavailable, "not ready: "+why)
-			return
-		}
-		answer(w, http.StatusOK, "ready")
+		status, text := readiness(s.c.Verdict())
+		answer(w, status, text)
 	})
 	mux.HandleFunc("GET /status", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -201,75 +197,31 @@ func namedLocally(next http.Handler) http.Handler {
 	})
 }
 
-// warehouseWaitTime is after how long an answer of the warehouse, or of the
-// dead-letter store, counts as missing: a paused cluster takes statements and does
-// not start them.
-const warehouseWaitTime = time.Minute
-
-// readsFailFor is after how long a stream that no read comes through from counts
-// as not read: a throttle or a broken connection passes sooner.
-const readsFailFor = time.Minute
-
-func (s *Site) notReady(now time.Time) string {
-	if s.c.Leases == nil {
-		return NotReady(s.c.Status(), nil, now)
+// readiness is what /readyz answers: 503 while something keeps the worker from its
+// work. What else is not well is told beside it, and does not make it unready.
+func readiness(v verdict.Verdict) (status int, text string) {
+	stopped := v.Stopped()
+	lines := make([]string, 0, 1+len(v.Others))
+	status = http.StatusOK
+	if len(stopped) > 0 {
+		status = http.StatusServiceUnavailable
+		lines = append(lines, "not ready: "+stopped[0].Line())
+	} else {
+		lines = append(lines, "ready")
 	}
-	leases := s.c.Leases()
-	return NotReady(s.c.Status(), &leases, now)
+	for i, f := range v.All() {
+		if f.State == verdict.Fine && i == 0 || len(stopped) > 0 && f == stopped[0] {
+			continue
+		}
+		lines = append(lines, f.State.String()+": "+f.Line())
+	}
+	return status, strings.Join(lines, "\n")
 }
 
-// NotReady says why a worker does not do its work, or nothing. One that owns no
-// shard is ready if it can see that there is none to have. Without leases (nil) it
-// goes by the status alone.
-func NotReady(st worker.Status, leases *Leases, now time.Time) string {
-	why := slices.Concat(notWriting(st, now), notKeeping(st.Letters, now), notReading(st, now))
-	if leases != nil {
-		why = append(why, notOwning(st, *leases, now)...)
+// notReady says why a worker does not do its work, or nothing.
+func (s *Site) notReady() string {
+	if stopped := s.c.Verdict().Stopped(); len(stopped) > 0 {
+		return stopped[0].Line()
 	}
-	return strings.Join(why, "; ")
-}
-
-// notWriting, notKeeping, notReading and notOwning are the reasons that a part of the work has.
-
-func notWriting(st worker.Status, now time.Time) []string {
-	switch waited := now.Sub(st.Writes.Waiting); {
-	case st.Writes.Failing != nil:
-		return []string{"the warehouse refuses or cannot be reached: " + st.Writes.Failing.Error()}
-	case !st.Writes.Waiting.IsZero() && waited > warehouseWaitTime:
-		return []string{fmt.Sprintf("the warehouse has not answered for %v; is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells", waited.Round(time.Second))}
-	}
-	return nil
-}
-
-func notKeeping(letters worker.WriteStatus, now time.Time) []string {
-	const stops = "and nothing is loaded before it has what was rejected"
-	switch waited := now.Sub(letters.Waiting); {
-	case letters.Failing != nil:
-		return []string{"the dead-letter store refuses or cannot be reached, " + stops + ": " + letters.Failing.Error()}
-	case !letters.Waiting.IsZero() && waited > warehouseWaitTime:
-		return []string{fmt.Sprintf("the dead-letter store has not answered for %v, %s", waited.Round(time.Second), stops)}
-	}
-	return nil
-}
-
-func notReading(st worker.Status, now time.Time) []string {
-	if failed := now.Sub(st.Reads.Since); st.Reads.Failing != nil && failed > readsFailFor {
-		return []string{fmt.Sprintf("no shard could be read for %v: %v", failed.Round(time.Second), st.Reads.Failing)}
-	}
-	return nil
-}
-
-func notOwning(st worker.Status, leases Leases, now time.Time) []string {
-	switch {
-	case len(leases.Alarms) > 0:
-		return leases.Alarms[:1]
-	case len(st.Shards) > 0:
-	case leases.Seen.IsZero() && leases.Failing == nil:
-		return []string{"the leases were not read yet"}
-	case leases.Failing != nil && len(leases.Shards) == 0:
-		return []string{"the leases cannot be looked after: " + leases.Failing.Error()}
-	case now.Sub(leases.Seen) > leasesStaleFor:
-		return []string{fmt.Sprintf("the leases could not be read for %v; see the log", now.Sub(leases.Seen).Round(time.Second))}
-	}
-	return nil
+	return ""
 }

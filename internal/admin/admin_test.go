@@ -22,6 +22,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
@@ -34,6 +35,7 @@ type running struct {
 	site    *Site
 	status  atomic.Pointer[worker.Status]
 	leases  atomic.Pointer[Leases]
+	verdict atomic.Pointer[verdict.Verdict]
 	asked   atomic.Int64 // questions to the warehouse
 	metrics *metrics.Metrics
 	recent  *Recent
@@ -42,7 +44,8 @@ type running struct {
 func serve(t *testing.T) *running {
 	t.Helper()
 	r := &running{metrics: new(metrics.Metrics), recent: NewRecent()}
-	r.status.Store(&worker.Status{Shards: []worker.ShardStatus{{ID: "shardId-0", Term: 2, ArrivedUntil: time.Now()}}})
+	r.status.Store(&worker.Status{Shards: []worker.ShardStatus{{ID: "shardId-0", Term: 2, CompleteUntil: time.Now()}}})
+	r.verdict.Store(&verdict.Verdict{Finding: verdict.Finding{Cause: verdict.Quiet, State: verdict.Fine, Says: "All is loaded"}, Others: []verdict.Finding{}})
 	r.leases.Store(&Leases{Seen: time.Now(), Shards: []Lease{{Shard: "shardId-0", Owner: "me"}, {Shard: "shardId-1", Owner: "other"}, {Shard: "old", Ended: true}}})
 	shown, err := metrics.Collector(r.metrics)
 	if err != nil {
@@ -52,9 +55,10 @@ func serve(t *testing.T) *running {
 	registry.MustRegister(shown)
 	r.site, err = New(Config{
 		Version: "v1", Worker: "me", Stream: "order-events", Metrics: r.metrics, Recent: r.recent, Gatherer: registry,
-		Status: func() worker.Status { return *r.status.Load() },
-		Leases: func() Leases { return *r.leases.Load() },
-		Sales:  func(context.Context) (Sales, error) { r.asked.Add(1); return Sales{At: time.Now()}, nil },
+		Status:  func() worker.Status { return *r.status.Load() },
+		Leases:  func() Leases { return *r.leases.Load() },
+		Verdict: func() verdict.Verdict { return *r.verdict.Load() },
+		Sales:   func(context.Context) (Sales, error) { r.asked.Add(1); return Sales{At: time.Now()}, nil },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -156,44 +160,32 @@ func TestOnlyLocalNamesAreAnsweredOnLoopback(t *testing.T) {
 	}
 }
 
+// The pages say what the verdict says. Unready is a worker that does not do its work;
+// what else is not well is told beside it.
 func TestReadiness(t *testing.T) {
-	now := time.Now()
-	shards := []worker.ShardStatus{{ID: "shardId-0"}}
+	full := verdict.Finding{Cause: verdict.WarehouseFull, State: verdict.Act, Says: "The warehouse is full", Next: "free space", Command: "some command", Stops: true}
+	rejected := verdict.Finding{Cause: verdict.RejectedAll, State: verdict.Act, Says: "All is rejected", Next: "look"}
+	fine := verdict.Finding{Cause: verdict.Quiet, State: verdict.Fine, Says: "All is loaded"}
 	for name, c := range map[string]struct {
-		status worker.Status
-		seen   time.Time
-		want   string // in the answer
+		found []verdict.Finding
+		want  string
+		ready bool
 	}{
-		"owns shards":             {worker.Status{Shards: shards}, time.Time{}, "ready"},
-		"waits for some":          {worker.Status{}, now, "ready"},
-		"has not seen the leases": {worker.Status{}, time.Time{}, "not ready: the leases were not read yet"},
-		"cannot see the leases":   {worker.Status{}, now.Add(-time.Hour), "not ready: the leases could not be read"},
-		"the warehouse refuses":   {worker.Status{Shards: shards, Writes: worker.WriteStatus{Failing: errors.New("access denied")}}, now, "not ready: the warehouse refuses or cannot be reached: access denied"},
-		"a load is under way":     {worker.Status{Shards: shards, Writes: worker.WriteStatus{Waiting: now}}, now, "ready"},
-		"a read fails":            {worker.Status{Shards: shards, Reads: worker.ReadStatus{Failing: errors.New("reset"), Since: now}}, now, "ready"},
-		"no shard can be read": {
-			worker.Status{Shards: shards, Reads: worker.ReadStatus{Failing: errors.New("access denied"), Since: now.Add(-time.Hour)}},
-			now,
-			"not ready: no shard could be read for 1h0m",
-		},
-		"two reasons": {
-			worker.Status{
-				Shards: shards, Writes: worker.WriteStatus{Failing: errors.New("paused")},
-				Reads: worker.ReadStatus{Failing: errors.New("expired"), Since: now.Add(-time.Hour)},
-			}, now, "not ready: the warehouse refuses or cannot be reached: paused; no shard could be read for 1h0m",
-		},
-		"the dead-letter store is full": {worker.Status{Shards: shards, Letters: worker.WriteStatus{Failing: errors.New("no space left on device")}}, now, "not ready: the dead-letter store refuses or cannot be reached, and nothing is loaded before it has what was rejected: no space left on device"},
-		"its answer is missing":         {worker.Status{Shards: shards, Letters: worker.WriteStatus{Waiting: now.Add(-2 * time.Minute)}}, now, "not ready: the dead-letter store has not answered for 2m0s, and nothing is loaded before it has what was rejected"},
-		"it has just been asked":        {worker.Status{Shards: shards, Letters: worker.WriteStatus{Waiting: now}}, now, "ready"},
-		"the warehouse does not answer": {worker.Status{Shards: shards, Writes: worker.WriteStatus{Waiting: now.Add(-time.Hour)}}, now, "not ready: the warehouse has not answered for 1h"},
+		"fine":        {[]verdict.Finding{fine}, "ready\n", true},
+		"works on":    {[]verdict.Finding{rejected}, "ready\nact: All is rejected -> look\n", true},
+		"stopped":     {[]verdict.Finding{full}, "not ready: The warehouse is full -> free space: some command\n", false},
+		"two of them": {[]verdict.Finding{rejected, full}, "not ready: The warehouse is full -> free space: some command\nact: All is rejected -> look\n", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := serve(t)
-			r.status.Store(&c.status)
-			r.leases.Store(&Leases{Seen: c.seen})
+			r.verdict.Store(&verdict.Verdict{Finding: c.found[0], Others: c.found[1:]})
 			response, body := get(t, r.url+"/readyz")
-			if !strings.HasPrefix(body, c.want) || (response.StatusCode == 200) != (c.want == "ready") {
+			if body != c.want || (response.StatusCode == 200) != c.ready {
 				t.Errorf("%s: %s, want %s", response.Status, body, c.want)
+			}
+			var st Status
+			if _, body := get(t, r.url+"/status"); json.Unmarshal([]byte(body), &st) != nil || st.Verdict.Finding != c.found[0] || (st.NotReady == "") != c.ready {
+				t.Errorf("/status says %+v, not ready %q", st.Verdict, st.NotReady)
 			}
 		})
 	}
@@ -203,7 +195,7 @@ func TestStatusTellsTheWorstOfTheShards(t *testing.T) {
 	r := serve(t)
 	early := time.Now().Add(-time.Minute).UTC().Truncate(time.Millisecond)
 	r.status.Store(&worker.Status{
-		Shards: []worker.ShardStatus{{ID: "a", ArrivedUntil: early.Add(time.Second)}, {ID: "b", ArrivedUntil: early}}, Behind: 1500 * time.Millisecond, Parked: 3,
+		Shards: []worker.ShardStatus{{ID: "a", CompleteUntil: early.Add(time.Second)}, {ID: "b", CompleteUntil: early}}, Behind: 1500 * time.Millisecond, Lag: time.Minute, Parked: 3,
 	})
 	r.metrics.RecordsProcessed.Add(7)
 	r.metrics.RejectedBy.Add("not JSON", 2)
@@ -220,7 +212,7 @@ func TestStatusTellsTheWorstOfTheShards(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &s); err != nil {
 		t.Fatal(err)
 	}
-	if s.ArrivedUntil == nil || !s.ArrivedUntil.Equal(early) || s.BehindMillis != 1500 || s.Processed != 7 || s.RejectedByReason["not JSON"] != 2 || s.Parked != 3 {
+	if s.ArrivedUntil == nil || !s.ArrivedUntil.Equal(early) || s.BehindMillis != 1500 || s.LagMillis != 60_000 || s.Processed != 7 || s.RejectedByReason["not JSON"] != 2 || s.Parked != 3 {
 		t.Errorf("%+v", s)
 	}
 	if n := len(s.Families) - 1; n != len(event.Families()) || s.Families[event.Payments] != (FamilyStatus{"payments", 5, 0}) || s.Families[n] != (FamilyStatus{"none", 0, 2}) {
@@ -235,7 +227,7 @@ func TestStatusTellsTheWorstOfTheShards(t *testing.T) {
 	if p := s.Problems[1]; p.Times != 3 || p.Error != "away" || p.Hint != "wake it" || p.Fields != "worker=me shard=a" || p.Level != "ERROR" {
 		t.Errorf("problem %+v", p)
 	}
-	r.status.Store(&worker.Status{Shards: []worker.ShardStatus{{ID: "a", ArrivedUntil: early}, {ID: "b"}}})
+	r.status.Store(&worker.Status{Shards: []worker.ShardStatus{{ID: "a", CompleteUntil: early}, {ID: "b"}}})
 	if _, body = get(t, r.url+"/status"); !strings.Contains(body, "\n  \"arrived_until\": null") {
 		t.Errorf("a watermark although that of a shard is not known: %s", body)
 	}

@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 	"unicode/utf8"
+
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
 
 const (
@@ -47,6 +49,17 @@ func (r *Recent) Problems() []Problem {
 	slices.Reverse(out)
 	if out == nil {
 		out = []Problem{}
+	}
+	return out
+}
+
+// Since are the problems of a time on as the verdict takes them, newest first.
+func (r *Recent) Since(at time.Time) (out []verdict.Problem) {
+	for _, p := range r.Problems() {
+		if p.At.Before(at) {
+			continue
+		}
+		out = append(out, verdict.Problem{At: p.At, Error: p.Level == slog.LevelError.String(), Message: p.Message, Cause: p.Error, Hint: p.Hint})
 	}
 	return out
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
@@ -22,7 +23,8 @@ type Status struct {
 	Written       int64     `json:"events_written"`
 	Duplicates    int64     `json:"duplicate_events"`
 	Waiting       int       `json:"records_waiting"`
-	BehindMillis  int64     `json:"millis_behind_latest"`
+	BehindMillis  int64     `json:"millis_behind_latest"`    // of reading
+	LagMillis     int64     `json:"millis_behind_committed"` // age of the oldest record that is not loaded; 0 = there is none
 	HeldBytes     int64     `json:"held_bytes"`
 	Full          bool      `json:"reading_waits_for_memory"` // a load gives it back
 	LoadP50Millis int64     `json:"load_p50_millis"`          // since the start; see recent_loads
@@ -48,6 +50,8 @@ type Status struct {
 	Alarms            []string         `json:"alarms"`   // what is wrong with shards and leases and does not mend itself
 	Problems          []Problem        `json:"problems"` // newest first
 	NotReady          string           `json:"not_ready,omitempty"`
+	// Verdict is how it goes, in one sentence with the next step, and what else was found.
+	Verdict verdict.Verdict `json:"verdict"`
 }
 
 // ShardStatus is one owned shard.
@@ -57,6 +61,7 @@ type ShardStatus struct {
 	Position     string     `json:"position"`
 	ArrivedUntil *time.Time `json:"arrived_until"` // null = not known
 	BehindMillis int64      `json:"millis_behind_latest"`
+	LagMillis    int64      `json:"millis_behind_committed"`
 	Waiting      int        `json:"records_waiting"`
 }
 
@@ -105,14 +110,15 @@ func (s *Site) status(now time.Time) Status {
 		At: now.UTC(), Version: c.Version, Worker: c.Worker, Stream: c.Stream, Environment: c.Environment,
 		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(), Parked: st.Parked,
 		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
-		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), HeldBytes: st.HeldBytes, Full: st.Full,
+		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), LagMillis: st.Lag.Milliseconds(), HeldBytes: st.HeldBytes, Full: st.Full,
 		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),
 		DelayP50: ends[0].Milliseconds(), DelayP99: ends[1].Milliseconds(),
 		Shards: []ShardStatus{}, Fleet: []ShardOwner{}, Alarms: []string{},
 		RejectedByReason: m.RejectedBy.Values(), Families: families(m),
 		Errors:   ErrorCounts{m.ShardErrors.Value(), m.WriteErrors.Value(), m.WorkerErrors.Value()},
 		Problems: c.Recent.Problems(),
-		NotReady: s.notReady(now),
+		NotReady: s.notReady(),
+		Verdict:  c.Verdict(),
 	}
 	out.RecentLoads, out.RecentDelay, out.Process = s.past.recent(c)
 	out.Process.MemoryLimit = c.MemoryLimit
@@ -146,12 +152,12 @@ func (s *Status) addShards(st worker.Status) {
 	known := true
 	for _, sh := range st.Shards {
 		one := ShardStatus{
-			ID: sh.ID, Term: sh.Term, Position: sh.Position.String(), BehindMillis: sh.Behind.Milliseconds(), Waiting: sh.Waiting,
+			ID: sh.ID, Term: sh.Term, Position: sh.Position.String(), BehindMillis: sh.Behind.Milliseconds(), LagMillis: sh.Lag.Milliseconds(), Waiting: sh.Waiting,
 		}
-		if sh.ArrivedUntil.IsZero() {
+		if sh.CompleteUntil.IsZero() {
 			known = false
 		} else {
-			at := sh.ArrivedUntil.UTC()
+			at := sh.CompleteUntil.UTC()
 			one.ArrivedUntil = &at
 			if s.ArrivedUntil == nil || at.Before(*s.ArrivedUntil) {
 				s.ArrivedUntil = &at

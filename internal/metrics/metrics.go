@@ -33,11 +33,13 @@ type Metrics struct {
 	// The maximum over the shards that this worker owns; the statistic Maximum
 	// makes of it the maximum over the stream.
 	Behind            Gauge `cloudwatch:"MillisBehindLatest" unit:"Milliseconds" prometheus:"behind_latest_seconds" help:"How far reading is behind the newest record, of the owned shard that is furthest behind."`
-	RetentionHeadroom Gauge `cloudwatch:"RetentionHeadroom" unit:"Seconds" prometheus:"retention_headroom_seconds" help:"Time until the oldest unread record is trimmed from the stream: the retention less that record's age."`
+	BehindCommitted   Gauge `cloudwatch:"MillisBehindCommitted" unit:"Milliseconds" prometheus:"behind_committed_seconds" help:"Age of the oldest record that is not loaded, be it read or not, over the owned shards; 0 = there is none."`
+	RetentionHeadroom Gauge `cloudwatch:"RetentionHeadroom" unit:"Seconds" prometheus:"retention_headroom_seconds" help:"Time until the oldest record that is not loaded is trimmed from the stream: the retention less that record's age."`
 
 	Parked Gauge `unit:"Count" prometheus:"records_parked" help:"Rows that the warehouse refused and that are tried again by this worker."`
 
 	ShardBehind  GaugeBy   `prometheus:"shard_behind_latest_seconds" unit:"Milliseconds" label:"shard" help:"How far the reading of a shard is behind its newest record."`
+	ShardLag     GaugeBy   `prometheus:"shard_behind_committed_seconds" unit:"Milliseconds" label:"shard" help:"Age of a shard's oldest record that is not loaded; 0 = there is none."`
 	EventsBy     CounterBy `prometheus:"redshift_events_by_family_total" label:"family" help:"Events in committed loads, by the family that they are of."`
 	RejectedFrom CounterBy `prometheus:"records_rejected_by_family_total" label:"family" help:"Records dead-lettered, by the family that they are of; none = it could not be told."`
 	RejectedBy   CounterBy `prometheus:"records_rejected_by_reason_total" label:"reason" help:"Records dead-lettered, by reason."`

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 var designed = map[string]string{
 	"RecordsProcessed": "Count", "RedshiftEventsWritten": "Count", "RedshiftWriteDuration": "Milliseconds",
 	"ShardProcessingError": "Count", "RedshiftWriteError": "Count", "WorkerError": "Count",
-	"MillisBehindLatest": "Milliseconds", "RecordsRejected": "Count", "DuplicateEvents": "Count",
+	"MillisBehindLatest": "Milliseconds", "MillisBehindCommitted": "Milliseconds", "RecordsRejected": "Count", "DuplicateEvents": "Count",
 	"EndToEndLatency": "Milliseconds", "RetentionHeadroom": "Seconds",
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"time"
 )
 
@@ -53,6 +54,8 @@ type Publisher struct {
 	every  time.Duration
 	series []series
 
+	last atomic.Pointer[error] // how the last publication ended; nil = there was none
+
 	kept    [][]Datum // intervals not yet sent, oldest first
 	failing int       // publications that failed in turn
 	dropped int       // intervals given up since the last complaint
@@ -95,6 +98,14 @@ func (p *Publisher) Run(ctx context.Context) {
 		}
 	}
 	p.publish(ctx, lastTime)
+}
+
+// Failing is how the last publication ended; nil = it went in, or there was none.
+func (p *Publisher) Failing() error {
+	if err := p.last.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // publish sends the interval that ends now, and with it those that could not be
@@ -144,6 +155,7 @@ func (p *Publisher) collect() []Datum {
 // conclude decides what of a publication is kept, and says now and then that
 // publishing fails.
 func (p *Publisher) conclude(err error) {
+	p.last.Store(&err)
 	if err == nil {
 		if p.failing > 0 {
 			p.log.Info("metrics are published again", "failed", p.failing, "intervals", len(p.kept), "lost", p.dropped)

@@ -18,6 +18,7 @@ var mayImport = map[string][]string{
 	"localaws":            nil, // it stands for AWS: sharing code, it would share mistakes
 	"internal/style":      nil,
 	"internal/pulse":      nil,
+	"internal/verdict":    nil, // it is pure: whatever it judges is given to it
 	"internal/lease":      {"internal/stream", "internal/pulse"},
 	"internal/deadletter": {"internal/stream"},
 	"internal/warehouse":  {"internal/stream", "internal/event"},
@@ -27,9 +28,12 @@ var mayImport = map[string][]string{
 		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/metrics", "internal/pulse",
 	},
 	"internal/fleet":      {"internal/stream", "internal/event", "internal/warehouse", "internal/pulse"},
-	"internal/aws":        {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
+	"internal/aws": {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
+	"internal/vitals": {
+		"internal/verdict", "internal/stream", "internal/lease", "internal/warehouse", "internal/worker", "internal/metrics", "internal/aws",
+	},
 	"internal/storm":      {"internal/warehouse", "internal/metrics"},
-	"internal/admin":      {"internal/event", "internal/worker", "internal/metrics"},
+	"internal/admin":      {"internal/event", "internal/worker", "internal/metrics", "internal/verdict"},
 	"internal/simulation": everything,
 	"deploy":              nil, // what reads the files there; its tests hold them against the code
 	"cmd":                 everything,

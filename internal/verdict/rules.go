@@ -291,7 +291,9 @@ func blind(f *Facts) []Finding {
 			Cause: Unknown, State: Look, Says: "How far loading is behind is not known of all shards",
 			Next: "mend first what does not answer", Command: "analytics-worker doctor",
 		}}
-	case !f.outside() && f.Leases.Mine > 0 && !(f.Lag.Known && f.Reads.Known && f.Loads.Known):
+	case f.outside() && f.Leases.Shared && f.Leases.At.IsZero() && f.Leases.Trouble == nil,
+		!f.outside() && f.Leases.At.IsZero() && f.Leases.Trouble == nil,
+		!f.outside() && f.Leases.Mine > 0 && !(f.Lag.Known && f.Reads.Known && f.Loads.Known && f.Letters.Known && f.Rejects.Known):
 		return []Finding{{Cause: Unknown, State: Look, Says: says[Unknown], Next: "see the log of this worker", Command: "journalctl -u analytics-worker -n 50"}}
 	}
 	return nil

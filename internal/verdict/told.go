@@ -42,6 +42,9 @@ func all(words []Told, c Cause) bool {
 // fine is what is said where nothing was found.
 func fine(f *Facts) Finding {
 	if f.outside() {
+		if !f.Leases.Shared {
+			return Finding{Cause: Quiet, State: Fine, Says: fmt.Sprintf("What can be queried is %s behind what arrived; what the worker says of itself is on its page alone (LEASE_TABLE is none)", words(f.Lag.Committed))}
+		}
 		if f.Lag.Committed == 0 {
 			return Finding{Cause: Quiet, State: Fine, Says: "Everything that arrived on the stream can be queried"}
 		}

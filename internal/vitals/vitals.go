@@ -80,11 +80,17 @@ func (w *Watch) Word() string { return verdict.Word(w.Verdict().Own()) }
 // look takes the facts of now and judges them.
 func (w *Watch) look(now time.Time) {
 	st, view := w.c.Status(), w.c.Holder.View()
+	hangs := ""
+	if w.c.Hangs != nil {
+		hangs = w.c.Hangs(now) // outside of mu: who is asked may be asking for the verdict
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.past.take(now, st, w.c.Metrics)
 	w.peers.see(now, view, w.c.Worker)
-	w.verdict = verdict.Of(w.facts(now, st, view))
+	f := w.facts(now, st, view)
+	f.Hangs = hangs
+	w.verdict = verdict.Of(f)
 }
 
 // facts are what is known now. The caller holds mu.
@@ -110,7 +116,7 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	w.alarms(&f, other)
 	f.Reads = w.past.reads(st, now)
 	f.Lag = w.lag(now, st, f.Leases.Mine)
-	f.Loads = verdict.Loads{Write: write(st.Writes, now), Rate: w.past.rate(), Waiting: st.Waiting, Full: st.Full}
+	f.Loads = verdict.Loads{Write: write(st.Writes, now), Rate: w.past.rate(), Pending: st.Waiting, Full: st.Full}
 	f.Letters = write(st.Letters, now)
 	f.Rejects = w.past.rejects()
 	if w.c.Publishes != nil {
@@ -118,9 +124,6 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	}
 	if w.c.AWSTime != nil {
 		f.Clock = verdict.Clock{Known: true, Skew: now.Sub(w.c.AWSTime(now))}
-	}
-	if w.c.Hangs != nil {
-		f.Hangs = w.c.Hangs(now)
 	}
 	if w.c.Problems != nil {
 		f.Problems = w.c.Problems(now.Add(-time.Minute))

@@ -24,7 +24,6 @@ func takeRecords(pageBytes int64) int {
 // ctx while it gets on, be it with waiting and trying again.
 func (w *Worker) Run(ctx context.Context) error {
 	defer close(w.done)
-	progress := newProgress(w.log, w.cfg.Metrics)
 	for ctx.Err() == nil {
 		pulse.Beat(ctx)
 		select { // claims first: a backlog must not keep a shard from starting
@@ -40,7 +39,6 @@ func (w *Worker) Run(ctx context.Context) error {
 		if due == 0 {
 			w.pace.started(time.Now())
 			w.loadSpans(ctx, w.queue.take(takeRecords(w.cfg.PageBytes)))
-			progress.tell(w.Status())
 		}
 		retry := w.parked.wait(time.Now())
 		if retry == 0 && !w.queue.hurried() { // who is told to stop does not begin with what may wait

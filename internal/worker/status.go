@@ -1,13 +1,11 @@
 package worker
 
 import (
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -98,6 +96,20 @@ func (w *Worker) Status() Status {
 	}
 	slices.SortFunc(out.Shards, func(a, b ShardStatus) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+// CompleteUntil is the time before which everything that arrived on an owned shard
+// can be queried; zero = not known, or not ours.
+func (w *Worker) CompleteUntil(id string) time.Time {
+	w.mu.Lock()
+	s := w.shards[id]
+	w.mu.Unlock()
+	if s == nil {
+		return time.Time{}
+	}
+	w.queue.mu.Lock()
+	defer w.queue.mu.Unlock()
+	return s.completeUntil()
 }
 
 // readStatus sums the reading of shards up. The caller holds queue.mu.
@@ -222,32 +234,4 @@ func (w *writes) status() WriteStatus {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.now
-}
-
-// progress logs now and then how loading goes.
-type progress struct {
-	log     *slog.Logger
-	metrics *metrics.Metrics
-	last    time.Time
-	loaded  int64
-}
-
-// progressEvery is how often progress is worth a line, while there is any.
-const progressEvery = 10 * time.Second
-
-func newProgress(log *slog.Logger, m *metrics.Metrics) *progress {
-	return &progress{log: log, metrics: m, last: time.Now()}
-}
-
-func (p *progress) tell(s Status) {
-	now := time.Now()
-	since := now.Sub(p.last)
-	if since < progressEvery {
-		return
-	}
-	total := p.metrics.RecordsProcessed.Value()
-	p.log.Info("progress", "records", total, "rate", int64(float64(total-p.loaded)/since.Seconds()),
-		"rejected", p.metrics.RecordsRejected.Value(), "behind", s.Behind.Round(time.Millisecond).String(), "waiting", s.Waiting,
-		"shards", len(s.Shards), "load_p99", p.metrics.WriteDuration.Quantile(0.99).Round(time.Millisecond).String())
-	p.last, p.loaded = now, total
 }

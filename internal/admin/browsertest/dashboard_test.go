@@ -18,6 +18,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/admin"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
@@ -27,6 +28,7 @@ type site struct {
 	log    *slog.Logger
 	m      *metrics.Metrics
 	status atomic.Pointer[worker.Status]
+	said   atomic.Pointer[verdict.Verdict]
 	gate   sync.RWMutex // held by a test that has the worker hang
 	stop   func()
 }
@@ -37,10 +39,11 @@ func serve(t *testing.T, addr, name string) *site {
 	recent := admin.NewRecent()
 	s := &site{m: new(metrics.Metrics), log: slog.New(recent.Wrap(slog.DiscardHandler))}
 	s.status.Store(&worker.Status{Shards: []worker.ShardStatus{
-		{ID: "shardId-000000000000", Term: 3, Position: stream.Position{Sequence: "49001795422024581001"}, ArrivedUntil: time.Now()},
+		{ID: "shardId-000000000000", Term: 3, Position: stream.Position{Sequence: "49001795422024581001"}, CompleteUntil: time.Now()},
 	}})
+	s.said.Store(&verdict.Verdict{Finding: verdict.Finding{Cause: verdict.Quiet, State: verdict.Fine, Says: "All is loaded"}, Others: []verdict.Finding{}})
 	pages, err := admin.New(admin.Config{
-		Version: "v1", Worker: name, Stream: "order-events", Status: s.now, Metrics: s.m, Recent: recent,
+		Version: "v1", Worker: name, Stream: "order-events", Status: s.now, Verdict: func() verdict.Verdict { return *s.said.Load() }, Metrics: s.m, Recent: recent,
 		Sales: func(context.Context) (admin.Sales, error) {
 			now := time.Now().UTC()
 			return admin.Sales{
@@ -167,17 +170,16 @@ func TestDashboardShowsAForcedErrorWithItsHintAsTextAlone(t *testing.T) {
 	const bent = `<img src=x onerror="document.title='bent'">`
 	s.log.Error("load failed; it is tried again, nothing is lost", "error", errors.New(bent), "hint", "is the cluster paused?")
 	s.m.RejectedBy.Add(bent, 3)
-	st := *s.status.Load()
-	st.Writes = worker.WriteStatus{Failing: errors.New("warehouse: unavailable " + bent)}
-	s.status.Store(&st)
+	s.said.Store(&verdict.Verdict{
+		Finding: verdict.Finding{Cause: verdict.WarehouseFailing, State: verdict.Act, Says: "The warehouse refuses: " + bent, Next: "read its words", Command: "analytics-worker doctor"},
+		Others:  []verdict.Finding{{Cause: verdict.Behind, State: verdict.Look, Says: "It is 2 min behind " + bent, Next: "wait"}},
+	})
 	b.await("the error is shown", `document.querySelector("#problems").innerText.includes("load failed")`)
 	for place, want := range map[string]string{
-		"#problems": bent, "#letters": bent, "#verdict": "refuses or cannot be reached: ",
+		"#problems": bent, "#letters": bent, "#verdict b": "The warehouse refuses: " + bent, "#verdict code": "analytics-worker doctor",
+		"#verdict .also": "It is 2 min behind " + bent,
 	} {
 		got := b.eval(`document.querySelector("` + place + `").innerText`)
-		if place == "#verdict" {
-			want = "not loaded"
-		}
 		if !strings.Contains(got, want) {
 			t.Errorf("%s shows %q, want %q in it", place, got, want)
 		}

@@ -30,7 +30,7 @@ var mayImport = map[string][]string{
 	"internal/fleet":      {"internal/stream", "internal/event", "internal/warehouse", "internal/pulse"},
 	"internal/aws": {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
 	"internal/vitals": {
-		"internal/verdict", "internal/stream", "internal/lease", "internal/warehouse", "internal/worker", "internal/metrics", "internal/aws",
+		"internal/verdict", "internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/worker", "internal/metrics", "internal/aws",
 	},
 	"internal/storm":      {"internal/warehouse", "internal/metrics"},
 	"internal/admin":      {"internal/event", "internal/worker", "internal/metrics", "internal/verdict"},

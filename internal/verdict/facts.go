@@ -175,6 +175,7 @@ type Write struct {
 type Loads struct {
 	Write
 	Rate    float64 // records a second that were settled of late
+	Orders  float64 // of them orders that were loaded
 	Pending int     // records read and not loaded
 	Full    bool    // reading waits for memory
 	Staged  string  // what the fleet's loader waits with; empty = nothing is staged

@@ -59,6 +59,8 @@ func fine(f *Facts) Finding {
 		return Finding{Cause: Unknown, State: Look, Says: "The stream has no shard that is known yet", Next: "see the log", Command: "journalctl -u analytics-worker -n 50"}
 	case f.Leases.Mine == 0:
 		return Finding{Cause: Standby, State: Fine, Says: fmt.Sprintf("This worker stands by: others have all %s", count(f.Leases.Shards, "shard"))}
+	case f.Loads.Rate > 0 && f.Loads.Orders == 0:
+		return Finding{Cause: Arriving, State: Fine, Says: fmt.Sprintf("Events arrive%s, and no orders just now: %s records a second are loaded", part, figure(f.Loads.Rate))}
 	case f.Loads.Rate > 0:
 		return Finding{Cause: Arriving, State: Fine, Says: fmt.Sprintf("Orders arrive%s: %s records a second are loaded", part, figure(f.Loads.Rate))}
 	case f.Lag.Committed > 0:

@@ -20,7 +20,7 @@ func inside() Facts {
 		Leases:  Leases{Source: Source{Asked: true, At: noon}, Shared: true, Shards: 4, Mine: 2, Live: 1},
 		Reads:   Reads{Known: true, Shards: 2, Window: 20 * time.Second, Done: 40},
 		Lag:     Lag{Known: true, Shards: 2, Committed: 2 * time.Second},
-		Loads:   Loads{Write: Write{Known: true, Last: noon, Took: time.Second}, Rate: 50},
+		Loads:   Loads{Write: Write{Known: true, Last: noon, Took: time.Second}, Rate: 50, Orders: 50},
 		Letters: Write{Known: true},
 		Rejects: Rejects{Known: true, Window: 20 * time.Second, Records: 1000},
 		Clock:   Clock{Known: true},
@@ -51,6 +51,7 @@ type verdictCase struct {
 
 var verdictCases = []verdictCase{
 	{"well", inside, func(*Facts) {}, Arriving, Fine, "on this worker's 2 of 4 shards: 50 records a second", "", false},
+	{"payments alone", inside, func(f *Facts) { f.Loads.Orders = 0 }, Arriving, Fine, "no orders just now", "", false},
 	{"well from outside", outside, func(*Facts) {}, Arriving, Fine, "2 s behind", "", false},
 	{"quiet", inside, func(f *Facts) { f.Loads.Rate, f.Lag.Committed, f.Leases.Mine = 0, 0, 4 }, Quiet, Fine, "Everything that arrived on the stream can be queried", "", false},
 	{"stands by", inside, func(f *Facts) { f.Leases.Mine = 0 }, Standby, Fine, "others have all 4 shards", "", false},

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
@@ -28,6 +29,7 @@ type past struct {
 type counts struct {
 	at                  time.Time
 	processed, rejected int64
+	orders              int64
 	reasons             map[string]int64
 }
 
@@ -41,7 +43,10 @@ type shardCounts struct {
 }
 
 func (p *past) take(now time.Time, st worker.Status, m *metrics.Metrics) {
-	c := counts{at: now, processed: m.RecordsProcessed.Value(), rejected: m.RecordsRejected.Value()}
+	c := counts{
+		at: now, processed: m.RecordsProcessed.Value(), rejected: m.RecordsRejected.Value(),
+		orders: m.EventsBy.Values()[event.Orders.String()],
+	}
 	if n := len(p.counts); n > 0 && p.counts[n-1].rejected == c.rejected {
 		c.reasons = p.counts[n-1].reasons
 	} else {
@@ -90,13 +95,13 @@ func (p *past) rejects() verdict.Rejects {
 	return out
 }
 
-// rate is how many records a second were settled lately.
-func (p *past) rate() float64 {
+// rate is how many records a second were settled lately, and orders loaded.
+func (p *past) rate() (records, orders float64) {
 	last, first := p.counts[len(p.counts)-1], p.before(lately)
 	if took := last.at.Sub(first.at).Seconds(); took > 0 {
-		return float64(last.processed-first.processed) / took
+		return float64(last.processed-first.processed) / took, float64(last.orders-first.orders) / took
 	}
-	return 0
+	return 0, 0
 }
 
 // reads sums up how reading went lately.

@@ -116,7 +116,8 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	w.alarms(&f, other)
 	f.Reads = w.past.reads(st, now)
 	f.Lag = w.lag(now, st, f.Leases.Mine)
-	f.Loads = verdict.Loads{Write: write(st.Writes, now), Rate: w.past.rate(), Pending: st.Waiting, Full: st.Full}
+	f.Loads = verdict.Loads{Write: write(st.Writes, now), Pending: st.Waiting, Full: st.Full}
+	f.Loads.Rate, f.Loads.Orders = w.past.rate()
 	f.Letters = write(st.Letters, now)
 	f.Rejects = w.past.rejects()
 	if w.c.Publishes != nil {

@@ -211,29 +211,7 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 		Metrics: s.metrics,
 		Log:     log,
 	})
-	s.holder, err = lease.New(lease.Config{
-		Table:    table,
-		Shards:   source.Shards,
-		Identity: source.Identity,
-		Remake:   remake,
-		Past: func(ctx context.Context) ([]lease.Row, error) {
-			rows, err := pastRows(ctx, db, source.Name())
-			if errors.Is(err, warehouse.ErrNoTable) {
-				return nil, nil // nothing was ever loaded; the claims will say what is missing
-			}
-			return rows, err
-		},
-		Self:        who.name,
-		Predecessor: who.predecessor,
-		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, account.ServiceTime(a.started)) },
-		StreamTime:  account.ServiceTime,
-		Own:         s.worker.Own,
-		Word:        func() string { return s.watch.Word() },
-		Until:       s.worker.CompleteUntil,
-		Count:       func() { s.metrics.WorkerErrors.Add(1) },
-		Log:         log,
-	})
-	if err != nil {
+	if err := s.openLeases(a.started, c, account, db, table, remake, who, log); err != nil {
 		return nil, err
 	}
 	if err := s.openMetrics(c, account, log); err != nil {
@@ -241,6 +219,33 @@ func (a *app) assemble(ctx context.Context, c config, log *slog.Logger, recent *
 	}
 	s.openWatch(c, account, recent, log)
 	return s, s.openHTTP(c, sql, recent, log)
+}
+
+// openLeases makes what takes and keeps leases.
+func (s *service) openLeases(started time.Time, c config, account *aws.Account, db *warehouse.Warehouse, table lease.Table, remake func(context.Context) error, who identity, log *slog.Logger) (err error) {
+	s.holder, err = lease.New(lease.Config{
+		Table:    table,
+		Shards:   s.source.Shards,
+		Identity: s.source.Identity,
+		Remake:   remake,
+		Past: func(ctx context.Context) ([]lease.Row, error) {
+			rows, err := pastRows(ctx, db, s.source.Name())
+			if errors.Is(err, warehouse.ErrNoTable) {
+				return nil, nil // nothing was ever loaded; the claims will say what is missing
+			}
+			return rows, err
+		},
+		Self:        who.name,
+		Predecessor: who.predecessor,
+		Initial:     func(sh stream.Shard) stream.Position { return c.Initial.of(sh, account.ServiceTime(started)) },
+		StreamTime:  account.ServiceTime,
+		Own:         s.worker.Own,
+		Word:        func() string { return s.watch.Word() },
+		Until:       s.worker.CompleteUntil,
+		Count:       func() { s.metrics.WorkerErrors.Add(1) },
+		Log:         log,
+	})
+	return err
 }
 
 // fill is how rows come into the warehouse: COPY where there is a bucket for it.

@@ -27,8 +27,8 @@ var mayImport = map[string][]string{
 	"internal/worker": {
 		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/metrics", "internal/pulse",
 	},
-	"internal/fleet":      {"internal/stream", "internal/event", "internal/warehouse", "internal/pulse"},
-	"internal/aws": {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
+	"internal/fleet": {"internal/stream", "internal/event", "internal/warehouse", "internal/pulse"},
+	"internal/aws":   {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
 	"internal/vitals": {
 		"internal/verdict", "internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/worker", "internal/metrics", "internal/aws",
 	},

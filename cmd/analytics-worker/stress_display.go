@@ -15,20 +15,18 @@ import (
 // stormDisplay shows a storm while it runs: drawn in place on a terminal, a line
 // every five seconds elsewhere.
 type stormDisplay struct {
-	w        io.Writer
-	screen   io.Writer // w, where escape sequences go through
-	terminal bool
-	every    time.Duration
-	drawn    int // lines on the screen
-	shown    time.Time
+	w      io.Writer
+	screen *terminal // w, where it is drawn in place; else nil
+	every  time.Duration
+	shown  time.Time
 }
 
 func newStormDisplay(w io.Writer, o stressOptions) *stormDisplay {
-	d := &stormDisplay{w: w, screen: screenOf(w), every: 5 * time.Second}
-	if isTerminal(w) && os.Getenv("TERM") != "dumb" {
-		d.terminal, d.every = true, 500*time.Millisecond
+	d := &stormDisplay{w: w, every: 5 * time.Second}
+	if t, ok := onTerminal(w).(*terminal); ok && os.Getenv("TERM") != "dumb" {
+		d.w, d.screen, d.every = t, t, 500*time.Millisecond
 	}
-	fmt.Fprintf(w, "Query Storm: %v at %.0f %% CPU, seed %d\n", o.duration, o.target, o.seed)
+	fmt.Fprintf(d.w, "Query Storm: %v at %.0f %% CPU, seed %d\n", o.duration, o.target, o.seed)
 	return d
 }
 
@@ -36,7 +34,7 @@ func newStormDisplay(w io.Writer, o stressOptions) *stormDisplay {
 func (d *stormDisplay) say(what string) { fmt.Fprintln(d.w, what) }
 
 func (d *stormDisplay) show(s storm.Snapshot) {
-	if !d.terminal {
+	if d.screen == nil {
 		if time.Since(d.shown) >= d.every*9/10 { // at the end it is shown for each query that is cancelled
 			d.shown = time.Now()
 			fmt.Fprintln(d.w, stormLine(s))
@@ -44,27 +42,19 @@ func (d *stormDisplay) show(s storm.Snapshot) {
 		return
 	}
 	width, height := d.size()
-	lines := stormLines(s, width, height)
-	var b strings.Builder
-	if d.drawn > 0 {
-		fmt.Fprintf(&b, "\x1b[%dA", d.drawn)
-	}
-	for _, line := range lines {
-		b.WriteString("\r\x1b[K" + line + "\n")
-	}
-	d.drawn = len(lines)
-	_, _ = io.WriteString(d.screen, b.String())
+	d.screen.draw(stormLines(s, width, height))
 }
 
 func (d *stormDisplay) end() {
-	if d.terminal {
+	if d.screen != nil {
+		d.screen.keep()
 		fmt.Fprintln(d.w)
 	}
 }
 
 // size is that of the terminal, or a usual one where it does not tell.
 func (d *stormDisplay) size() (width, height int) {
-	if f, ok := d.screen.(*os.File); ok {
+	if f, ok := d.screen.screen.(*os.File); ok {
 		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
 			return w, h
 		}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/storm"
 )
 
 // slowStorm makes all that a storm asks take an hour but the one question before it,
@@ -161,6 +164,27 @@ func TestAStormThatMayNotCancelSaysSo(t *testing.T) {
 	}
 	if asked > 2 { // one is the question of the watermark's age
 		t.Errorf("%d calls of CancelStatement, each of which was denied", asked)
+	}
+}
+
+// TestAThrottledPageKeepsThePipelineKnown: the storm takes its share of the rates, and
+// its own question is refused as others are.
+func TestAThrottledPageKeepsThePipelineKnown(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	w := m.worker("HTTP_ADDR=", "POLL_INTERVAL=200ms")
+	m.await("a record is loaded", func() (bool, error) {
+		return strings.Contains(m.must("report", "freshness"), "shardId-000000000000"), nil
+	})
+	w.signal(syscall.SIGTERM)
+	w.exit(patience)
+	m.faults(`[{"service":"redshift-data","operation":"GetStatementResult","fault":"throttle","count":2},{"service":"redshift-data","operation":"ExecuteStatement","fault":"throttle","count":1}]`)
+	out := m.must("stress", "1", "10", "--format", "json")
+	var r storm.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Freshness.Before < 0 {
+		t.Errorf("the age of the watermark before the storm is %v: %v", r.Freshness.Before, err)
 	}
 }
 

@@ -48,8 +48,11 @@ func (r stormReads) read(ctx context.Context, sql string) (out warehouse.Result,
 		return out, fmt.Errorf("ask the warehouse: %w", context.Cause(ctx))
 	}
 	// Seen to its end: of a call that is broken off, nobody knows whether it started something.
-	id, err := r.db.Submit(context.WithoutCancel(ctx), r.prefix+"-watch", sql)
-	if err != nil {
+	var id string
+	if err := again(ctx, func() (err error) {
+		id, err = r.db.Submit(context.WithoutCancel(ctx), r.prefix+"-watch", sql)
+		return err
+	}); err != nil {
 		return out, err
 	}
 	ended := false
@@ -75,8 +78,12 @@ func (r stormReads) read(ctx context.Context, sql string) (out warehouse.Result,
 		}
 	}
 	for token := ""; ; {
-		page, _, next, err := r.db.Page(ctx, id, token)
-		if err != nil {
+		var page warehouse.Result
+		var next string
+		if err := again(ctx, func() (err error) {
+			page, _, next, err = r.db.Page(ctx, id, token)
+			return err
+		}); err != nil {
 			return out, err
 		}
 		out.Columns = page.Columns
@@ -87,20 +94,23 @@ func (r stormReads) read(ctx context.Context, sql string) (out warehouse.Result,
 	}
 }
 
-// mostAsks is how often a question is asked that the service throttles, or that gets
-// no answer. One refused call must not change what a storm of a seed asks.
-const mostAsks = 3
+// A call that is throttled, or gets no answer, is made so often, with twice the wait
+// each time. One refused call must not change what a storm of a seed asks, nor make the
+// pipeline's state unknown while the storm itself takes its share of the rates.
+const (
+	mostAsks  = 5
+	firstWait = 300 * time.Millisecond
+)
 
-func askAgain(ctx context.Context, db warehouse.DB, sql string) ([]warehouse.Result, error) {
+func again(ctx context.Context, call func() error) error {
+	wait := firstWait
 	for n := 1; ; n++ {
-		out, err := db.Run(ctx, warehouse.Token(), []string{sql})
+		err := call()
 		passing := errors.Is(err, warehouse.ErrThrottled) || errors.Is(err, warehouse.ErrUnavailable)
-		if !passing || n == mostAsks {
-			return out, err
+		if !passing || n == mostAsks || waitFor(ctx, wait) != nil {
+			return err
 		}
-		if wait := waitFor(ctx, time.Second); wait != nil {
-			return nil, err
-		}
+		wait *= 2
 	}
 }
 
@@ -112,7 +122,7 @@ func (a *app) newestOrder(ctx context.Context, db warehouse.DB) time.Time {
 	defer cancel()
 	orders, _ := db.Names().Orders()
 	until := time.Now().UTC().AddDate(0, 0, 1).Format(time.DateTime)
-	r, err := askAgain(ctx, db, "SELECT MAX(event_timestamp) FROM "+orders+" WHERE event_timestamp < "+warehouse.Quote(until))
+	r, err := db.Run(ctx, warehouse.Token(), []string{"SELECT MAX(event_timestamp) FROM " + orders + " WHERE event_timestamp < " + warehouse.Quote(until)})
 	if err != nil {
 		fmt.Fprintln(a.stderr, "the warehouse does not say until when there are orders; the storm looks back from today:", err)
 		return time.Now()

@@ -274,7 +274,8 @@ func openTerminal(t *testing.T) (program, screen *os.File) {
 }
 
 // TestTheDisplayIsDrawnInPlace: on a terminal the second picture is drawn over the
-// first, and what a message says cannot steer it.
+// first, a line of the log takes the place of a picture and the next one comes below it,
+// the last one stays, and what a message says cannot steer it.
 func TestTheDisplayIsDrawnInPlace(t *testing.T) {
 	program, screen := openTerminal(t)
 	t.Setenv("TERM", "xterm")
@@ -282,6 +283,10 @@ func TestTheDisplayIsDrawnInPlace(t *testing.T) {
 	d.say("a message with \x1b[31m in it")
 	d.show(storm.Snapshot{Left: time.Minute})
 	d.show(storm.Snapshot{Left: time.Minute})
+	up := fmt.Sprintf("\x1b[%dA", d.screen.drawn)
+	d.say("a line of the log")
+	d.show(storm.Snapshot{Left: 3 * time.Second})
+	d.end()
 	d.say("over")
 	var text strings.Builder
 	for b := make([]byte, 4096); !strings.Contains(text.String(), "over"); {
@@ -291,8 +296,11 @@ func TestTheDisplayIsDrawnInPlace(t *testing.T) {
 		}
 		text.Write(b[:n])
 	}
-	up := fmt.Sprintf("\x1b[%dA", d.drawn)
-	if strings.Count(text.String(), up) != 1 || strings.Contains(text.String(), "\x1b[31m") {
-		t.Errorf("%q once and no color expected in %q", up, text.String())
+	if strings.Count(text.String(), up) != 2 || strings.Contains(text.String(), "\x1b[31m") {
+		t.Errorf("%q twice and no color expected in %q", up, text.String())
+	}
+	_, after, _ := strings.Cut(text.String(), up+"\r\x1b[Ja line of the log")
+	if strings.Count(after, "\x1b[K") != strings.Count(text.String(), "\x1b[K")/3 || strings.Contains(after, up) {
+		t.Errorf("a picture below the line of the log, and nothing over it, expected in %q", text.String())
 	}
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -18,8 +19,9 @@ import (
 type terminal struct {
 	screen io.Writer // takes what this program itself steers the terminal with
 
-	mu   sync.Mutex // guards rest, and keeps what is written together
-	rest []byte     // the beginning of a character whose end the next Write brings
+	mu    sync.Mutex // guards what follows, and keeps what is written together
+	rest  []byte     // the beginning of a character whose end the next Write brings
+	drawn int        // lines at the end that draw put there
 }
 
 // onTerminal is w, as a terminal if it is one.
@@ -43,10 +45,38 @@ func screenOf(w io.Writer) io.Writer {
 	return w
 }
 
-// Write implements io.Writer.
+// draw puts lines where those of the last time are.
+func (t *terminal) draw(lines []string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	var b strings.Builder
+	if t.drawn > 0 {
+		fmt.Fprintf(&b, "\x1b[%dA", t.drawn)
+	}
+	for _, line := range lines {
+		b.WriteString("\r\x1b[K" + line + "\n")
+	}
+	b.WriteString("\x1b[J") // what was there before the terminal became smaller
+	t.drawn = len(lines)
+	_, _ = io.WriteString(t.screen, b.String())
+}
+
+// keep leaves what is drawn where it is.
+func (t *terminal) keep() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.drawn = 0
+}
+
+// Write implements io.Writer. What is drawn gives way: text between two pictures would
+// leave a part of the first on the screen.
 func (t *terminal) Write(b []byte) (int, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if t.drawn > 0 {
+		_, _ = fmt.Fprintf(t.screen, "\x1b[%dA\r\x1b[J", t.drawn)
+		t.drawn = 0
+	}
 	text := append(t.rest, b...)
 	whole := len(text)
 	for i := 1; i < utf8.UTFMax && i <= len(text); i++ {

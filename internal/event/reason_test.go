@@ -30,10 +30,11 @@ func TestG8_EveryRejectionHasAReasonFromTheClosedList(t *testing.T) {
 	}
 	for _, name := range fieldTable.names[:fieldTable.known] {
 		for _, value := range values {
-			for _, record := range [][]byte{
-				with(name, value), withIn(Inventory, name, value), withIn(Payments, name, value),
-				withIn(Inventory, "event_type", `"inventory_x"`, name, value), withIn(Payments, "event_type", `"payment_x"`, name, value),
-			} {
+			var records [][]byte
+			for _, f := range Families() {
+				records = append(records, withIn(f, name, value), withIn(f, "event_type", `"`+families[f].prefix+`x"`, name, value))
+			}
+			for _, record := range records {
 				var e Event
 				rejected := Decode(record, arrival, &e)
 				if rejected == nil {

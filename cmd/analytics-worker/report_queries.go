@@ -72,9 +72,10 @@ FROM ` + minutes,
 			name: "unpaid", about: "orders without a completed payment, and payments without an order, the oldest first",
 			columns: `unpaid, order_id, payment_id, amount, event_type, payment_status, event_timestamp FROM (
  SELECT 'order' AS unpaid, o.order_id, p.payment_id, o.total_amount AS amount, o.event_type, p.payment_status, o.event_timestamp
- FROM ` + facts + ` o LEFT JOIN (SELECT order_id, MAX(payment_id) AS payment_id, MAX(status) AS payment_status,
-  MAX(CASE WHEN status = 'completed' THEN 1 ELSE 0 END) AS completed FROM ` + paid + ` GROUP BY order_id) p ON p.order_id = o.order_id
- WHERE COALESCE(p.completed, 0) = 0 AND o.event_type <> 'order_cancelled'
+ FROM ` + facts + ` o LEFT JOIN (SELECT order_id, payment_id, status AS payment_status,
+  ROW_NUMBER() OVER (PARTITION BY order_id ORDER BY CASE WHEN status = 'completed' THEN 0 ELSE 1 END, event_timestamp DESC, payment_id DESC) AS place
+  FROM ` + paid + `) p ON p.order_id = o.order_id AND p.place = 1
+ WHERE COALESCE(p.payment_status, '') <> 'completed' AND o.event_type NOT IN ('order_cancelled', 'order_refunded')
  UNION ALL
  SELECT 'payment', p.order_id, p.payment_id, p.amount, p.event_type, p.status, p.event_timestamp
  FROM ` + paid + ` p LEFT JOIN ` + facts + ` o ON o.order_id = p.order_id WHERE o.order_id IS NULL) open_items`,

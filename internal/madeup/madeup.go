@@ -21,7 +21,10 @@ type Generator struct {
 	n    int
 	open []order // orders that are not finished yet, oldest first
 
-	due   []payment      // payments that will be told of, oldest first
+	due       []payment          // payments that will be told of, oldest first
+	paid      map[string]payment // completed ones of orders that are open
+	cancelled map[string]bool    // orders that were, and may have a payment due
+
 	stock map[shelf]int  // as last told, or sold from since
 	moved []shelf        // levels that have changed and were not told, oldest first
 	queue map[shelf]bool // what moved holds
@@ -32,6 +35,7 @@ func New(seed uint64) *Generator {
 	return &Generator{
 		rng: rand.New(rand.NewPCG(seed, 0x0ca7e)), seed: seed,
 		stock: make(map[shelf]int), queue: make(map[shelf]bool),
+		paid: make(map[string]payment), cancelled: make(map[string]bool),
 	}
 }
 

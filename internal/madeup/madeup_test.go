@@ -3,6 +3,7 @@ package madeup
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 	"testing"
 	"time"
 )
@@ -86,6 +87,7 @@ func TestTheThreeKindsAgree(t *testing.T) {
 	g.Mixed = true
 	amounts, customers := map[string]string{}, map[string]string{}
 	kinds, statuses := map[string]int{}, map[string]int{}
+	newest, paid := map[string]string{}, map[string]string{} // of orders, and of their payments
 	const events = 20_000
 	for i := range events {
 		e := g.Next(time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC).Add(time.Duration(i) * time.Millisecond))
@@ -94,6 +96,7 @@ func TestTheThreeKindsAgree(t *testing.T) {
 			CustomerID  string      `json:"customer_id"`
 			PaymentID   string      `json:"payment_id"`
 			Status      string      `json:"status"`
+			EventType   string      `json:"event_type"`
 			TotalAmount json.Number `json:"total_amount"`
 			Amount      json.Number `json:"amount"`
 			SKU         string      `json:"sku"`
@@ -107,6 +110,7 @@ func TestTheThreeKindsAgree(t *testing.T) {
 		case v.PaymentID != "":
 			kinds["payments"]++
 			statuses[v.Status]++
+			paid[v.OrderID] = v.Status
 			if e.Key != v.PaymentID || amounts[v.OrderID] != v.Amount.String() || customers[v.OrderID] != v.CustomerID {
 				t.Fatalf("payment %s, of an order of %s by %s", e.Data, amounts[v.OrderID], customers[v.OrderID])
 			}
@@ -118,12 +122,28 @@ func TestTheThreeKindsAgree(t *testing.T) {
 		default:
 			kinds["orders"]++
 			amounts[v.OrderID], customers[v.OrderID] = v.TotalAmount.String(), v.CustomerID
+			newest[v.OrderID] = strings.TrimPrefix(v.EventType, "order_") + v.Status
 		}
 	}
 	for kind, share := range map[string]float64{"orders": 0.6, "payments": 0.25, "inventory": 0.15} {
 		if n := float64(kinds[kind]) / events; n < share-0.05 || n > share+0.05 {
 			t.Errorf("%.2f of the events are %s, want about %.2f", n, kind, share)
 		}
+	}
+	unpaid, atOdds := 0, 0
+	for order, status := range newest {
+		switch {
+		case status != "cancelled" && paid[order] != "completed":
+			unpaid++
+		case status == "cancelled" && paid[order] == "completed":
+			atOdds++ // not given back yet
+		}
+		if status != "cancelled" && paid[order] == "refunded" {
+			t.Errorf("order %s is %s, and its payment was given back", order, status)
+		}
+	}
+	if share := float64(unpaid) / float64(len(newest)); share > 0.12 || unpaid == 0 || atOdds > 20 {
+		t.Errorf("%d of %d orders are not paid, and %d are cancelled and paid", unpaid, len(newest), atOdds)
 	}
 	for _, status := range []string{"pending", "completed", "failed", "refunded", "flagged_for_review"} {
 		if statuses[status] == 0 {

@@ -85,6 +85,7 @@ func (g *Generator) advance(at time.Time) Event {
 	}
 	e := o.event()
 	if cancelled || o.stage == len(stages)-1 {
+		g.close(o, cancelled)
 		g.open = append(g.open[:i], g.open[i+1:]...)
 	}
 	return e

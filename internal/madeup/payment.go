@@ -1,6 +1,7 @@
 package madeup
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -18,8 +19,13 @@ type payment struct {
 
 var methods = []string{"credit_card", "debit_card", "gift_card", "mobile_wallet", "cash"}
 
-// dueMost bounds the payments that wait to be told of; orders beyond it stay unpaid.
-const dueMost = 400
+const (
+	// dueMost bounds the payments that wait to be told of; orders beyond it stay unpaid.
+	dueMost = 2000
+	// dueMany is from how many on payments are completed without being pending first:
+	// what is sold is paid soon after.
+	dueMany = 60
+)
 
 // sell notes what an order brings about: a payment, and less in stock.
 func (g *Generator) sell(o *order) {
@@ -43,26 +49,33 @@ func (g *Generator) sell(o *order) {
 }
 
 // pay makes the next event of a payment: it is pending, and then most are completed.
-// Some fail and are tried again, some are looked at, and a few are given back.
+// Some fail and are tried again, and some are looked at. What was paid of an order
+// that is cancelled is given back, and what was not paid fails.
 func (g *Generator) pay(at time.Time) Event {
 	p := g.due[0]
 	g.due = g.due[1:]
+	cancelled := g.cancelled[p.order]
+	delete(g.cancelled, p.order)
 	if at.After(p.last) {
 		p.last = at
 	}
 	again := false
 	switch draw := g.rng.IntN(100); {
-	case p.status == "":
-		p.status, again = "pending", true
 	case p.status == "completed":
 		p.status = "refunded"
+	case cancelled:
+		p.status = "failed"
+	case p.status == "" && len(g.due) < dueMany:
+		p.status, again = "pending", true
 	case p.score > 90 && !p.tried:
 		p.status, again = "flagged_for_review", true
 	case draw < 5 && !p.tried:
 		p.status, again = "failed", true
 	default:
 		p.status = "completed"
-		again = draw >= 98
+		if g.isOpen(p.order) {
+			g.paid[p.order] = p
+		}
 	}
 	p.tried = p.tried || p.status != "pending"
 	e := p.event()
@@ -70,6 +83,22 @@ func (g *Generator) pay(at time.Time) Event {
 		g.due = append(g.due, p)
 	}
 	return e
+}
+
+// close notes that nothing more comes of an order.
+func (g *Generator) close(o *order, cancelled bool) {
+	p, paid := g.paid[o.id]
+	delete(g.paid, o.id)
+	switch {
+	case cancelled && paid:
+		g.due = append(g.due, p)
+	case cancelled && slices.ContainsFunc(g.due, func(p payment) bool { return p.order == o.id }):
+		g.cancelled[o.id] = true
+	}
+}
+
+func (g *Generator) isOpen(id string) bool {
+	return slices.ContainsFunc(g.open, func(o order) bool { return o.id == id })
 }
 
 // event writes the payment as the Payment Processor does.

@@ -107,8 +107,13 @@ const grace = 3 * time.Second
 // Serve answers on the listener until ctx ends, lets the calls under way end,
 // and returns nil. It closes the listener.
 func (e *Endpoint) Serve(ctx context.Context, listener net.Listener) error {
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetUnencryptedHTTP2(true) // the only one that the SDK for JavaScript speaks with Kinesis
 	server := &http.Server{
 		Handler:           e,
+		Protocols:         &protocols,
+		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, connection{}, c) },
 		ReadHeaderTimeout: time.Minute,
 		ErrorLog:          slog.NewLogLogger(e.log.Handler(), slog.LevelDebug),
 	}
@@ -173,7 +178,7 @@ func (e *Endpoint) call(w http.ResponseWriter, r *http.Request) {
 	}
 	if to.hangUp {
 		to.starts()
-		hangUp(w)
+		hangUp(w, r)
 	}
 }
 
@@ -458,15 +463,21 @@ func (l *lost) Header() http.Header         { return l.header }
 func (l *lost) WriteHeader(int)             {}
 func (l *lost) Write(b []byte) (int, error) { return len(b), nil }
 
+// connection is the key of a request's connection in its context.
+type connection struct{}
+
 // hangUp resets the connection: over TCP the client sees a RST, over another
-// pipe its end.
-func hangUp(w http.ResponseWriter) {
-	connection, _, err := http.NewResponseController(w).Hijack()
-	if err != nil {
-		panic(http.ErrAbortHandler) // not our server: this is how it is told
+// pipe its end. Over HTTP/2 other calls go with it, as where a network fails.
+func hangUp(w http.ResponseWriter, r *http.Request) {
+	c, _, err := http.NewResponseController(w).Hijack()
+	if err != nil { // not our server, or HTTP/2: this is how it is told
+		defer panic(http.ErrAbortHandler)
+		c, _ = r.Context().Value(connection{}).(net.Conn)
 	}
-	if tcp, ok := connection.(*net.TCPConn); ok {
+	if tcp, ok := c.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0) // so that Close sends RST and not FIN
 	}
-	_ = connection.Close()
+	if c != nil {
+		_ = c.Close()
+	}
 }

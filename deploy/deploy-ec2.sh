@@ -623,16 +623,14 @@ runs() {
 	[[ $(show ActiveState) == active && $pid =~ ^[1-9] ]] && [[ /proc/$pid/exe -ef $VERSIONS/$1/$NAME ]]
 }
 
-# start: from now on, and wait until it is ready.
+# start: from now on, and wait until it is ready. One that runs loads what it has read, and stops.
 start() {
-	local until state sub
-	# It is asked for in a condition, where a command that fails does not end the script.
-	if ! run systemctl daemon-reload || ! run systemctl enable --quiet "$UNIT" || ! run systemctl stop "$UNIT"; then # stop: it loads what it has read
-		why="not started: systemctl refused it (see above)"
-		return 1
-	fi
+	local until='' was id job state sub
+	was=$(show InvocationID)
 	run systemctl reset-failed --quiet "$UNIT" || true
-	if ! run systemctl start --no-block "$UNIT"; then
+	# It is asked for in a condition, where a command that fails does not end the script. Stopping and starting are one
+	# job: were they two, and the script killed while the worker drains, nothing would run.
+	if ! run systemctl daemon-reload || ! run systemctl enable --quiet "$UNIT" || ! run systemctl restart --no-block "$UNIT"; then
 		why="not started: systemctl refused it (see above)"
 		return 1
 	fi
@@ -640,19 +638,27 @@ start() {
 		echo "would wait until it is ready, for $ready_within s at most"
 		return
 	fi
-	until=$((SECONDS + ready_within))
 	while :; do
+		id=$(show InvocationID) job=$(show Job) # before the state, which is then as new at least
 		state=$(show ActiveState) sub=$(show SubState)
-		case $state/$sub in
-		active/*) return 0 ;;
-		failed/* | */auto-restart)
-			why="it ended: $(show Result), status $(show ExecMainStatus)"
-			return 1
-			;;
-		esac
-		if ((SECONDS >= until)); then
-			why="not ready within $ready_within s: $(show StatusText)"
-			return 1
+		if [[ $id == "$was" ]]; then # the one before, which is not timed
+			if [[ ! $job =~ [1-9] && $state =~ ^(inactive|failed)$ ]]; then
+				why="not started: somebody has stopped it meanwhile"
+				return 1
+			fi
+		else
+			until=${until:-$((SECONDS + ready_within))}
+			case $state/$sub in
+			active/*) return 0 ;;
+			failed/* | */auto-restart)
+				why="it ended: $(show Result), status $(show ExecMainStatus)"
+				return 1
+				;;
+			esac
+			if ((SECONDS >= until)); then
+				why="not ready within $ready_within s: $(show StatusText)"
+				return 1
+			fi
 		fi
 		sleep 0.3
 	done
@@ -716,7 +722,7 @@ install_version() {
 	keep_foreign
 	changed=''
 	settings "$work/new/deploy/$NAME.env"
-	examine "$VERSIONS/$version/$NAME" || { undo "$from"; die "the settings are wrong (see above), and nothing was started: correct them with --set NAME=VALUE or in $ENV_FILE"; }
+	examine "$VERSIONS/$version/$NAME" || { undo "$from"; finish; die "the settings are wrong (see above), and nothing was started: correct them with --set NAME=VALUE or in $ENV_FILE"; }
 	if [[ -n $from && $from != "$version" ]]; then before=$from; fi
 	activate "$version"
 	if [[ -z $changed && -z $restart ]] && runs "$version"; then
@@ -752,11 +758,11 @@ undo() {
 		mv -f "$ENV_FILE.new" "$ENV_FILE"
 	fi
 	if [[ -n $1 ]]; then activate "$1"; fi
-	finish
 }
 
 # go_back VERSION: undo, and run it. Not for conditions, where a step that fails would not
-# end the script; $back says whether it is ready.
+# end the script; $back says whether it is ready. The change is over only once the version starts: killed before that,
+# the next run sees that it was cut short.
 go_back() {
 	local version=$1
 	warn "going back to $version, with the settings of before"
@@ -768,8 +774,10 @@ go_back() {
 	fi
 	if start; then
 		back=yes
+		finish
 		warn "$version runs again and is ready; what was asked for is not in place. Correct what the log names, and run this again"
 	else
+		finish
 		warn "$version is not ready either ($why), so it is not the change's fault: see $BASE/current/deploy/deploy-ec2.sh --run doctor"
 	fi
 	prune

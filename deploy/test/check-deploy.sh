@@ -10,7 +10,7 @@ release 1.0.0
 release 1.1.0
 
 broken 1.2.0 'echo "no such table" >&2; exit 1'
-broken 1.3.0 'exec sleep 600'
+broken 1.3.0 'trap "sleep 4; exit 0" TERM; while :; do sleep 0.1; done'
 
 # shellcheck disable=SC2016 # a value that is meant to look like that
 odd='file:///var/lib/analytics-worker/a $HOME "b" `c` \d'
@@ -136,6 +136,11 @@ expect "1.0.0 runs" runs 1.0.0
 expect "killed while a bad version starts" killed '[[ $(systemctl show analytics-worker -p ActiveState --value) == activating ]]' 1.3.0
 expect "the next run undoes it" refused 1 "1.0.0 runs again and is ready" deploy --ready-within 3 "$(tarball 1.3.0)"
 expect "1.0.0 runs" runs 1.0.0
+# shellcheck disable=SC2016
+expect "killed while the bad version takes its time to stop" killed '[[ $(systemctl show analytics-worker -p ActiveState --value) == deactivating && $(readlink /opt/cloudcafe/analytics-worker/current) == versions/1.0.0 ]]' 1.3.0
+expect "1.0.0 comes back by itself" inside timeout 60 bash -c 'until systemctl is-active --quiet analytics-worker; do sleep 0.1; done'
+expect "1.0.0 runs" runs 1.0.0
+expect "the next run finishes it" refused 0 "cut short" deploy "$(tarball 1.0.0)"
 expect "nothing is left of it" inside bash -c '! ls -d /opt/cloudcafe/analytics-worker/.[a-z]* /opt/cloudcafe/analytics-worker/versions/.[a-z]*'
 outside publish --count 30 --seed 2 >"$work/publish.log" 2>&1
 expect "after all of this every order is loaded, each once" loaded 50

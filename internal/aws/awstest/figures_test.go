@@ -129,6 +129,7 @@ type status struct {
 	Processed int64 `json:"records_processed"`
 	Full      bool  `json:"reading_waits_for_memory"`
 	Behind    int64 `json:"millis_behind_latest"`
+	Rejected  int64 `json:"records_rejected"`
 	DelayP50  int64 `json:"end_to_end_p50_millis"`
 	DelayP99  int64 `json:"end_to_end_p99_millis"`
 	LoadP99   int64 `json:"load_p99_millis"`
@@ -292,7 +293,7 @@ func BenchmarkSteadyThousand(b *testing.B) {
 			for range b.N {
 				s := newSite(b, bin, 4, "aws")
 				_, ask := s.worker("POLL_INTERVAL=" + poll)
-				if err := s.steady(seconds, 1000); err != nil {
+				if err := s.steady(seconds, 1000, false); err != nil {
 					b.Fatal(err)
 				}
 				end := ask()
@@ -307,10 +308,43 @@ func BenchmarkSteadyThousand(b *testing.B) {
 	}
 }
 
-// steady puts orders on the stream at an even rate.
-func (s *site) steady(seconds, perSecond int) error {
+// BenchmarkMixed compares, in one run, how long records take from the stream to the
+// warehouse: 1,000 orders a second, and as many records of all families.
+func BenchmarkMixed(b *testing.B) {
+	bin := programs(b)
+	const seconds = 40
+	for range b.N {
+		p50, p99 := map[bool]float64{}, map[bool]float64{}
+		for _, mixed := range []bool{false, true} {
+			s := newSite(b, bin, 4, "aws")
+			cmd, ask := s.worker("POLL_INTERVAL=500ms")
+			if err := s.steady(seconds, 1000, mixed); err != nil {
+				b.Fatal(err)
+			}
+			s.await("all is loaded", func() bool { return ask().Processed == seconds*1000 })
+			last := ask()
+			if last.Rejected != 0 {
+				b.Errorf("%d records are rejected", last.Rejected)
+			}
+			p50[mixed], p99[mixed] = float64(last.DelayP50)/1000, float64(last.DelayP99)/1000
+			s.end(cmd)
+		}
+		b.ReportMetric(p50[false], "orders-p50-s")
+		b.ReportMetric(p99[false], "orders-p99-s")
+		b.ReportMetric(p50[true], "mixed-p50-s")
+		b.ReportMetric(p99[true], "mixed-p99-s")
+		b.ReportMetric(p99[true]/p99[false], "mixed/orders-p99")
+		if p99[true] > 1.3*p99[false] {
+			b.Errorf("the p99 of a mixed stream is %.2f s, that of orders alone %.2f s", p99[true], p99[false])
+		}
+	}
+}
+
+// steady puts orders, or events of all families, on the stream at an even rate.
+func (s *site) steady(seconds, perSecond int, mixed bool) error {
 	const parts = 10 // a second
 	g := made.New(99)
+	g.Mixed = mixed
 	tick := time.NewTicker(time.Second / parts)
 	defer tick.Stop()
 	for range seconds * parts {

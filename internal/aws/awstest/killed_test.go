@@ -31,7 +31,7 @@ func BenchmarkKilledEveryFiveSeconds(b *testing.B) {
 			fleet[i] = join()
 		}
 		published := make(chan error, 1)
-		go func() { published <- s.steady(seconds, rate) }()
+		go func() { published <- s.steady(seconds, rate, false) }()
 
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()

@@ -95,7 +95,7 @@ func queryable(b *testing.B, bin string, workers int, args []string) {
 	s.await("the first orders are loaded", func() bool { return processed() == first })
 
 	began, before := time.Now(), s.submitted()
-	if err := s.steady(seconds, rate); err != nil {
+	if err := s.steady(seconds, rate, false); err != nil {
 		b.Fatal(err)
 	}
 	left := int64(seconds*rate+first) - processed()

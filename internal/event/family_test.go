@@ -81,6 +81,12 @@ func TestLevelRules(t *testing.T) {
 	for _, c := range []struct{ name, value, want string }{
 		{"store_id", `"7.0"`, `7 "s" 1 "inventory_updated" 1795162530000000us`},
 		{"quantity", `"12"`, `1 "s" 12 "inventory_updated" 1795162530000000us`},
+		{"store_id", `"007"`, `7 "s" 1 "inventory_updated" 1795162530000000us`},
+		{"quantity", `"1e3"`, `1 "s" 1000 "inventory_updated" 1795162530000000us`},
+		{"quantity", `"-1"`, "quantity negative"},
+		{"quantity", `"+1"`, "quantity not an integer"},
+		{"order_id", "null", `1 "s" 1 "inventory_updated" 1795162530000000us`},
+		{"order_id", `"o"`, "customer_id missing"}, // what names an order and no type is one
 		{"quantity", "0", `1 "s" 0 "inventory_updated" 1795162530000000us`},
 		{"quantity", "-0", `1 "s" 0 "inventory_updated" 1795162530000000us`},
 		{"quantity", "-1", "quantity negative"},
@@ -117,6 +123,12 @@ func TestPaymentRules(t *testing.T) {
 		{"status", "7", "status not a string"},
 		{"status", `"` + strings.Repeat("x", 42) + `"`, row(strings.Repeat("x", 42), "payment_"+strings.Repeat("x", 42))},
 		{"status", `"` + strings.Repeat("x", 43) + `"`, "event_type longer than 50 bytes"},
+		{"status", `"` + strings.Repeat("é", 21) + `"`, row(strings.Repeat("é", 21), "payment_"+strings.Repeat("é", 21))}, // bytes count
+		{"status", `"` + strings.Repeat("é", 22) + `"`, "event_type longer than 50 bytes"},
+		{"payment_method", `"` + strings.Repeat("名", 17) + `"`, "payment_method longer than 50 bytes"},
+		{"event_type", `"Payment_failed"`, row("Payment_failed", "Payment_failed")},
+		{"event_type", `"order_paid"`, "store_id missing"},
+		{"sku", `"s"`, row("completed", "payment_completed")},
 		{"event_type", `"payment_failed"`, row("failed", "payment_failed")},
 		{"event_type", `"chargeback"`, row("chargeback", "chargeback")},
 		{"event_type", `"payment_"`, "status empty"},

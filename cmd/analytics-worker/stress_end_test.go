@@ -180,7 +180,7 @@ func TestAThrottledPageKeepsThePipelineKnown(t *testing.T) {
 	})
 	w.signal(syscall.SIGTERM)
 	w.exit(patience)
-	m.faults(`[{"service":"redshift-data","operation":"GetStatementResult","fault":"throttle","count":2},{"service":"redshift-data","operation":"ExecuteStatement","fault":"throttle","count":1}]`)
+	m.faults(`[{"service":"redshift-data","operation":"GetStatementResult","fault":"throttle","count":6}]`)
 	out := m.must("stress", "1", "10", "--format", "json")
 	var r storm.Report
 	if err := json.Unmarshal([]byte(out), &r); err != nil || r.Freshness.Before < 0 {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"net/url"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -251,12 +250,6 @@ func checkURL(s string, schemes ...string) error {
 		return fmt.Errorf("not a URL like %s://…", strings.Join(schemes, "://… or "))
 	}
 	return nil
-}
-
-// filePath is the folder of a file:// URL; file://name is relative to where the
-// worker was started.
-func filePath(fileURL string) string {
-	return filepath.FromSlash(strings.TrimPrefix(fileURL, "file://"))
 }
 
 // tableName is DynamoDB's own rule: 3 to 255 of these characters.

@@ -132,7 +132,8 @@ func TestG1_ADrainEndsInTime(t *testing.T) {
 	if status := w.exit(patience); status != exitError {
 		t.Errorf("status %d, want %d", status, exitError)
 	}
-	w.await("it stays on the stream and is read again", "DRAIN_TIMEOUT")
+	w.await("it stays on the stream and is read again")
+	w.await("-> ", "raise DRAIN_TIMEOUT")
 	m.faults(`[]`)
 	again := m.worker()
 	m.settled(300)

@@ -11,67 +11,73 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/admin"
+	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// openHTTP listens for the pages, so that an address in use ends the start.
-func (s *service) openHTTP(c config, db warehouse.DB, recent *admin.Recent, log *slog.Logger) error {
+// pages are the health checks, the metrics and the dashboard over HTTP.
+type pages struct {
+	site    *admin.Site
+	listen  net.Listener // nil = no HTTP
+	metrics *metrics.Metrics
+	log     *slog.Logger
+}
+
+// openPages listens for the pages, so that an address in use ends the start.
+func openPages(c config, s *service.Service, self string, db warehouse.DB, recent *admin.Recent, log *slog.Logger) (*pages, error) {
+	p := &pages{metrics: s.Metrics, log: log}
 	if c.HTTPAddr == "" {
-		return nil
+		return p, nil
 	}
-	shown, err := registry(s.metrics)
+	shown, err := registry(s.Metrics)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.pages, err = admin.New(admin.Config{
-		Version: buildVersion(), Worker: s.name, Stream: s.source.Name(), Environment: c.Environment, MemoryLimit: c.MemoryLimit,
-		Status: s.worker.Status, Verdict: s.watch.Verdict, Metrics: s.metrics, Leases: s.leases, Recent: recent, Gatherer: shown, Log: log,
-		Sales: func(ctx context.Context) (admin.Sales, error) { return sales(ctx, db, s.source.Name(), time.Now()) },
+	p.site, err = admin.New(admin.Config{
+		Version: buildVersion(), Worker: self, Stream: s.Stream(), Environment: c.Environment, MemoryLimit: c.MemoryLimit,
+		Status: s.Worker.Status, Verdict: s.Watch.Verdict, Metrics: s.Metrics, Leases: func() admin.Leases { return leases(s.Holder) }, Recent: recent, Gatherer: shown, Log: log,
+		Sales: func(ctx context.Context) (admin.Sales, error) { return sales(ctx, db, s.Stream(), time.Now()) },
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.listen, err = net.Listen("tcp", c.HTTPAddr)
+	p.listen, err = net.Listen("tcp", c.HTTPAddr)
 	if err != nil && !c.HTTPAddrSet { // a second worker on the machine is no mistake
-		s.listen, err = net.Listen("tcp", "127.0.0.1:0")
+		p.listen, err = net.Listen("tcp", "127.0.0.1:0")
 	}
 	if err != nil {
-		return fmt.Errorf("HTTP_ADDR: %w; choose another address, or set it empty to do without", err)
+		return nil, fmt.Errorf("HTTP_ADDR: %w; choose another address, or set it empty to do without", err)
 	}
-	return nil
+	return p, nil
 }
 
 // address is where the pages are served.
-func (s *service) address() string {
-	if s.listen == nil {
+func (p *pages) address() string {
+	if p.listen == nil {
 		return "off"
 	}
-	return s.listen.Addr().String()
+	return p.listen.Addr().String()
 }
 
-// serveHTTP serves the pages until the returned function is called.
-func (s *service) serveHTTP(ctx context.Context, log *slog.Logger) (stop func()) {
-	if s.listen == nil {
-		return func() {}
+// serve serves the pages until ctx ends.
+func (p *pages) serve(ctx context.Context) {
+	if p.listen == nil {
+		return
 	}
-	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx)) // draining can be watched
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := s.pages.Serve(ctx, s.listen); err != nil {
-			s.metrics.WorkerErrors.Add(1)
-			log.Error("the HTTP pages ended; loading goes on", "error", err)
-		}
-	}()
-	return func() { cancel(); <-ended }
+	if err := p.site.Serve(ctx, p.listen); err != nil {
+		p.metrics.WorkerErrors.Add(1)
+		p.log.Error("the HTTP pages ended; loading goes on", "error", err)
+	}
 }
 
 // leases is who has which shard, for the pages.
-func (s *service) leases() admin.Leases {
-	v := s.holder.View()
+func leases(h *lease.Holder) admin.Leases {
+	v := h.View()
 	out := admin.Leases{Seen: v.At}
-	for _, c := range s.holder.Alarms() {
-		out.Alarms = append(out.Alarms, c.Error()+"; "+c.Next)
+	for _, c := range h.Alarms() {
+		out.Alarms = append(out.Alarms, withNextStep(&c))
 	}
 	now := time.Now()
 	for _, r := range v.Rows {

@@ -184,7 +184,7 @@ func (p *patient) checkCaller(ctx context.Context) []finding {
 	if err != nil {
 		out[0] = finding{
 			"credentials", levelFail, err.Error(),
-			nextStep(err, "STS", "check the credentials: analytics-worker takes them where every AWS program does"),
+			nextStepAt("STS", err, "check the credentials: analytics-worker takes them where every AWS program does"),
 		}
 	}
 	if caller.Clock.IsZero() {
@@ -210,7 +210,7 @@ func (p *patient) checkMetrics(ctx context.Context) []finding {
 	if err := p.account.Metrics(metricsNamespace).Probe(ctx); err != nil {
 		return []finding{{
 			"metrics", levelFail, err.Error() + " (orders are loaded all the same; alarms and scaling see nothing)",
-			nextStep(err, "CloudWatch", "check AWS_REGION"),
+			nextStepAt("CloudWatch", err, "check AWS_REGION"),
 		}}
 	}
 	return []finding{{"metrics", levelOK, "CloudWatch lets this caller publish in " + metricsNamespace, ""}}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,29 +13,15 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
-	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// nextStep is the one thing to do after a call to a service failed; otherwise
-// is what to do if it was the call that was wrong. Refused permissions name their
-// IAM action in the error itself.
-func nextStep(err error, service, otherwise string) string {
-	switch {
-	case aws.Unauthenticated(err):
-		return "renew or correct the credentials as the error says; no permission helps"
-	case aws.KeyRefused(err):
-		return "mend the stream's KMS key, or its policy, as the error says"
-	case errors.Is(err, stream.ErrDenied) || errors.Is(err, warehouse.ErrDenied) || errors.Is(err, fs.ErrPermission):
-		return "add the IAM action that is named to the role of this caller, or the SQL grant"
-	case aws.Troubled(err):
-		return "ask again in a minute; if it stays, see what else calls " + service + " in this account, and AWS's health page"
-	case aws.Unreached(err) || errors.Is(err, errQuickTime) || errors.Is(err, errWarehouseTime):
-		return "check the network path to " + service + " (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
-	}
-	return otherwise
+// nextStepAt is what to do after a call to a service failed; otherwise is what to do if
+// it was the call that was wrong.
+func nextStepAt(service string, err error, otherwise string) string {
+	return cmp.Or(nextStep(&askedError{err, service}), otherwise)
 }
 
 // checkStream looks at the stream, then at each shard where its loading stands.
@@ -53,7 +40,7 @@ func (p *patient) checkStream(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{{
 			"stream", levelFail, err.Error(),
-			nextStep(err, "Kinesis", "check KINESIS_STREAM_NAME and AWS_REGION, or create the stream: analytics-worker publish --create 4 --count 1"),
+			nextStepAt("Kinesis", err, "check KINESIS_STREAM_NAME and AWS_REGION"),
 		}}
 	}
 	open := 0
@@ -112,7 +99,7 @@ func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding
 	}
 	reads := finding{"reads", levelOK, fmt.Sprintf("an iterator and a read on each of %d shards", len(results)), ""}
 	if failed > 0 {
-		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %d shards: %v", failed, len(results), first), nextStep(first, "Kinesis", "see analytics-worker status for each shard")}
+		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %d shards: %v", failed, len(results), first), nextStepAt("Kinesis", first, "see analytics-worker status for each shard")}
 	}
 	return []finding{reads, p.retention(lag, asked && warehouseErr == nil)}
 }
@@ -134,7 +121,7 @@ func (p *patient) retention(lag time.Duration, known bool) finding {
 // checkLeases reads the table, and tries an update under a condition that no
 // row can meet: it changes nothing, and is refused as forbidden or as unmet.
 func (p *patient) checkLeases(ctx context.Context) []finding {
-	if p.config.LeaseTable == noLeaseTable {
+	if p.config.LeaseTable == service.NoLeaseTable {
 		return []finding{{"leases", levelOK, "not shared: LEASE_TABLE is none, so there may be one worker only", ""}}
 	}
 	name := p.config.leaseTableName(p.account)
@@ -153,7 +140,7 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 		}
 	}
 	if err != nil {
-		return []finding{{"leases", levelFail, err.Error(), nextStep(err, "DynamoDB", "check LEASE_TABLE and AWS_REGION")}}
+		return []finding{{"leases", levelFail, err.Error(), nextStepAt("DynamoDB", err, "check LEASE_TABLE and AWS_REGION")}}
 	}
 	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(p.survey.leases)), ""}}
 }
@@ -163,7 +150,7 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 func (p *patient) checkTogether() (out []finding) {
 	j := p.survey.judge(time.Now())
 	for _, c := range j.told {
-		out = append(out, finding{"contradictions", levelFail, c.Error(), c.Next})
+		out = append(out, finding{"contradictions", levelFail, c.Error(), nextStep(&c)})
 	}
 	// Before the first worker nobody owns anything, and that is in order.
 	if j.idle > 0 && len(p.survey.leases) > 0 {
@@ -193,7 +180,7 @@ func (p *patient) checkBucket(ctx context.Context, check, location, more string)
 		err = bucket.Probe(ctx, nothing)
 	}
 	if err != nil {
-		return finding{check, levelFail, err.Error(), nextStep(err, "S3", "create the bucket in AWS_REGION, or correct the URL")}
+		return finding{check, levelFail, err.Error(), nextStepAt("S3", err, "create the bucket in AWS_REGION, or correct the URL")}
 	}
 	return finding{check, levelOK, location + " takes objects" + more, ""}
 }
@@ -203,7 +190,7 @@ func (p *patient) checkLetters(ctx context.Context) []finding {
 	if strings.HasPrefix(p.config.DeadLetterURL, "s3://") {
 		return []finding{p.checkBucket(ctx, check, p.config.DeadLetterURL, "")}
 	}
-	path, err := filepath.Abs(filePath(p.config.DeadLetterURL))
+	path, err := filepath.Abs(service.LetterFolder(p.config.DeadLetterURL))
 	if err != nil {
 		return []finding{{check, levelFail, err.Error(), "set DEAD_LETTER_URL to a file:// URL with an absolute path"}}
 	}

@@ -89,9 +89,9 @@ func TestDoctorNamesTheActionsAndTheSkewOfARefusedCaller(t *testing.T) {
 		t.Errorf("status %d", status)
 	}
 	for _, want := range []string{
-		`FAIL  credentials .*sts:GetCallerIdentity`, `FAIL  clock +10m`, `FAIL  stream .*kinesis:DescribeStreamSummary`,
-		`FAIL  leases .*dynamodb:DescribeTable`, `FAIL  warehouse .*redshift-data:BatchExecuteStatement`,
-		`FAIL  staging .*s3:PutObject`, `FAIL  dead letters .*s3:ListBucket`, `FAIL  metrics .*cloudwatch:PutMetricData`,
+		`FAIL  credentials .*\n.*-> allow .*sts:GetCallerIdentity`, `FAIL  clock +10m`, `FAIL  stream .*\n.*-> allow .*kinesis:DescribeStreamSummary`,
+		`FAIL  leases .*\n.*-> allow .*dynamodb:DescribeTable`, `FAIL  warehouse .*\n.*-> allow .*redshift-data:BatchExecuteStatement`,
+		`FAIL  staging .*\n.*-> allow .*s3:PutObject`, `FAIL  dead letters .*\n.*-> allow .*s3:ListBucket`, `FAIL  metrics .*\n.*-> allow .*cloudwatch:PutMetricData`,
 	} {
 		if !regexp.MustCompile(want + `.*\n`).MatchString(out) {
 			t.Errorf("no line like %q", want)

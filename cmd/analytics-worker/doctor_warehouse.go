@@ -34,7 +34,7 @@ func (p *patient) checkWarehouse(ctx context.Context) []finding {
 			"see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path",
 		}}
 	default:
-		return []finding{{"warehouse", levelFail, err.Error(), nextStep(err, "the Redshift Data API", "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
+		return []finding{{"warehouse", levelFail, err.Error(), nextStepAt("the Redshift Data API", err, "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
 	}
 	found := []finding{{"warehouse", levelOK, fmt.Sprintf("answers in %v through the Data API", time.Since(asked).Round(time.Millisecond)), ""}}
 	var rest [2][]finding
@@ -164,7 +164,7 @@ func (p *patient) checkTables(ctx context.Context) []finding {
 		case errors.As(err, &refused) && !errors.Is(err, warehouse.ErrUnavailable):
 			out = append(out, finding{
 				"tables", levelFail, tables[i] + ": " + err.Error(),
-				nextStep(err, "the Redshift Data API", "compare it with: analytics-worker schema"),
+				nextStepAt("the Redshift Data API", err, "compare it with: analytics-worker schema"),
 			})
 		default:
 			return []finding{{"tables", levelWarn, "not known: " + tables[i] + ": " + err.Error(), "mend the warehouse first; if it answers, does somebody hold a lock on this table?"}}

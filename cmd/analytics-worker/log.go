@@ -14,7 +14,7 @@ import (
 // logger writes readable text to a terminal and JSON to everything else; under
 // systemd each line begins with its priority, which the journal takes off.
 // Warnings and errors that repeat are counted, not written again and again. What is
-// logged goes to the others too, as JSON.
+// logged goes to the others too, as JSON. A line with an error says what to do about it.
 func (a *app) logger(others ...io.Writer) *slog.Logger {
 	level := slog.LevelInfo
 	if a.verbose {
@@ -34,7 +34,7 @@ func (a *app) logger(others ...io.Writer) *slog.Logger {
 	for _, w := range others {
 		h = slog.NewMultiHandler(h, slog.NewJSONHandler(w, options))
 	}
-	return slog.New(&damper{state: &damperState{seen: make(map[string]*repeats)}, next: h})
+	return slog.New(advising{&damper{state: &damperState{seen: make(map[string]*repeats)}, next: h}})
 }
 
 // isJournal reports whether w goes to the journal: systemd names the device and

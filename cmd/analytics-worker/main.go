@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/cloudcafe/analytics-worker/internal/service"
 )
 
 // version is set by the build (-ldflags "-X main.version=v1.2.3").
@@ -67,16 +69,18 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		return exitOK
 	case errors.Is(err, errSilent):
 		return exitError
-	case errors.Is(err, errGone):
-		fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
+	}
+	fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
+	if next := nextStep(err); next != "" {
+		fmt.Fprintln(stderr, "  ->", printableText(next))
+	}
+	switch {
+	case errors.Is(err, service.ErrGone):
 		return exitGone
 	case errors.As(err, &bad), errors.As(err, &usage):
-		fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
 		return exitUsage
-	default:
-		fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
-		return exitError
 	}
+	return exitError
 }
 
 // errSilent ends a verb with status 1 after it has said everything itself.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
@@ -25,23 +26,23 @@ const (
 	longestStep = 150 * time.Second
 	// afterDrain is what ending takes beyond the drain: tidying, the hand-over of the
 	// leases, the last metrics.
-	afterDrain = tidyTime + 15*time.Second
+	afterDrain = service.TidyTime + 15*time.Second
 )
 
 // manager is what systemd is told (sd_notify(3), Type=notify): that the worker is
 // ready, that it gets on, that it stops, and a line of how it is. Where nothing of
 // systemd's is in the environment all of it is nothing.
 type manager struct {
-	start          pulse.Pulse // of what comes before the service runs
-	loader, leases pulse.Pulse // of the two goroutines without which nothing is loaded
+	start pulse.Pulse // of what comes before the service has started
 
 	log      *slog.Logger
 	watchdog time.Duration // within which systemd wants to hear of us; 0 = it does not
 	done     chan struct{} // closed to end telling
 	running  sync.WaitGroup
 
-	mu    sync.Mutex // guards what follows
-	s     *service   // nil until there is one
+	mu    sync.Mutex       // guards what follows
+	s     *service.Service // nil until there is one
+	self  string           // its name
 	ready bool
 	ends  bool   // draining
 	last  string // the status told last
@@ -92,11 +93,14 @@ func (m *manager) send(state ...string) {
 }
 
 // follow tells of the service from now on.
-func (m *manager) follow(s *service) {
+func (m *manager) follow(s *service.Service, self string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.s = s
+	m.s, m.self = s, self
 }
+
+// started reports whether there is a service, and it has started. The caller holds mu.
+func (m *manager) started() bool { return m.s != nil && m.s.Started() }
 
 // tell sends what has changed, and feeds the watchdog if the worker gets on.
 func (m *manager) tell(now time.Time) {
@@ -111,9 +115,9 @@ func (m *manager) tell(now time.Time) {
 	switch {
 	case m.ends:
 		line = m.last
-	case m.s != nil:
-		st := m.s.worker.Status()
-		if !m.ready && settled(st, m.s.holder.View(), m.s.name, now) {
+	case m.started():
+		st := m.s.Worker.Status()
+		if !m.ready && settled(st, m.s.Holder.View(), m.self, now) {
 			m.ready = true
 			state = append(state, daemon.SdNotifyReady)
 		}
@@ -163,8 +167,8 @@ func (m *manager) hanging(now time.Time) string {
 // than any step takes; the other half is until systemd acts.
 func (m *manager) hangs(now time.Time) string {
 	pulses := map[string]*pulse.Pulse{"the start": &m.start}
-	if m.s != nil {
-		pulses = map[string]*pulse.Pulse{"the loader": &m.loader, "looking after the leases": &m.leases}
+	if m.started() {
+		pulses = map[string]*pulse.Pulse{"the loader": &m.s.Loader, "looking after the leases": &m.s.Leases}
 	}
 	limit := longestStep
 	if m.watchdog > 0 {
@@ -212,7 +216,7 @@ func (m *manager) line(st worker.Status, hangs string, now time.Time) string {
 		line += ", the warehouse has not answered since " + st.Writes.Waiting.UTC().Format("15:04:05") + " UTC"
 	}
 	why := hangs
-	if v := m.s.watch.Verdict(); why == "" && v.State != verdict.Fine {
+	if v := m.s.Watch.Verdict(); why == "" && v.State != verdict.Fine {
 		why = v.Line()
 	}
 	if why != "" {

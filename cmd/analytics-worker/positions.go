@@ -14,6 +14,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -255,7 +256,7 @@ func (a *app) showPositions(format string, positions []shardPosition) error {
 // reopenLeases lets workers take shards again whose leases say that they were
 // read to their end, or that have none any more.
 func reopenLeases(ctx context.Context, account *aws.Account, c config, id stream.Identity, shards []stream.Shard, resets []warehouse.Reset) error {
-	if c.LeaseTable == noLeaseTable {
+	if c.LeaseTable == service.NoLeaseTable {
 		return nil // the one worker there is keeps its leases in memory
 	}
 	table := account.LeaseTable(c.leaseTableName(account))

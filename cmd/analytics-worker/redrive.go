@@ -16,6 +16,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/redrive"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 )
 
 // redriveOptions are the flags of redrive.
@@ -109,7 +110,7 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 	if err != nil {
 		return err
 	}
-	letters, err := c.letters(account)
+	letters, err := service.Letters(account, c.Stream, c.DeadLetterURL)
 	if err != nil {
 		return err
 	}

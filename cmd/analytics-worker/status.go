@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -182,7 +183,7 @@ func (s *survey) problem(err error) {
 	if err != nil {
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		s.problems = append(s.problems, err.Error())
+		s.problems = append(s.problems, withNextStep(err))
 	}
 }
 
@@ -222,7 +223,7 @@ const (
 // askLeases reads the leases, and again until every owner was seen to renew one
 // or should have been: the table holds no time that would tell.
 func (s *survey) askLeases(ctx context.Context) error {
-	if s.config.LeaseTable == noLeaseTable {
+	if s.config.LeaseTable == service.NoLeaseTable {
 		return nil
 	}
 	table := s.account.LeaseTable(s.config.leaseTableName(s.account))

@@ -48,12 +48,11 @@ func (j judgement) names(shard string) bool {
 // for the leases' copies of them.
 func (s *survey) judge(now time.Time) (j judgement) {
 	if other := s.otherStream(); other != nil {
-		j.told = append(j.told, lease.Contradiction{What: other.Error(), Next: other.Next()})
+		j.told = append(j.told, lease.Contradiction{What: other.Error(), Err: other})
 	}
 	if s.noLeases && len(s.checkpoints) > 0 {
 		j.told = append(j.told, lease.Contradiction{
-			What: fmt.Sprintf("the lease table %s is gone, so nobody owns a shard", s.config.leaseTableName(s.account)),
-			Next: "a running worker makes it again within seconds; if it stays away, see the log of the workers: is one running?",
+			Wrong: lease.NoTable, What: fmt.Sprintf("the lease table %s is gone, so nobody owns a shard", s.config.leaseTableName(s.account)),
 		})
 	}
 	rows := maps.Clone(s.leases)
@@ -72,7 +71,7 @@ func (s *survey) judge(now time.Time) (j judgement) {
 	}
 	view := lease.Glance(s.identity(), shards, slices.Collect(maps.Values(rows)), s.alive, now)
 	for _, c := range view.Contradictions() {
-		if c.Unowned { // without a worker there are many
+		if c.Wrong == lease.NoOwner { // without a worker there are many
 			j.idle++
 			continue
 		}

@@ -117,7 +117,7 @@ func (s *survey) findings(r statusReport) []string {
 	j := s.judge(r.At)
 	out := make([]string, len(j.told))
 	for i, c := range j.told {
-		out[i] = c.Error() + "; " + c.Next
+		out[i] = withNextStep(&c)
 	}
 	dead, unowned, unclaimed := map[string]int{}, 0, 0
 	for _, sh := range r.Shards {

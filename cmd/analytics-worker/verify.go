@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
@@ -83,7 +84,7 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	letters, err := c.letters(account)
+	letters, err := service.Letters(account, c.Stream, c.DeadLetterURL)
 	if err != nil {
 		return nil, err
 	}

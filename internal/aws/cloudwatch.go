@@ -123,7 +123,7 @@ func (m *Metrics) Probe(ctx context.Context) error {
 	if err == nil || strings.HasPrefix(refusalOf(err).Code, "InvalidParameter") {
 		return nil
 	}
-	return judged(ctx, "try to publish metrics to "+m.namespace, err, func(r refusal) error {
+	return judged(ctx, "try to publish metrics to "+m.namespace, err, func(r Refusal) error {
 		if denied(r.Code) {
 			return fs.ErrPermission
 		}

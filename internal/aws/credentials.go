@@ -87,60 +87,6 @@ func unauthenticated(code string) bool {
 	return false
 }
 
-// credentialAdvice is what to do about a refusal of the credentials.
-func credentialAdvice(r refusal) string {
-	switch r.Code {
-	case "ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired":
-		return "; the AWS credentials have expired: renew them. Those of a role and those in a file are read again by themselves, those in the environment at a restart"
-	case "RequestExpired", "RequestTimeTooSkewed":
-		return clockAdvice
-	case "InvalidSignatureException", "SignatureDoesNotMatch":
-		// "Signature expired: ... is now earlier than ..." and "Signature not yet current: ...".
-		if strings.HasPrefix(r.Message, "Signature expired") || strings.HasPrefix(r.Message, "Signature not yet current") {
-			return clockAdvice
-		}
-		return "; check the AWS credentials: the secret access key is not that of the access key"
-	case "UnrecognizedClientException", "InvalidClientTokenId", "InvalidAccessKeyId", "InvalidToken":
-		return "; check the AWS credentials: AWS does not know the access key (is it deleted or disabled, is its session token missing or of another, is the region enabled in the account?)"
-	}
-	return "; check the AWS credentials"
-}
-
-const clockAdvice = "; this machine's clock is more than five minutes off AWS's: enable chrony or systemd-timesyncd"
-
-// keyAdvice is what to do about a refusal of the key that encrypts the stream.
-func keyAdvice(code string) string {
-	switch code {
-	case "KMSThrottlingException":
-		return "; the account's rate of calls to KMS is used up, which passes; if it stays, ask for a higher quota of KMS"
-	case "KMSAccessDeniedException":
-		return "; the caller's IAM role and the key's policy must allow kms:Decrypt on the stream's KMS key (and kms:GenerateDataKey to write)"
-	case "KMSDisabledException":
-		return "; enable the stream's KMS key"
-	case "KMSInvalidStateException":
-		return "; the stream's KMS key cannot be used now: is its deletion scheduled, or its material not imported?"
-	case "KMSNotFoundException":
-		return "; the stream's KMS key is not there: start the stream's encryption with another one"
-	}
-	return "; check the stream's KMS key"
-}
-
-// Why a caller was refused; see judged.
-type (
-	badCredentials struct{ error }
-	badKey         struct{ error }
-)
-
-func (e badCredentials) Unwrap() error { return e.error }
-func (e badKey) Unwrap() error         { return e.error }
-
-// Unauthenticated reports whether a service did not take the credentials: no
-// permission would help.
-func Unauthenticated(err error) bool { return errors.As(err, new(badCredentials)) }
-
-// KeyRefused reports whether a service cannot use the KMS key that encrypts the data.
-func KeyRefused(err error) bool { return errors.As(err, new(badKey)) }
-
 // sdkLog writes what the SDK has to say into our log. The message is always the
 // same one, so that a damped log counts it.
 type sdkLog struct{ log *slog.Logger }

@@ -4,9 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/http"
 	"slices"
-	"strings"
 	"time"
 
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
@@ -103,11 +101,8 @@ func (t *LeaseTable) create(ctx context.Context) error {
 	return err
 }
 
-// passing reports whether a refusal is the service's own trouble, over soon.
-func passing(err error) bool {
-	r := refusalOf(err)
-	return throttled(r.Code) || r.Status >= http.StatusInternalServerError
-}
+// ErrNotLeases: a DynamoDB table of this name is there, and is something else.
+var ErrNotLeases = errors.New("is not a lease table")
 
 func (t *LeaseTable) checkKey(d *types.TableDescription) error {
 	if len(d.KeySchema) == 1 && sdk.ToString(d.KeySchema[0].AttributeName) == attrKey &&
@@ -116,7 +111,7 @@ func (t *LeaseTable) checkKey(d *types.TableDescription) error {
 		}) {
 		return nil
 	}
-	return fmt.Errorf("the DynamoDB table %s is not a lease table: its only key must be the string %s; set LEASE_TABLE to another name", t.name, attrKey)
+	return fmt.Errorf("the DynamoDB table %s %w: its only key must be the string %s", t.name, ErrNotLeases, attrKey)
 }
 
 // List implements lease.Table. The read is consistent: one that lags behind
@@ -237,17 +232,12 @@ func (t *LeaseTable) refused(ctx context.Context, doing string, seen lease.Row, 
 
 // failed turns an error of the SDK into one of ours.
 func (t *LeaseTable) failed(ctx context.Context, doing string, err error) error {
-	forbidden := strings.HasPrefix(refusalOf(err).Code, "AccessDenied")
-	err = judged(ctx, doing+" the lease table "+t.name, err, leaseVerdict)
-	if forbidden && errors.Is(err, stream.ErrDenied) {
-		return fmt.Errorf("%w; the worker's IAM role must allow dynamodb:DescribeTable, CreateTable, Scan, GetItem, PutItem, UpdateItem and DeleteItem on table/%s", err, t.name)
-	}
-	return err
+	return judged(ctx, doing+" the lease table "+t.name, err, leaseVerdict)
 }
 
 // leaseVerdict says which error a refused call of DynamoDB is, or nil. A lost
 // condition is none: it is an answer.
-func leaseVerdict(r refusal) error {
+func leaseVerdict(r Refusal) error {
 	switch {
 	case throttled(r.Code):
 		return stream.ErrThrottled

@@ -7,10 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"regexp"
-	"strings"
 
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
-	"github.com/aws/smithy-go"
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
@@ -20,39 +17,6 @@ import (
 // errExpired: the shard iterator is too old, or of a stream made anew. It never
 // leaves the package: the reader takes another iterator.
 var errExpired = errors.New("shard iterator expired")
-
-// refusal is what a service said of a failed call. Code is empty where no
-// service answered (a lost connection, a timeout).
-type refusal struct {
-	Code      string
-	Message   string
-	Status    int
-	Operation string // as the SDK names it: "Kinesis.GetRecords"
-}
-
-// noCode is what the SDK calls an error of which the reply says nothing.
-const noCode = "UnknownError"
-
-func refusalOf(err error) refusal {
-	var r refusal
-	var api smithy.APIError
-	if errors.As(err, &api) {
-		r.Code, r.Message = api.ErrorCode(), api.ErrorMessage()
-	}
-	var response *awshttp.ResponseError
-	if errors.As(err, &response) {
-		r.Status = response.HTTPStatusCode()
-	}
-	if r.Code == noCode && (r.Message == "" || r.Message == noCode) {
-		// A gateway's page, or an empty one: its status is all that it says.
-		r.Message = fmt.Sprintf("the reply names no error, its status is HTTP %d %s", r.Status, http.StatusText(r.Status))
-	}
-	var op *smithy.OperationError
-	if errors.As(err, &op) {
-		r.Operation = op.Service() + "." + op.Operation()
-	}
-	return r
-}
 
 // throttled: codes by which any service asks for fewer calls.
 func throttled(code string) bool {
@@ -80,7 +44,7 @@ func denied(code string) bool {
 }
 
 // kinesisVerdict says which error of the stream package a refusal is, or nil.
-func kinesisVerdict(r refusal) error {
+func kinesisVerdict(r Refusal) error {
 	switch {
 	case throttled(r.Code):
 		return stream.ErrThrottled
@@ -109,7 +73,7 @@ func kinesisVerdict(r refusal) error {
 
 // warehouseVerdict says which error of the warehouse package a refused call of
 // the Redshift Data API is, or nil.
-func warehouseVerdict(r refusal) error {
+func warehouseVerdict(r Refusal) error {
 	switch {
 	case throttled(r.Code):
 		return warehouse.ErrThrottled
@@ -140,7 +104,7 @@ func warehouseVerdict(r refusal) error {
 }
 
 // objectVerdict says which error of io/fs a refusal of S3 is, or nil.
-func objectVerdict(r refusal) error {
+func objectVerdict(r Refusal) error {
 	switch {
 	case denied(r.Code), r.Status == http.StatusForbidden:
 		return fs.ErrPermission
@@ -160,77 +124,9 @@ func unanswered(err error) bool {
 	return r.Code == "" || r.Status >= http.StatusInternalServerError
 }
 
-// advice is what to do about a refusal, as the end of an error text.
-func advice(r refusal) string {
-	switch {
-	case strings.HasPrefix(r.Code, "KMS"):
-		return keyAdvice(r.Code)
-	case unauthenticated(r.Code):
-		return credentialAdvice(r)
-	case r.Code == "ProvisionedThroughputExceededException" && r.Operation == "Kinesis.GetRecords":
-		return "; all that poll a shard share its 5 calls/s and 2 MiB/s"
-	case strings.HasPrefix(r.Code, "AccessDenied") || r.Code == "AllAccessDisabled" || r.Status == http.StatusForbidden && r.Code == "Forbidden":
-		if action := iamAction(r.Operation); action != "" {
-			return "; the caller's IAM role must allow " + action
-		}
-	case r.Code == "OptInRequired":
-		return "; enable the service and the region in the AWS account"
-	case r.Code == "ResourceNotFoundException" && strings.HasPrefix(r.Operation, "Kinesis."):
-		return "; check KINESIS_STREAM_NAME and AWS_REGION"
-	case r.Code == "ValidationException" && strings.HasPrefix(r.Operation, "Redshift Data."):
-		return redshiftSetting(r.Message)
-	case r.Code == "PermanentRedirect" || r.Code == "AuthorizationHeaderMalformed" || r.Code == "NoSuchBucket":
-		return "; check the bucket's name and that it is in AWS_REGION"
-	}
-	return ""
-}
-
-// redshiftSetting names the setting that a ValidationException is about.
-func redshiftSetting(message string) string {
-	m := strings.ToLower(message)
-	switch {
-	case strings.Contains(m, "secret"):
-		return "; check REDSHIFT_SECRET_ARN"
-	case strings.Contains(m, "workgroup"):
-		return "; check REDSHIFT_WORKGROUP and AWS_REGION"
-	case strings.Contains(m, "cluster") || strings.Contains(m, "endpoint"):
-		return "; check REDSHIFT_CLUSTER_ID and AWS_REGION"
-	case strings.Contains(m, "database"):
-		return "; check REDSHIFT_DATABASE"
-	case strings.Contains(m, "user"):
-		return "; check REDSHIFT_DB_USER"
-	}
-	return ""
-}
-
-func iamAction(operation string) string {
-	service, call, _ := strings.Cut(operation, ".")
-	switch service {
-	case "Kinesis":
-		return "kinesis:" + call
-	case "Redshift Data":
-		return "redshift-data:" + call
-	case "CloudWatch":
-		return "cloudwatch:" + call
-	case "STS":
-		return "sts:" + call
-	case "Auto Scaling":
-		return "autoscaling:" + call
-	case "S3":
-		switch call {
-		case "ListObjectsV2", "HeadBucket":
-			return "s3:ListBucket"
-		case "DeleteObjects":
-			return "s3:DeleteObject"
-		}
-		return "s3:" + call
-	}
-	return ""
-}
-
 // failed wraps the error of a call that no role has a verdict on.
 func failed(ctx context.Context, doing string, err error) error {
-	return judged(ctx, doing, err, func(refusal) error { return nil })
+	return judged(ctx, doing, err, func(Refusal) error { return nil })
 }
 
 func kinesisFailed(ctx context.Context, doing string, err error) error {
@@ -246,43 +142,25 @@ func objectFailed(ctx context.Context, doing string, err error) error {
 }
 
 // judged is the one place that turns an SDK error into one of ours: what was
-// being done, the verdict, the service's words, and what to do next.
-func judged(ctx context.Context, doing string, err error, verdict func(refusal) error) error {
+// being done, the verdict, and the service's words, as a Refusal.
+func judged(ctx context.Context, doing string, err error, verdict func(Refusal) error) error {
 	r := refusalOf(err)
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 		if !errors.As(err, new(noAnswer)) {
 			return fmt.Errorf("%s: %w", doing, err) // the caller's own end: no verdict on the service
 		}
-		r = refusal{Operation: r.Operation}
+		r = Refusal{Operation: r.Operation}
 	}
 	v := verdict(r)
 	if r.Code != "" {
-		passes := passing(err)
-		err = fmt.Errorf("%s: %s%s", r.Code, r.Message, advice(r))
-		switch {
-		case passes:
-			err = troubled{err}
-		case unauthenticated(r.Code):
-			err = badCredentials{err}
-		case strings.HasPrefix(r.Code, "KMS"):
-			err = badKey{err}
-		}
+		err = r
 	}
 	if v != nil {
 		return fmt.Errorf("%s: %w: %w", doing, v, err)
 	}
 	return fmt.Errorf("%s: %w", doing, err)
 }
-
-// troubled marks the refusal of a service that has trouble of its own.
-type troubled struct{ error }
-
-func (t troubled) Unwrap() error { return t.error }
-
-// Troubled reports whether a service answered that it cannot now: it throttles, or
-// fails by itself.
-func Troubled(err error) bool { return errors.As(err, new(troubled)) }
 
 // Unreached reports whether no service answered: it was not reached, or the
 // connection broke, or time ran out.

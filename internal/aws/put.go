@@ -130,10 +130,10 @@ func entryRefused(doing string, r types.PutRecordsResultEntry) error {
 	if sdk.ToString(r.ErrorCode) == "" {
 		return incomplete(doing, "a record has neither a place on the stream nor an error")
 	}
-	why := refusal{Code: sdk.ToString(r.ErrorCode), Message: sdk.ToString(r.ErrorMessage), Operation: "Kinesis.PutRecords"}
+	why := Refusal{Code: sdk.ToString(r.ErrorCode), Message: sdk.ToString(r.ErrorMessage), Operation: "Kinesis.PutRecords"}
 	verdict := kinesisVerdict(why)
 	if verdict == nil { // InternalFailure: as good as a full shard
 		verdict = stream.ErrThrottled
 	}
-	return fmt.Errorf("%s: %w: %s: %s%s", doing, verdict, why.Code, why.Message, advice(why))
+	return fmt.Errorf("%s: %w: %w", doing, verdict, why)
 }

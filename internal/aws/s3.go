@@ -224,9 +224,8 @@ func (b *Bucket) deleteBatch(ctx context.Context, names []string) error {
 	}
 	if len(out.Errors) > 0 {
 		e := out.Errors[0]
-		r := refusal{Code: sdk.ToString(e.Code), Message: sdk.ToString(e.Message), Operation: "S3.DeleteObjects"}
-		err := fmt.Errorf("%s: %d were not deleted, the first is %s: %s: %s%s",
-			doing, len(out.Errors), sdk.ToString(e.Key), r.Code, r.Message, advice(r))
+		r := Refusal{Code: sdk.ToString(e.Code), Message: sdk.ToString(e.Message), Operation: "S3.DeleteObjects"}
+		err := fmt.Errorf("%s: %d were not deleted, the first is %s: %w", doing, len(out.Errors), sdk.ToString(e.Key), r)
 		return errors.Join(err, objectVerdict(r))
 	}
 	return nil

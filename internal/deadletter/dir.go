@@ -35,15 +35,15 @@ func Dir(path string) (*DirBucket, error) {
 		return nil, fmt.Errorf("open dead-letter directory %q: %w", path, err)
 	}
 	if err := os.MkdirAll(abs, 0o750); err != nil {
-		return nil, fmt.Errorf("open dead-letter directory: %w%s", err, hint(err))
+		return nil, fmt.Errorf("open dead-letter directory: %w", &FolderError{err})
 	}
 	root, err := os.OpenRoot(abs)
 	if err != nil {
-		return nil, fmt.Errorf("open dead-letter directory: %w%s", err, hint(err))
+		return nil, fmt.Errorf("open dead-letter directory: %w", &FolderError{err})
 	}
 	d := &DirBucket{root: root, path: abs}
 	if err := d.sweep(); err != nil {
-		return nil, errors.Join(fmt.Errorf("clean dead-letter directory %s: %w%s", abs, err, hint(err)), root.Close())
+		return nil, errors.Join(fmt.Errorf("clean dead-letter directory %s: %w", abs, &FolderError{err}), root.Close())
 	}
 	return d, nil
 }
@@ -60,7 +60,7 @@ func (d *DirBucket) PutIfAbsent(ctx context.Context, name string, body []byte) (
 	}
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("write dead-letter object %s in %s: %w%s", name, d.path, err, hint(err))
+			err = fmt.Errorf("write dead-letter object %s in %s: %w", name, d.path, &FolderError{err})
 		}
 	}()
 	// A sweep of another process can take the file between its creation and
@@ -119,7 +119,7 @@ func (d *DirBucket) Get(ctx context.Context, name string) ([]byte, error) {
 	}
 	f, err := d.root.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("read dead-letter object from %s: %w%s", d.path, err, hint(err))
+		return nil, fmt.Errorf("read dead-letter object from %s: %w", d.path, &FolderError{err})
 	}
 	body, err := io.ReadAll(f)
 	if err := errors.Join(err, f.Close()); err != nil {
@@ -161,7 +161,7 @@ func (d *DirBucket) List(ctx context.Context, prefix string) ([]string, error) {
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("list dead-letter directory %s: %w%s", d.path, err, hint(err))
+		return nil, fmt.Errorf("list dead-letter directory %s: %w", d.path, &FolderError{err})
 	}
 	slices.Sort(names) // the walk sorts by element, which puts "a-b" after "a/b"
 	return names, nil
@@ -234,19 +234,10 @@ func (d *DirBucket) sweep() error {
 	return nil
 }
 
-// hint says what to do about an error of the file system, where we know.
-func hint(err error) string {
-	switch {
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return "; free some space or enlarge the volume, letters are kept until they are replayed"
-	case errors.Is(err, syscall.EROFS):
-		return "; mount the file system writable, or point DEAD_LETTER_URL elsewhere"
-	case errors.Is(err, syscall.EPERM), errors.Is(err, syscall.ENOTSUP), errors.Is(err, syscall.EXDEV):
-		return "; the directory must be on one file system that has hard links, point DEAD_LETTER_URL to another or to s3://"
-	case errors.Is(err, fs.ErrPermission):
-		return "; give the user that runs this program write access to the directory"
-	case errors.Is(err, syscall.ENOTDIR):
-		return "; DEAD_LETTER_URL must name a directory"
-	}
-	return ""
-}
+// FolderError is an error of the file system about the folder of dead letters.
+type FolderError struct{ Err error }
+
+func (e *FolderError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the error of the file system.
+func (e *FolderError) Unwrap() error { return e.Err }

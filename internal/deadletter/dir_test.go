@@ -75,13 +75,14 @@ func TestDirModes(t *testing.T) {
 	}
 }
 
-func TestDirErrorsSayWhatToDo(t *testing.T) {
+func TestDirErrorsAreOfTheFolder(t *testing.T) {
 	path := t.TempDir()
 	file := filepath.Join(path, "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := deadletter.Dir(file); err == nil || !strings.Contains(err.Error(), "must name a directory") {
+	var folder *deadletter.FolderError
+	if _, err := deadletter.Dir(file); !errors.As(err, &folder) || !errors.Is(err, syscall.ENOTDIR) {
 		t.Errorf("Dir of a file = %v", err)
 	}
 	if os.Geteuid() == 0 {
@@ -93,7 +94,7 @@ func TestDirErrorsSayWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err := d.PutIfAbsent(t.Context(), "s/1.ndjson", nil)
-	if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), "write access") {
+	if !errors.Is(err, fs.ErrPermission) || !errors.As(err, &folder) {
 		t.Errorf("PutIfAbsent = %v", err)
 	}
 }

@@ -23,6 +23,10 @@ var (
 	ErrEnded = errors.New("lease: the shard has ended")
 )
 
+// ErrVanished is told of a shard that is no longer listed, as it is past the stream's
+// retention, while its lease says that it was not read to its end.
+var ErrVanished = errors.New("lease: the shard is past the stream's retention")
+
 // TermBehindError is what Own returns when the warehouse knows a term of the
 // shard that is not below its own, as after the lease table was made anew. The
 // Holder raises the term above it and starts Own again.

@@ -9,19 +9,34 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
+// Wrong is a kind of contradiction.
+type Wrong int
+
+// The kinds of contradictions.
+const (
+	Failing       Wrong = iota // work that fails for long, by Contradiction.Err
+	ForeignTable               // the lease table is of another stream
+	NoTable                    // the lease table is gone
+	UnreadableRow              // nobody can make anything of a shard's row
+	ReadToItsEnd               // an open shard counts as read to its end
+	NoOwner                    // nobody works on the shard, and that is all
+)
+
 // Contradiction is something about shards and leases that cannot be as it is,
 // or that does not end by itself. It is an error and the value of an alarm.
 type Contradiction struct {
+	Wrong Wrong
 	Shard string    // empty = it is about all of them
 	Since time.Time // zero = not known
 	What  string    // is wrong, as a clause without the shard's name
-	Next  string    // what to do about it
+	Err   error     // behind it; may be nil
 	// News: it may be that the news of a split or an end has not got round yet,
 	// so that it counts only when it stays.
 	News bool
-	// Unowned: nobody works on the shard, and that is all.
-	Unowned bool
 }
+
+// Unwrap gives the error behind it.
+func (c *Contradiction) Unwrap() error { return c.Err }
 
 func (c *Contradiction) Error() string {
 	if c.Shard == "" {
@@ -35,8 +50,7 @@ func (c *Contradiction) Error() string {
 func (v View) Contradictions() []Contradiction {
 	if other := v.Other(); !other.IsZero() {
 		return []Contradiction{{
-			What: fmt.Sprintf("the lease table belongs to another stream, %s, and not to %s: two streams cannot share one", other, v.Stream),
-			Next: "set LEASE_TABLE to another name for one of the two; or delete the table if nobody reads the other stream any more",
+			Wrong: ForeignTable, What: fmt.Sprintf("the lease table belongs to another stream, %s, and not to %s: two streams cannot share one", other, v.Stream),
 		}}
 	}
 	var out []Contradiction
@@ -45,8 +59,7 @@ func (v View) Contradictions() []Contradiction {
 		switch {
 		case s.Unreadable != "":
 			out = append(out, Contradiction{
-				Shard: s.Shard, Since: s.first, What: "has a lease row that cannot be read, so nobody works on it: " + s.Unreadable,
-				Next: "delete the row from the lease table: it is made anew, and the warehouse knows the position",
+				Wrong: UnreadableRow, Shard: s.Shard, Since: s.first, What: "has a lease row that cannot be read, so nobody works on it: " + s.Unreadable,
 			})
 		case !s.Foreign && v.stale(s.Doubted):
 			out = append(out, OpenEnded(s.Shard, s.Doubted))
@@ -67,16 +80,14 @@ func (v View) Contradictions() []Contradiction {
 // end, by the warehouse or by its lease.
 func OpenEnded(shard string, since time.Time) Contradiction {
 	return Contradiction{
-		Shard: shard, Since: since, News: true,
+		Wrong: ReadToItsEnd, Shard: shard, Since: since, News: true,
 		What: "is open, and its position says that it was read to its end: what arrives on it is not read",
-		Next: "analytics-worker positions --reset --shard " + shard + " --to TRIM_HORIZON (workers may run on; what is loaded already changes nothing). If the stream was made anew: analytics-worker positions --start-over",
 	}
 }
 
 func unowned(shard string, since time.Time) Contradiction {
 	return Contradiction{
-		Shard: shard, Since: since, Unowned: true, What: "has no live worker, and no parent that it would have to wait for",
-		Next: "see the log of the workers for what keeps them from taking it; is one running?",
+		Wrong: NoOwner, Shard: shard, Since: since, What: "has no live worker, and no parent that it would have to wait for",
 	}
 }
 

@@ -79,7 +79,7 @@ func (w *worker) Handle(_ context.Context, r slog.Record) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if r.Level >= slog.LevelWarn {
-		w.said = append(w.said, strings.Join([]string{r.Level.String(), r.Message, attrs["shard"], attrs["what"], attrs["hint"], attrs["error"]}, " | "))
+		w.said = append(w.said, strings.Join([]string{r.Level.String(), r.Message, attrs["shard"], attrs["what"], attrs["error"]}, " | "))
 	}
 	// A lease that is ours from before came by the reason of a try whose reply
 	// was lost, unless it was held in between.

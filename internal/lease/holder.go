@@ -268,7 +268,7 @@ func (h *Holder) expire(ctx context.Context, a Action) error {
 	if err == nil {
 		h.c.Count()
 		h.c.Log.Error("a shard vanished from the stream while no worker owned it: what was not loaded of it is lost",
-			"shard", a.Row.Shard, "position", a.Row.Checkpoint.String(), "hint", "raise the stream's retention, and keep workers running")
+			"shard", a.Row.Shard, "position", a.Row.Checkpoint.String(), "error", ErrVanished)
 	}
 	return err
 }

@@ -137,8 +137,7 @@ func (l *held) trouble(now time.Time, patience time.Duration) (Contradiction, bo
 		return out, true
 	}
 	return Contradiction{
-		Shard: l.shard.ID, Since: l.since, What: "cannot be worked on: " + l.failed.Error(),
-		Next: "read the error; analytics-worker doctor checks what a worker needs",
+		Shard: l.shard.ID, Since: l.since, What: "cannot be worked on: " + l.failed.Error(), Err: l.failed,
 	}, true
 }
 

@@ -47,8 +47,8 @@ func (h *Holder) tell(err error) {
 		}
 		if now.Sub(last) >= tellAgain {
 			last = now
-			h.c.Log.Error("shards and leases contradict each other; this does not mend itself", "shard", cmp.Or(c.Shard, "all"), "what", c.What,
-				"since", c.Since, "hint", c.Next)
+			h.c.Log.Error("shards and leases contradict each other; this does not mend itself", "shard", cmp.Or(c.Shard, "all"), "what", &c,
+				"since", c.Since)
 		}
 		said[key] = last
 	}
@@ -95,8 +95,7 @@ func (h *Holder) Alarms() []Contradiction {
 	defer h.mu.Unlock()
 	if f := h.failing; !f.since.IsZero() && now.Sub(f.since) >= 6*h.c.TTL {
 		out = append(out, Contradiction{
-			Since: f.since, What: "the leases cannot be looked after since " + f.since.UTC().Format(time.RFC3339) + ": " + f.err.Error(),
-			Next: "read the error; analytics-worker doctor checks what a worker needs",
+			Since: f.since, What: "the leases cannot be looked after since " + f.since.UTC().Format(time.RFC3339) + ": " + f.err.Error(), Err: f.err,
 		})
 	}
 	return out

@@ -173,6 +173,5 @@ func (p *Publisher) conclude(err error) {
 	}
 	p.said = time.Now()
 	p.log.Warn("publishing metrics failed; loading goes on, and so does trying", "error", err,
-		"failed", p.failing, "kept", len(p.kept), "lost", p.dropped,
-		"hint", "alarms take missing data for trouble; /metrics and the dashboard stay right")
+		"failed", p.failing, "kept", len(p.kept), "lost", p.dropped)
 }

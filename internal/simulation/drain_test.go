@@ -6,13 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
@@ -133,7 +133,7 @@ func (u unanswered) RoundTrip(r *http.Request) (*http.Response, error) {
 	return nil, context.Cause(r.Context())
 }
 
-// A fleet notices a worker that does not stop although no fault is left.
+// A fleet notices a worker that cannot stop in time although no fault is left.
 func TestTheOracleFindsADrainThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, f, rng := t.Context(), spoiledFleet(t, 1), rand.New(rand.NewPCG(5, 6))
@@ -152,7 +152,7 @@ func TestTheOracleFindsADrainThatHangs(t *testing.T) {
 		}
 		await(t, "the burst is read", func() bool { return first.run.Worker.Status().Waiting == 20 })
 		f.drain(0)
-		if err := f.left(ctx, time.Now().Add(patient)); err == nil || !strings.Contains(err.Error(), "has not ended") {
+		if err := f.left(ctx, time.Now().Add(patient)); !errors.Is(err, service.ErrOverdue) {
 			t.Errorf("the oracle says %v", err)
 		}
 	})
@@ -199,7 +199,7 @@ func removedBehind(t *testing.T, slow bool) {
 	if took, longest := time.Since(began), r.Metrics.WriteDuration.Quantile(1); took > 30*time.Second || longest > 5*time.Second {
 		t.Errorf("8 loads took %v, the longest %v by RedshiftWriteDuration", took, longest)
 	}
-	drainsWithin(t, r, 2*tidyTime)
+	drainsWithin(t, r, 2*service.TidyTime)
 	bucket, err := w.Account.Bucket(staging)
 	if err != nil {
 		t.Fatal(err)

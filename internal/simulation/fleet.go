@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
@@ -28,6 +31,9 @@ const (
 	// ten seconds, and a refused row a dozen loads to be found, it is patientAtPace.
 	patient       = 3 * time.Minute
 	patientAtPace = 15 * time.Minute
+	// drainLimit is how long a worker may drain that no notice gives more.
+	drainLimit       = 12 * time.Second
+	drainLimitAtPace = 2 * time.Minute
 )
 
 const (
@@ -36,6 +42,7 @@ const (
 	stagingURL  = "s3://staging/orders"
 	mostWorkers = 4
 	mostOpen    = 4 // shards
+	mostHosts   = 2 // that workers run on
 )
 
 // Fleet is some workers on one stream, and what they are to bring about. One
@@ -44,6 +51,7 @@ type Fleet struct {
 	world   *World
 	renewed int    // how often
 	leases  string // the name of the lease table
+	seats   string // the folder of the workers' seats
 	live    []*member
 	ended   []*Running // whose goroutines may not have
 	leaving []*member  // told to stop; they may have
@@ -56,6 +64,7 @@ type Fleet struct {
 	// shard; orphans are the parked rows of before, which nobody tries any more.
 	restless bool
 	orphans  map[int]bool
+	troubled time.Time // when something last stood in the way of calls; zero = never
 	born     int
 	shards   int // made so far
 	expect   expectation
@@ -68,9 +77,15 @@ type Fleet struct {
 }
 
 type member struct {
-	name string
-	link *link
-	run  *Running
+	name    string
+	number  int // counted from 1
+	link    *link
+	machine *machine
+	seat    service.Seat
+	run     *Running
+
+	told   time.Time // to stop; zero = not yet
+	notice aws.Notice
 }
 
 // timed is something to do at a time.
@@ -88,6 +103,9 @@ func NewFleet(ctx context.Context, shards int, atPace bool) (*Fleet, error) {
 		return nil, err
 	}
 	f := &Fleet{world: w, leases: leaseTable, tally: newTally()}
+	if f.seats, err = os.MkdirTemp("", "seats"); err != nil {
+		return nil, f.fail(err)
+	}
 	f.begin()
 	for _, url := range []string{lettersURL, stagingURL} {
 		b, err := w.Account.Bucket(url)
@@ -107,7 +125,7 @@ func NewFleet(ctx context.Context, shards int, atPace bool) (*Fleet, error) {
 // begin forgets what was: nothing is published, and nobody born.
 func (f *Fleet) begin() {
 	f.live, f.ended, f.leaving, f.pending, f.born = nil, nil, nil, nil, 0
-	f.restless, f.orphans = false, make(map[int]bool)
+	f.restless, f.orphans, f.troubled = false, make(map[int]bool), time.Time{}
 	f.shards, f.began = f.world.Options.Shards, time.Now()
 	f.expect = expectation{things: make(map[thing][]happened)}
 	f.log.Reset()
@@ -126,14 +144,13 @@ func (f *Fleet) renew(ctx context.Context) error {
 }
 
 func (f *Fleet) fail(err error) error {
-	_ = f.world.Close()
-	return err
+	return errors.Join(err, f.world.Close(), os.RemoveAll(f.seats))
 }
 
 // Close kills what runs and ends the local AWS.
 func (f *Fleet) Close() error {
 	f.end()
-	return f.world.Close()
+	return errors.Join(f.world.Close(), os.RemoveAll(f.seats))
 }
 
 // end kills what runs, and waits for the end of what ran.
@@ -142,8 +159,7 @@ func (f *Fleet) end() {
 		f.crash(0)
 	}
 	for _, r := range f.ended {
-		r.abandon() // one that was told to stop may not have yet
-		<-r.done
+		r.Kill() // one that was told to stop may not have ended yet
 	}
 }
 
@@ -221,6 +237,13 @@ func sleep(ctx context.Context, d time.Duration) error {
 	}
 }
 
+func (f *Fleet) drainLimit() time.Duration {
+	if f.world.Options.AtPace {
+		return drainLimitAtPace
+	}
+	return drainLimit
+}
+
 // patience is how long the fleet may take to settle.
 func (f *Fleet) patience() time.Duration {
 	if f.world.Options.AtPace {
@@ -244,6 +267,10 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 		f.restless = true
 	}
 	switch s.verb {
+	case doFreeze, doCut, doFault:
+		f.troubled = time.Now()
+	}
+	switch s.verb {
 	case doMood:
 		return f.fall(s)
 	case doPublish:
@@ -260,7 +287,6 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 			return f.start(ctx, s.pace)
 		}
 	case doDrain:
-		f.tally.event("a worker told to stop")
 		f.drain(s.n % f.count())
 	case doCrash:
 		f.tally.struck("a worker killed")
@@ -269,11 +295,11 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 	case doFreeze:
 		m := f.live[s.n%f.count()]
 		m.link.freeze()
-		f.later(s.lasts, func(context.Context) error { m.link.thaw(); return nil })
+		f.later(s.lasts, func(context.Context) error { f.troubled = time.Now(); m.link.thaw(); return nil })
 	case doCut:
 		m := f.live[s.n%f.count()]
 		m.link.cut(s.service, s.how)
-		f.later(s.lasts, func(context.Context) error { m.link.heal(s.service); return nil })
+		f.later(s.lasts, func(context.Context) error { f.troubled = time.Now(); m.link.heal(s.service); return nil })
 	case doFault:
 		f.tally.arm(s.fault)
 		return f.world.Local.Faults().Put(append(f.world.Local.Faults().List(), s.fault))
@@ -291,7 +317,11 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 func (f *Fleet) start(ctx context.Context, pace float64) error {
 	f.born++
 	f.restless = f.restless || f.count() > 0
-	m := &member{name: fmt.Sprintf("worker-%d", f.born)}
+	m := &member{name: fmt.Sprintf("worker-%d", f.born), number: f.born, machine: newMachine()}
+	var err error
+	if m.seat, err = service.TakeSeat(f.seats, fmt.Sprintf("%s-host-%d", f.leases, f.born%mostHosts), m.name); err != nil {
+		return fmt.Errorf("seat %s: %w", m.name, err)
+	}
 	client := f.world.Client(func(next http.RoundTripper) http.RoundTripper {
 		if f.spoil != nil {
 			next = f.spoil(next)
@@ -301,7 +331,7 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 	})
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }
 	c := Worker{
-		Client: client, Name: m.name, LeaseTable: f.leases,
+		Client: client, Name: m.name, Seat: m.seat, Instance: m.machine, LeaseTable: f.leases, DrainTimeout: f.drainLimit(),
 		TTL: scaled(leaseTime), Scan: scaled(scanTime), Sync: scaled(syncTime), PollInterval: scaled(pollTime), BatchSize: 100,
 		Patience: scaled(loadPatience), RetryAfter: retryTimes,
 	}
@@ -316,11 +346,9 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 	case 2, 5:
 		c.LoadRows = 3 // loads that end within a record
 	}
-	r, err := f.world.Start(context.WithoutCancel(ctx), c)
-	if err != nil {
+	if m.run, err = f.world.Start(context.WithoutCancel(ctx), c); err != nil {
 		return fmt.Errorf("start %s: %w", m.name, err)
 	}
-	m.run = r
 	f.live = append(f.live, m)
 	f.note("%s starts", m.name)
 	return nil
@@ -333,8 +361,7 @@ func (f *Fleet) crash(i int) {
 	f.live = slices.Delete(f.live, i, i+1)
 	f.note("%s dies", m.name)
 	f.restless = true
-	m.link.kill()
-	m.run.abandon()
+	m.kill()
 	f.ended = append(f.ended, m.run)
 }
 
@@ -395,6 +422,9 @@ func (f *Fleet) standing() []fault.Fault {
 // heal ends every fault.
 func (f *Fleet) heal(ctx context.Context) error {
 	f.tally.disarm(f.world.Local.Faults().List())
+	if len(f.world.Local.Faults().List()) > 0 || slices.ContainsFunc(f.live, func(m *member) bool { return m.link.troubled() }) {
+		f.troubled = time.Now()
+	}
 	if err := f.world.Local.Faults().Put(f.standing()); err != nil {
 		return err
 	}

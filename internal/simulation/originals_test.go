@@ -9,7 +9,6 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
-	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
@@ -43,7 +42,7 @@ func refusedOnes(n int) (events [][]byte, records []aws.Entry) {
 func TestG8_ALetterOfARefusedRowHoldsItsRecord(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f, table := spoiledFleet(t, 1), lease.NewMemory()
+		f := spoiledFleet(t, 1)
 		phase := 0
 		for _, staging := range []string{"", stagingURL} {
 			for _, wait := range []time.Duration{time.Minute, 26 * time.Hour} { // the stream keeps a day
@@ -54,7 +53,7 @@ func TestG8_ALetterOfARefusedRowHoldsItsRecord(t *testing.T) {
 					t.Fatal(err)
 				}
 				r, err := f.world.Start(t.Context(), Worker{
-					Table: table, TTL: 100 * time.Hour, Scan: wait, Sync: wait, Staging: staging, PollInterval: wait, BatchSize: 1000, RetryAfter: []time.Duration{time.Hour},
+					TTL: 100 * time.Hour, Scan: wait, Sync: wait, Staging: staging, PollInterval: wait, BatchSize: 1000, RetryAfter: []time.Duration{time.Hour},
 				})
 				if err != nil {
 					t.Fatal(err)

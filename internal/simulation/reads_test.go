@@ -2,9 +2,9 @@ package simulation
 
 import (
 	"errors"
-	"strings"
 	"testing"
 
+	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
@@ -31,7 +31,8 @@ func TestStatusTellsThatNothingCanBeRead(t *testing.T) {
 	}
 	reads("no shard is read", func() (bool, error) { return r.Worker.Status().Reads.Failing != nil, nil })
 	failing := r.Worker.Status().Reads
-	if !errors.Is(failing.Failing, stream.ErrDenied) || !strings.Contains(failing.Failing.Error(), "have expired: renew them") || strings.Contains(failing.Failing.Error(), "must allow") {
+	var why aws.Refusal
+	if !errors.Is(failing.Failing, stream.ErrDenied) || !errors.As(failing.Failing, &why) || !why.Unauthenticated() || why.Forbidden() {
 		t.Errorf("failing: %v", failing.Failing)
 	}
 	again := r.Worker.Status().Reads

@@ -131,7 +131,11 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
-				err := bentRun(t, c.bend)
+				// What is bent shows only where a load happens to hold what it is about.
+				err := bentRun(t, c.bend, 1)
+				for seed := uint64(2); err == nil && c.want != "" && seed <= 4; seed++ {
+					err = bentRun(t, c.bend, seed)
+				}
 				switch {
 				case c.want == "" && err != nil:
 					t.Errorf("the oracle says: %v", err)
@@ -212,7 +216,7 @@ func spoiledFleet(t *testing.T, shards int) *Fleet {
 
 // bentRun runs a fleet without faults whose transactions are bent; without
 // bend, one whose letters are thrown away.
-func bentRun(t *testing.T, bend func([]string) []string) error {
+func bentRun(t *testing.T, bend func([]string) []string, seed uint64) error {
 	t.Helper()
 	f := spoiledFleet(t, 2)
 	f.mixed = true
@@ -222,7 +226,7 @@ func bentRun(t *testing.T, bend func([]string) []string) error {
 		}
 		return spoiler{next, bend}
 	}
-	rng := rand.New(rand.NewPCG(1, 2))
+	rng := rand.New(rand.NewPCG(seed, 2))
 	plain := schedule{{verb: doPublish, n: 100}, {wait: 2 * pollTime, verb: doPublish, n: 100}}
 	return f.Run(t.Context(), plain, rng, true)
 }

@@ -16,13 +16,10 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
-	"github.com/cloudcafe/analytics-worker/internal/fleet"
-	"github.com/cloudcafe/analytics-worker/internal/lease"
-	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
-	"github.com/cloudcafe/analytics-worker/internal/worker"
 	"github.com/cloudcafe/analytics-worker/localaws"
 	"github.com/cloudcafe/analytics-worker/localaws/memnet"
 )
@@ -210,39 +207,31 @@ func (w *World) Open(ctx context.Context, c *http.Client) (*aws.Account, error) 
 
 // Worker says how a worker of a World runs. Its zero value is a quick one.
 type Worker struct {
-	Client       *http.Client  // nil = the world's own
-	Table        lease.Table   // nil = the only worker
-	LeaseTable   string        // a table in DynamoDB, in place of Table; it must be there
-	Name         string        // default "worker"
-	TTL          time.Duration // of leases; default 2 s
-	Scan         time.Duration // between looks at the lease table; default as the holder's
-	Sync         time.Duration // between listings of the shards; default as the holder's
-	Staging      string        // s3://bucket for COPY; empty = INSERT
+	Client       *http.Client     // nil = the world's own
+	LeaseTable   string           // in DynamoDB; default none: the only worker
+	Name         string           // default "worker"
+	Seat         service.Seat     // given up at its end; may be none
+	Instance     service.Instance // that it runs on; nil = one that announces nothing
+	TTL          time.Duration    // of leases; default 2 s
+	Scan         time.Duration    // between looks at the lease table; default as the holder's
+	Sync         time.Duration    // between listings of the shards; default as the holder's
+	Staging      string           // s3://bucket for COPY; empty = INSERT
 	Initial      func(stream.Shard) stream.Position
 	BatchSize    int             // default 100
 	PollInterval time.Duration   // default 200 ms
 	LoadInterval time.Duration   // default none
+	DrainTimeout time.Duration   // default an hour
 	LoadRows     int             // the most rows of one load, which then ends anywhere in a page; default as the fill's
 	PageBytes    int64           // default 32 MiB
 	Patience     time.Duration   // with a worker that loads for the fleet; default as the fleet's
 	RetryAfter   []time.Duration // of rows that the warehouse refused; default as the worker's
-	Letters      worker.Letters
 }
-
-// tidyTime is how long a worker that stops takes to tidy up.
-const tidyTime = 5 * time.Second
-
-var errKilled = errors.New("killed")
 
 // Running is a worker under way.
 type Running struct {
-	Worker  *worker.Worker
-	Metrics *metrics.Metrics
-	Holder  *lease.Holder
-	Fleet   *fleet.Fleet // nil = it loads for itself
+	*service.Service
 
-	drain func()
-	kill  context.CancelCauseFunc
+	drain context.CancelFunc
 	done  chan struct{}
 	err   error
 }
@@ -254,59 +243,34 @@ func (w *World) Start(ctx context.Context, c Worker) (*Running, error) {
 	if err != nil {
 		return nil, err
 	}
-	if c.LeaseTable != "" {
-		c.Table = account.LeaseTable(c.LeaseTable)
-	}
-	if c.Letters == nil {
-		c.Letters = w.letters(account)
-	}
-	source := account.Stream(w.stream)
-	var fill warehouse.Fill = warehouse.Insert{}
-	var staging *warehouse.Copy
-	var bucket *aws.Bucket
-	if c.Staging != "" {
-		if bucket, err = account.Bucket(c.Staging); err != nil {
-			return nil, err
-		}
-		staging = &warehouse.Copy{Staging: bucket, Log: w.Options.Log}
-		fill = staging
-	}
-	if c.LoadRows > 0 {
-		fill = smallLoads{fill, c.LoadRows}
-	}
-	db := warehouse.New(account.Redshift(redshift), fill)
-	r := &Running{Metrics: new(metrics.Metrics), done: make(chan struct{})}
-	var house worker.Warehouse = db
-	if staging != nil && c.LeaseTable != "" {
-		r.Fleet = w.together(r, c, db, staging, bucket)
-		house = r.Fleet
-	}
-	r.Worker = worker.New(worker.Config{
-		Stream: w.stream,
-		Open: func(s stream.Shard, at stream.Position, room func(int) error) worker.Reader {
-			return source.BoundedReader(s, at, room)
-		},
-		Fetch: source.Record, Shards: source.Shards, Identity: source.Identity, Warehouse: house, Letters: c.Letters,
-		Note:     func(shard string, p stream.Position) { r.Holder.Note(shard, p) },
+	s, err := service.New(service.Config{
+		Account: account, Stream: w.stream, Redshift: redshift,
+		StagingURL: c.Staging, DeadLetterURL: w.lettersURL(), LeaseTable: c.LeaseTable,
+		Self: c.Name, Predecessor: c.Seat.Predecessor, Instance: c.Instance,
 		Families: w.Options.Families, BatchSize: c.BatchSize, PollInterval: c.PollInterval, LoadInterval: c.LoadInterval,
-		PageBytes: c.PageBytes, RetryAfter: c.RetryAfter, Metrics: r.Metrics, Log: w.Options.Log,
-	})
-	r.Holder, err = lease.New(lease.Config{
-		Table: c.Table, Shards: source.Shards, Identity: source.Identity, StreamTime: account.ServiceTime, Self: c.Name, TTL: c.TTL, Scan: c.Scan, Sync: c.Sync,
-		Initial: c.Initial, Own: r.Worker.Own, Log: w.Options.Log,
+		PageBytes: c.PageBytes, RetryAfter: c.RetryAfter, Initial: c.Initial, DrainTimeout: c.DrainTimeout, Fill: c.fill(), Patience: c.Patience,
+		TTL: c.TTL, Scan: c.Scan, Sync: c.Sync, Log: w.Options.Log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	soft, drain := context.WithCancel(ctx)
-	hard, kill := context.WithCancelCause(ctx)
-	r.drain, r.kill = drain, kill
+	ctx, drain := context.WithCancel(ctx)
+	r := &Running{Service: s, drain: drain, done: make(chan struct{})}
 	go func() {
 		defer close(r.done)
 		defer account.Close()
-		r.err = r.run(ctx, soft, hard, kill, db)
+		defer c.Seat.Leave()
+		r.err = s.Run(ctx)
 	}()
 	return r, nil
+}
+
+// fill makes loads small where they are to be.
+func (c Worker) fill() func(warehouse.Fill) warehouse.Fill {
+	if c.LoadRows == 0 {
+		return nil
+	}
+	return func(f warehouse.Fill) warehouse.Fill { return smallLoads{f, c.LoadRows} }
 }
 
 // smallLoads is a fill that takes few rows, as the Data API's limits make of one
@@ -322,8 +286,8 @@ func (c Worker) withDefaults(w *World) Worker {
 	if c.Client == nil {
 		c.Client = w.Client(nil)
 	}
-	if c.Table == nil {
-		c.Table = lease.NewMemory()
+	if c.LeaseTable == "" {
+		c.LeaseTable = service.NoLeaseTable
 	}
 	if c.Name == "" {
 		c.Name = "worker"
@@ -337,29 +301,29 @@ func (c Worker) withDefaults(w *World) Worker {
 	if c.PollInterval == 0 {
 		c.PollInterval = 200 * time.Millisecond
 	}
+	if c.DrainTimeout == 0 {
+		c.DrainTimeout = time.Hour
+	}
 	if c.PageBytes == 0 {
 		c.PageBytes = 32 << 20
 	}
 	return c
 }
 
-// Letters is the world's dead-letter store.
-func (w *World) Letters() *deadletter.Store { return w.letters(w.Account) }
-
-// letters is the dead-letter store as an account reaches it.
-func (w *World) letters(account *aws.Account) *deadletter.Store {
+func (w *World) lettersURL() string {
 	if w.Options.Letters != "" {
-		bucket, err := account.Bucket(w.Options.Letters)
-		if err != nil {
-			return deadletter.New(brokenBucket{err}, w.stream)
-		}
-		return deadletter.New(bucket, w.stream)
+		return w.Options.Letters
 	}
-	dir, err := deadletter.Dir(w.Options.Dir)
+	return "file://" + w.Options.Dir
+}
+
+// Letters is the world's dead-letter store.
+func (w *World) Letters() *deadletter.Store {
+	letters, err := service.Letters(w.Account, w.stream, w.lettersURL())
 	if err != nil {
 		return deadletter.New(brokenBucket{err}, w.stream)
 	}
-	return deadletter.New(dir, w.stream)
+	return letters
 }
 
 // brokenBucket answers everything with the error of opening it.
@@ -381,7 +345,7 @@ func (r *Running) Drain() error {
 // Kill stops the worker as kill -9 does, as far as the world outside can tell:
 // whatever call is under way is abandoned, nothing is finished or handed over.
 func (r *Running) Kill() {
-	r.abandon()
+	r.Service.Kill()
 	<-r.done
 }
 
@@ -393,12 +357,6 @@ func (r *Running) ended() bool {
 	default:
 		return false
 	}
-}
-
-// abandon is Kill without waiting for the end.
-func (r *Running) abandon() {
-	r.kill(errKilled)
-	r.drain()
 }
 
 // Await waits until done says so. It fails when ctx ends first.

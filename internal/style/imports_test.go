@@ -32,6 +32,10 @@ var mayImport = map[string][]string{
 	"internal/vitals": {
 		"internal/verdict", "internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/worker", "internal/metrics", "internal/aws",
 	},
+	"internal/service": {
+		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/worker", "internal/metrics",
+		"internal/pulse", "internal/aws", "internal/fleet", "internal/vitals", "internal/verdict", // from an account of aws's it puts a worker together
+	},
 	"internal/storm":      {"internal/warehouse", "internal/metrics"},
 	"internal/admin":      {"internal/event", "internal/worker", "internal/metrics", "internal/verdict"},
 	"internal/simulation": everything,

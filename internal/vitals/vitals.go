@@ -17,6 +17,7 @@ import (
 type Config struct {
 	Worker    string
 	Names     verdict.Names
+	NextStep  func(error) string // what to do about an error, or ""; nil = nothing is known
 	Status    func() worker.Status
 	Holder    *lease.Holder
 	Shared    bool // workers share a lease table
@@ -110,7 +111,7 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	f.Told = w.peers.told(now, view)
 	var other *worker.OtherStreamError
 	if errors.As(st.Writes.Failing, &other) {
-		f.Leases.Alarms = append(f.Leases.Alarms, verdict.Alarm{What: other.Error(), Next: other.Next(), Stream: true})
+		f.Leases.Alarms = append(f.Leases.Alarms, verdict.Alarm{What: other.Error(), Next: w.next(other), Stream: true})
 		st.Writes.Failing = nil
 	}
 	w.alarms(&f, other)
@@ -137,12 +138,19 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 func (w *Watch) alarms(f *verdict.Facts, other *worker.OtherStreamError) {
 	for _, c := range w.c.Holder.Contradictions() {
 		switch {
-		case c.Unowned:
-		case other != nil && c.Next == other.Next():
+		case c.Wrong == lease.NoOwner:
+		case other != nil && errors.As(c.Err, new(*worker.OtherStreamError)):
 		default:
-			f.Leases.Alarms = append(f.Leases.Alarms, verdict.Alarm{What: c.Error(), Next: c.Next})
+			f.Leases.Alarms = append(f.Leases.Alarms, verdict.Alarm{What: c.Error(), Next: w.next(&c)})
 		}
 	}
+}
+
+func (w *Watch) next(err error) string {
+	if w.c.NextStep == nil {
+		return ""
+	}
+	return w.c.NextStep(err)
 }
 
 func (w *Watch) leases(now time.Time, st worker.Status, view lease.View) verdict.Leases {

@@ -31,6 +31,8 @@ var (
 	ErrEnded = fmt.Errorf("%w: a statement was ended", ErrUnavailable)
 	// ErrFull: the warehouse has no room left for data. It is an ErrEnded.
 	ErrFull = fmt.Errorf("%w: no room is left", ErrEnded)
+	// ErrTwice: a table holds a key twice, which no load and no claim makes.
+	ErrTwice = errors.New("twice")
 	// ErrRejected: the warehouse's API refused the statements before any of them
 	// ran, for what they say, or as they are too many or too large.
 	ErrRejected = errors.New("warehouse: call rejected")
@@ -76,9 +78,6 @@ func (e *StatementError) Error() string {
 	text := e.Message
 	if e.Index >= 0 {
 		text = fmt.Sprintf("statement %d: %s", e.Index+1, text)
-	}
-	if errors.Is(e.Kind, ErrNoTable) {
-		text += "; create what is missing with: analytics-worker schema --apply"
 	}
 	return text
 }

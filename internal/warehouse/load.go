@@ -167,7 +167,7 @@ func loaded(b Batch, r Result, written Written) (Loaded, error) {
 			out.guarded, seen[i] = !row[1].Null, true
 			continue
 		case seen[i]:
-			return Loaded{}, fmt.Errorf("load: worker_checkpoints holds shard %s twice; analytics-worker verify tells more", b.Moves[i].Shard)
+			return Loaded{}, fmt.Errorf("load: worker_checkpoints holds shard %s %w", b.Moves[i].Shard, ErrTwice)
 		}
 		seen[i] = true
 		repeated := false

@@ -183,7 +183,7 @@ func (w *Worker) vouched(ctx context.Context, row warehouse.Row, cause error) bo
 	}
 	if err != nil && ctx.Err() == nil {
 		w.log.Error("the warehouse refuses row after row, a probe as well; no record is put into the dead letters for it, waiting until it takes rows again",
-			"family", family.String(), "error", cause, "probe", err, "parked_before", e.inTurn, "hint", hint(cause))
+			"family", family.String(), "error", cause, "probe", err, "parked_before", e.inTurn)
 	}
 	return err == nil
 }

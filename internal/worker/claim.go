@@ -65,10 +65,10 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 	switch {
 	case err != nil:
 		w.cfg.Metrics.WriteErrors.Add(1)
-		w.log.Error("claiming shards in the warehouse failed; it is tried again", "shards", len(claims), "error", err, "hint", hint(err))
+		w.log.Error("claiming shards in the warehouse failed; it is tried again", "shards", len(claims), "error", err)
 	case foreign != nil:
 		w.cfg.Metrics.WorkerErrors.Add(1)
-		w.log.Error("the warehouse's positions are of another stream of this name; nothing is read of it", "error", foreign, "hint", hint(foreign))
+		w.log.Error("the warehouse's positions are of another stream of this name; nothing is read of it", "error", foreign)
 	}
 	for i, r := range requests {
 		a := claimAnswer{err: err}
@@ -89,20 +89,15 @@ type OtherStreamError struct {
 }
 
 func (e *OtherStreamError) Error() string {
-	if e.Ours.ARN == e.Theirs.ARN {
+	if e.Remade() {
 		return fmt.Sprintf("worker_checkpoints holds positions of the stream %s that was made on %s and is gone; this one was made on %s",
 			e.Name, e.Theirs.Created.Format(time.RFC3339), e.Ours.Created.Format(time.RFC3339))
 	}
 	return fmt.Sprintf("worker_checkpoints holds positions of %s, and this worker reads %s: two streams of one name cannot share a schema", e.Theirs.ARN, e.Ours.ARN)
 }
 
-// Next is what to do about it.
-func (e *OtherStreamError) Next() string {
-	if e.Ours.ARN == e.Theirs.ARN {
-		return "if the old stream is gone for good: analytics-worker positions --start-over reads the new one from its oldest record; workers may go on"
-	}
-	return "load one of the two into a database of its own"
-}
+// Remade reports whether the positions are of an earlier stream in the place of this one.
+func (e *OtherStreamError) Remade() bool { return e.Ours.ARN == e.Theirs.ARN }
 
 // otherStream is the first answer that tells of another stream, or nil.
 func otherStream(name string, claims []warehouse.Claim, answers []warehouse.Claimed) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
@@ -33,7 +32,7 @@ func (w *Worker) load(ctx context.Context, l *load) (whole bool) {
 		failures++
 		rows := len(l.batch.Rows)
 		w.log.Error("load failed; it is tried again, nothing is lost", "rows", rows, "shards", len(l.batch.Moves), "attempt", failures,
-			"error", err, "hint", hint(err))
+			"error", err)
 		switch {
 		case rows > 1 && refusesRows(err):
 			w.bisect(ctx, l, err)
@@ -120,8 +119,7 @@ func (w *Worker) watch(ctx context.Context, started time.Time, what string) (sto
 			select {
 			case <-tick.C:
 				w.log.Warn("the warehouse has not answered yet; reading goes on up to the memory bound",
-					"what", what, "waiting", time.Since(started).Round(time.Second).String(),
-					"hint", "is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells")
+					"what", what, "waiting", time.Since(started).Round(time.Second).String(), "error", ErrSilent)
 			case <-ctx.Done():
 				return
 			}
@@ -133,30 +131,6 @@ func (w *Worker) watch(ctx context.Context, started time.Time, what string) (sto
 // slowLoad is after how long a load is worth a warning, and how often. A load of
 // Redshift's takes 4 to 12 s.
 const slowLoad = time.Minute
-
-// hint is what whoever is woken up can do about an error of the warehouse.
-func hint(err error) string {
-	var other *OtherStreamError
-	switch {
-	case errors.As(err, &other):
-		return other.Next()
-	case errors.Is(err, warehouse.ErrDenied):
-		return "if the error names credentials, renew them; else allow what is denied to the worker's role or database user. analytics-worker doctor shows what else is missing"
-	case errors.Is(err, fs.ErrNotExist):
-		return "create the bucket that the error names, in AWS_REGION, or correct STAGING_URL or DEAD_LETTER_URL"
-	case errors.Is(err, fs.ErrPermission):
-		return "allow what the error names to the worker's role; analytics-worker doctor shows what else is missing"
-	case errors.Is(err, warehouse.ErrThrottled):
-		return "it passes; if it stays, raise LOAD_INTERVAL: the Data API's rates hold for the whole account"
-	case errors.Is(err, warehouse.ErrConflict):
-		return "it passes; if it stays, see who else writes to the tables"
-	case errors.Is(err, warehouse.ErrNoTable):
-		return "analytics-worker schema --apply"
-	case errors.Is(err, warehouse.ErrUnavailable):
-		return "is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells"
-	}
-	return "analytics-worker doctor compares the tables with what the worker expects"
-}
 
 // pause waits for d, or until ctx ends.
 func (w *Worker) pause(ctx context.Context, d time.Duration) {

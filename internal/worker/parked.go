@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -171,12 +172,10 @@ func (w *Worker) keep(ctx context.Context, l *load, moved map[*shard]move) {
 			continue
 		}
 		w.log.Error("too many refused records to try them again by itself: this one's dead letter is final", "parked", mostParked,
-			"shard", row.letter.ShardID, "sequence_number", row.letter.SequenceNumber, "hint", redriveHint)
+			"shard", row.letter.ShardID, "sequence_number", row.letter.SequenceNumber, "error", ErrFinal)
 		w.mark(ctx, row, deadletter.Final)
 	}
 }
-
-const redriveHint = "once its cause is mended: analytics-worker redrive --reason '" + deadletter.RefusedByWarehouse + "'"
 
 // retryParked tries rows again, together as long as that goes well.
 func (w *Worker) retryParked(ctx context.Context) {
@@ -255,7 +254,7 @@ func (w *Worker) refusedAgain(ctx context.Context, r *parkedRow, cause error) {
 		return
 	}
 	w.log.Error("the warehouse refuses a record to the last try; it stays a dead letter", "shard", r.letter.ShardID,
-		"sequence_number", r.letter.SequenceNumber, "error", cause, "hint", redriveHint)
+		"sequence_number", r.letter.SequenceNumber, "error", fmt.Errorf("%w: %w", ErrFinal, cause))
 	w.mark(ctx, r, deadletter.Final)
 }
 
@@ -263,7 +262,7 @@ func (w *Worker) refusedAgain(ctx context.Context, r *parkedRow, cause error) {
 func (w *Worker) retryFailed(group []*parkedRow, err error) {
 	w.writes.ended(err)
 	w.cfg.Metrics.WriteErrors.Add(1)
-	w.log.Error("trying refused records again failed; it is repeated", "rows", len(group), "error", err, "hint", hint(err))
+	w.log.Error("trying refused records again failed; it is repeated", "rows", len(group), "error", err)
 	now := time.Now()
 	if rest := now.Add(retryPause); rest.After(w.parked.rest) {
 		w.parked.rest = rest

@@ -75,8 +75,7 @@ func (w *Worker) fetchPage(ctx context.Context, s *shard, reader Reader, memory 
 		at, _ := w.queue.position(s)
 		w.cfg.Metrics.WorkerErrors.Add(1)
 		w.log.Error("records may have been trimmed from the stream before they were read",
-			"shard", s.term.Shard.ID, "position", at.String(),
-			"hint", "raise the stream's retention, and add workers: they fell behind by more than the retention")
+			"shard", s.term.Shard.ID, "position", at.String(), "error", ErrTrimmed)
 	}
 	w.cfg.Metrics.RecordsRead.Add(len(page.Records))
 	c := d.decode(s, page)
@@ -98,8 +97,19 @@ func caughtUp(page stream.Page) time.Time {
 	return page.AsOf.Add(-hostSkew).UTC()
 }
 
-// errAnother: the stream is not the one that the shard is of.
-var errAnother = errors.New("the stream was deleted and made anew; what was not read of the old one is lost. If it is gone for good: analytics-worker positions --start-over")
+// What goes wrong with no error of anybody's behind it, as the log has it.
+var (
+	// ErrRemade: the stream is not the one that the shard is of.
+	ErrRemade = errors.New("the stream was deleted and made anew; what was not read of the old one is lost")
+	// ErrTrimmed: a read began behind the shard's position.
+	ErrTrimmed = errors.New("the shard's oldest record is newer than what was to be read")
+	// ErrExpired: a shard that has ended is past the stream's retention.
+	ErrExpired = errors.New("the shard is past the stream's retention")
+	// ErrSilent: the warehouse has not said whether it takes the statements.
+	ErrSilent = errors.New("no answer yet")
+	// ErrFinal: a row is not tried again by itself.
+	ErrFinal = errors.New("no more tries")
+)
 
 // expired tells whether a shard that the stream does not find is past its
 // retention, which ends it. A stream that is not there at all may come back, and
@@ -111,7 +121,7 @@ func (w *Worker) expired(ctx context.Context, s *shard) bool {
 	if known := s.term.Stream; err == nil && !known.IsZero() && w.cfg.Identity != nil {
 		var now stream.Identity
 		if now, err = w.cfg.Identity(ctx); err == nil && !now.Equal(known) {
-			err = errAnother
+			err = ErrRemade
 		}
 	}
 	if err != nil || slices.ContainsFunc(shards, func(l stream.Shard) bool { return l.ID == id }) {
@@ -121,7 +131,7 @@ func (w *Worker) expired(ctx context.Context, s *shard) bool {
 	at, _ := w.queue.position(s)
 	w.cfg.Metrics.WorkerErrors.Add(1)
 	w.log.Error("the shard has expired: what was not read of it by then is lost",
-		"shard", id, "position", at.String(), "hint", "raise the stream's retention")
+		"shard", id, "position", at.String(), "error", ErrExpired)
 	w.queue.add(&chunk{shard: s, ends: true, queued: time.Now()}, 0, time.Time{})
 	return true
 }
@@ -137,7 +147,7 @@ func (w *Worker) readFailed(s *shard, err error) {
 	case errors.Is(err, stream.ErrIncomplete):
 		message = "the stream's reply lacks what it must hold; nothing of it was taken, and it is asked again"
 	case errors.Is(err, stream.ErrBadPosition):
-		message = "the warehouse's position is not in this shard; was the stream deleted and made anew? Then: analytics-worker positions --start-over"
+		message = "the warehouse's position is not in this shard; was the stream deleted and made anew?"
 	case errors.Is(err, stream.ErrDenied):
 		message = "reading a shard is refused until what the error names is mended; it is tried again"
 	}

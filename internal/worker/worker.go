@@ -1,5 +1,5 @@
-// Package worker is the service: it reads the shards that it owns, gathers what
-// they hold into one batch, and loads it into the warehouse.
+// Package worker reads the shards that it owns, gathers what they hold into one
+// batch, and loads it into the warehouse.
 //
 // The way of a record is five calls: reader.Next, event.Decode, queue.add,
 // warehouse.Load, Note. One goroutine for each owned shard does the first three
@@ -147,7 +147,7 @@ func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 		return fmt.Errorf("claim shard %s: %w", term.Shard.ID, err)
 	case claimed.Foreign(claim):
 		err := otherStream(w.cfg.Stream, []warehouse.Claim{claim}, []warehouse.Claimed{claimed})
-		return &lease.Contradiction{Shard: term.Shard.ID, What: "cannot be read: " + err.Error(), Next: hint(err)}
+		return &lease.Contradiction{Shard: term.Shard.ID, What: "cannot be read: " + err.Error(), Err: err}
 	case !claimed.Granted:
 		return &lease.TermBehindError{Warehouse: claimed.Term}
 	}

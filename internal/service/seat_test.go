@@ -1,8 +1,7 @@
-package main
+package service
 
 import (
-	"bytes"
-	"log/slog"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,63 +10,71 @@ import (
 	"time"
 )
 
-// seated takes a seat for a worker of a stream; said is what was logged.
-func seated(t *testing.T, stream string) (id identity, said string) {
+// patience is how long a test waits for what should be done at once.
+const patience = time.Minute
+
+// seated takes a seat for a worker of a scope, under a name of its own.
+func seated(t *testing.T, folder, scope string) (id sitter, err error) {
 	t.Helper()
-	var log bytes.Buffer
+	id.name = rand.Text()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		id = newIdentity(config{Stream: stream}, "us-east-1", slog.New(slog.NewTextHandler(&log, nil)))
+		id.Seat, err = TakeSeat(folder, scope, id.name)
 	}()
 	select {
 	case <-done:
 	case <-time.After(patience):
 		t.Fatal("taking a seat does not end")
 	}
-	t.Cleanup(id.leave)
-	return id, log.String()
+	t.Cleanup(id.Leave)
+	return id, err
 }
 
-// seatsIn sets the folder for seats, and returns the path of the first seat of a
-// stream that nobody has taken yet.
-func seatsIn(t *testing.T, stream string) (first string) {
+type sitter struct {
+	name string
+	Seat
+}
+
+// firstSeat is the path of the first seat of a scope, which nobody has taken yet.
+func firstSeat(t *testing.T, folder, scope string) string {
 	t.Helper()
-	t.Setenv("XDG_RUNTIME_DIR", "")
-	t.Setenv("TMPDIR", t.TempDir())
-	id, said := seated(t, stream)
-	if id.lock == nil {
-		t.Fatal(said)
-	}
-	first = id.lock.Name()
-	id.leave()
-	if err := os.Remove(first); err != nil {
+	id, err := seated(t, folder, scope)
+	if err != nil {
 		t.Fatal(err)
 	}
-	return first
+	path := id.lock.Name()
+	id.Leave()
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	return path
 }
 
 // A worker that ends leaves its name to the next one on its seat, and only to
 // that one: a neighbour that lives must never be taken for a predecessor.
 func TestASuccessorKnowsWhoEnded(t *testing.T) {
-	seatsIn(t, "order-events")
-	sit := func(stream string) identity {
-		id, _ := seated(t, stream)
+	folder := filepath.Join(t.TempDir(), "seats")
+	sit := func(scope string) sitter {
+		id, err := seated(t, folder, scope)
+		if err != nil {
+			t.Fatal(err)
+		}
 		return id
 	}
 	a, b := sit("order-events"), sit("order-events")
-	if a.name == b.name || a.predecessor != "" || b.predecessor != "" {
+	if a.name == b.name || a.Predecessor != "" || b.Predecessor != "" {
 		t.Fatalf("two that live: %+v, %+v", a, b)
 	}
-	a.leave()
-	if other := sit("payments"); other.predecessor != "" {
-		t.Errorf("a worker of another stream follows %q", other.predecessor)
+	a.Leave()
+	if other := sit("payments"); other.Predecessor != "" {
+		t.Errorf("a worker of another stream follows %q", other.Predecessor)
 	}
-	if next := sit("order-events"); next.predecessor != a.name {
-		t.Errorf("follows %q, want %q", next.predecessor, a.name)
+	if next := sit("order-events"); next.Predecessor != a.name {
+		t.Errorf("follows %q, want %q", next.Predecessor, a.name)
 	}
-	if third := sit("order-events"); third.predecessor != "" {
-		t.Errorf("a third worker follows %q, where two live", third.predecessor)
+	if third := sit("order-events"); third.Predecessor != "" {
+		t.Errorf("a third worker follows %q, where two live", third.Predecessor)
 	}
 }
 
@@ -84,7 +91,8 @@ func TestForeignSeatsAreRefused(t *testing.T) {
 		"a stranger's own": strangers,
 	} {
 		t.Run(name, func(t *testing.T) {
-			path := seatsIn(t, "order-events")
+			folder := filepath.Join(t.TempDir(), "seats")
+			path := firstSeat(t, folder, "order-events")
 			victim := filepath.Join(t.TempDir(), "victim")
 			if err := os.WriteFile(victim, []byte(precious), 0o600); err != nil {
 				t.Fatal(err)
@@ -92,12 +100,8 @@ func TestForeignSeatsAreRefused(t *testing.T) {
 			if err := lay(t, path, victim); err != nil {
 				t.Fatal(err)
 			}
-			id, said := seated(t, "order-events")
-			if id.name == "" || id.lock != nil || id.predecessor != "" {
-				t.Errorf("took it: %+v", id)
-			}
-			if strings.Count(said, "no seat file") != 1 {
-				t.Errorf("said %q", said)
+			if id, err := seated(t, folder, "order-events"); err == nil || id.lock != nil || id.Predecessor != "" {
+				t.Errorf("took it: %+v, %v", id, err)
 			}
 			if now, err := os.ReadFile(victim); err != nil || string(now) != precious {
 				t.Errorf("the file behind it now holds %q, %v", now, err)
@@ -136,7 +140,8 @@ func TestForeignSeatFoldersAreRefused(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			folder := filepath.Dir(seatsIn(t, "order-events"))
+			folder := filepath.Join(t.TempDir(), "seats")
+			firstSeat(t, folder, "order-events")
 			if name == "a link" || name == "a file" {
 				if err := os.Remove(folder); err != nil {
 					t.Fatal(err)
@@ -145,39 +150,37 @@ func TestForeignSeatFoldersAreRefused(t *testing.T) {
 			if err := spoil(folder); err != nil {
 				t.Fatal(err)
 			}
-			if id, said := seated(t, "order-events"); id.lock != nil || !strings.Contains(said, "this user's alone") {
-				t.Errorf("took %+v and said %q", id, said)
+			if id, err := seated(t, folder, "order-events"); id.lock != nil || err == nil || !strings.Contains(err.Error(), "this user's alone") {
+				t.Errorf("took %+v, %v", id, err)
 			}
 		})
 	}
 }
 
-// The session's own folder comes first, and old seats of other settings go.
-func TestSeatsLieInTheSessionsFolderAndDoNotPileUp(t *testing.T) {
-	session := t.TempDir()
-	t.Setenv("XDG_RUNTIME_DIR", session)
-	t.Setenv("TMPDIR", t.TempDir())
-	old, _ := seated(t, "old")
-	taken, _ := seated(t, "taken")
-	fresh, _ := seated(t, "fresh")
-	same, _ := seated(t, "new")
-	folder := filepath.Join(session, "analytics-worker")
-	if filepath.Dir(old.lock.Name()) != folder {
-		t.Fatalf("the seat is %s", old.lock.Name())
+// Old seats of other scopes go.
+func TestOldSeatsDoNotPileUp(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "seats")
+	sit := func(scope string) sitter {
+		id, err := seated(t, folder, scope)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return id
 	}
-	old.leave()
-	fresh.leave()
-	same.leave()
+	old, taken, fresh, same := sit("old"), sit("taken"), sit("fresh"), sit("new")
+	old.Leave()
+	fresh.Leave()
+	same.Leave()
 	before := time.Now().Add(-2 * seatKept)
-	for _, id := range []identity{old, taken, same} {
+	for _, id := range []sitter{old, taken, same} {
 		if err := os.Chtimes(id.lock.Name(), before, before); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if now, _ := seated(t, "new"); now.predecessor != same.name {
-		t.Errorf("follows %q after long, want %q", now.predecessor, same.name)
+	if now := sit("new"); now.Predecessor != same.name {
+		t.Errorf("follows %q after long, want %q", now.Predecessor, same.name)
 	}
-	for id, want := range map[*identity]bool{&old: false, &taken: true, &fresh: true} {
+	for id, want := range map[*sitter]bool{&old: false, &taken: true, &fresh: true} {
 		if _, err := os.Lstat(id.lock.Name()); (err == nil) != want {
 			t.Errorf("%s: %v, want it there: %v", id.lock.Name(), err, want)
 		}

@@ -1,14 +1,23 @@
-package main
+package service
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/pulse"
 )
+
+// Instance is the machine that the service runs on, as far as it announces its end.
+type Instance interface {
+	// Watch waits until the instance is about to end, and says why, and when where
+	// that is told. It returns NoNotice when ctx ends, or where nobody tells.
+	Watch(ctx context.Context) (n aws.Notice, ends time.Time)
+	// CompleteTermination lets an instance go that its group ends.
+	CompleteTermination(ctx context.Context) error
+}
 
 // noticeMargin is left of a notice's time for what comes after the drain: the
 // last metrics, and the leases' hand-over where it needs a second try.
@@ -42,23 +51,27 @@ func drainTime(cause error, now time.Time, set time.Duration) time.Duration {
 // heedNotices returns a context that also ends when the instance is about to:
 // the worker drains then as it does on SIGTERM. The returned function is for
 // when it has drained; it lets a terminating instance go.
-func (s *service) heedNotices(ctx context.Context, log *slog.Logger) (heeded context.Context, drained func()) {
-	ctx, end := context.WithCancelCause(ctx)
+func (s *Service) heedNotices(ctx context.Context) (heeded context.Context, release func()) {
+	instance := s.c.Instance
+	if instance == nil {
+		instance = s.c.Account.Instance()
+	}
+	heeded, end := context.WithCancelCause(ctx)
 	seen := make(chan aws.Notice, 1)
 	go func() {
-		notice, ends := s.instance.Watch(ctx)
+		notice, ends := instance.Watch(pulse.Without(heeded))
 		if notice != aws.NoNotice {
 			end(noticed{notice, ends})
 		}
 		seen <- notice
 	}()
-	return ctx, func() {
+	return heeded, func() {
 		end(nil)
-		if <-seen != aws.Termination {
+		if <-seen != aws.Termination || s.isKilled() {
 			return
 		}
-		if err := s.instance.CompleteTermination(context.WithoutCancel(ctx)); err != nil {
-			log.Warn("the Auto Scaling group was not told that the worker is done; the instance ends when its lifecycle hook times out", "error", err)
+		if err := instance.CompleteTermination(context.WithoutCancel(ctx)); err != nil {
+			s.log.Warn("the Auto Scaling group was not told that the worker is done; the instance ends when its lifecycle hook times out", "error", err)
 		}
 	}
 }

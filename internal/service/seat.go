@@ -1,4 +1,4 @@
-package main
+package service
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// seat is a locked file that holds the name of the process that sits on it. The
+// Seat is a locked file that holds the name of the process that sits on it. The
 // system drops the lock when a process ends, in whatever way, so whoever finds the
 // file unlocked knows that the process named in it has ended, and may take over
 // its leases at once. One that is merely frozen still holds its lock.
@@ -20,8 +20,8 @@ import (
 // What is read there is believed, and what is there is written over. So the file
 // must be nobody else's: a regular one with one name, of the user's own, in a
 // folder that only the user can write to.
-type seat struct {
-	predecessor string   // who sat here before, and has ended; empty = nobody
+type Seat struct {
+	Predecessor string   // who sat here before, and has ended; empty = nobody
 	lock        *os.File // held until the process ends, however it ends; nil = no seat
 }
 
@@ -33,12 +33,13 @@ const seats = 64
 // and have left it since, for it to be removed.
 const seatKept = 7 * 24 * time.Hour
 
-// takeSeat takes the first free seat among those of the scope, and leaves name
-// on it. Without an error and without a lock, all are taken.
-func takeSeat(scope, name string) (seat, error) {
-	folder, err := seatFolder()
-	if err != nil {
-		return seat{}, err
+// TakeSeat takes the first free seat among those of the scope, and leaves name
+// on it. Workers of a scope are those that can replace each other: of one stream, with
+// the same leases, on this machine. The folder is made if it is not there. Where all
+// seats are taken, it returns one without a predecessor, which is no seat.
+func TakeSeat(folder, scope, name string) (Seat, error) {
+	if err := ownFolder(folder); err != nil {
+		return Seat{}, err
 	}
 	removeOldSeats(folder, scope)
 	for n := range seats {
@@ -47,35 +48,31 @@ func takeSeat(scope, name string) (seat, error) {
 			return s, err
 		}
 	}
-	return seat{}, nil
+	return Seat{}, nil
 }
 
-// leave gives the seat up. That it is called at the end also keeps the lock
+// Leave gives the seat up. That it is called at the end also keeps the lock
 // while the worker runs: a file that nothing refers to any more is closed.
-func (s seat) leave() {
+func (s Seat) Leave() {
 	if s.lock != nil {
 		_ = s.lock.Close()
 	}
 }
 
-// seatFolder is a folder that is the user's alone: the one that the system made
-// for the session, or one in the temporary folder, where others may have been first.
-func seatFolder() (string, error) {
-	path := filepath.Join(os.TempDir(), fmt.Sprintf("analytics-worker-%d", os.Getuid()))
-	if session := os.Getenv("XDG_RUNTIME_DIR"); filepath.IsAbs(session) {
-		path = filepath.Join(session, "analytics-worker")
-	}
+// ownFolder makes a folder that is the user's alone, or sees that it is: others may
+// have been first.
+func ownFolder(path string) error {
 	if err := os.Mkdir(path, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return "", err
+		return err
 	}
 	info, err := os.Lstat(path)
 	if err != nil {
-		return "", err
+		return err
 	}
 	if st, ok := info.Sys().(*syscall.Stat_t); !ok || !info.IsDir() || st.Uid != uint32(os.Getuid()) || info.Mode().Perm()&0o077 != 0 {
-		return "", fmt.Errorf("%s is not a folder that is this user's alone: remove it", path)
+		return fmt.Errorf("%s is not a folder that is this user's alone: remove it", path)
 	}
-	return path, nil
+	return nil
 }
 
 // openSeat opens and locks a file, and refuses what is not a seat of ours. It does
@@ -99,10 +96,10 @@ func openSeat(path string, flags int) (*os.File, error) {
 	return f, nil
 }
 
-func sit(path, name string) (seat, error) {
+func sit(path, name string) (Seat, error) {
 	f, err := openSeat(path, os.O_RDWR|os.O_CREATE)
 	if err != nil {
-		return seat{}, err
+		return Seat{}, err
 	}
 	const longest = 512 // of a name; host names have up to 253 characters
 	before, err := io.ReadAll(io.LimitReader(f, longest))
@@ -113,9 +110,9 @@ func sit(path, name string) (seat, error) {
 		_, err = f.WriteAt([]byte(name), 0)
 	}
 	if err != nil {
-		return seat{}, errors.Join(err, f.Close())
+		return Seat{}, errors.Join(err, f.Close())
 	}
-	return seat{predecessor: string(before), lock: f}, nil
+	return Seat{Predecessor: string(before), lock: f}, nil
 }
 
 // removeOldSeats removes what workers of other scopes left behind. One that ran for

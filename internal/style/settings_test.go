@@ -24,7 +24,7 @@ var settingExceptions = []exception{
 
 var (
 	declaredSetting = regexp.MustCompile(`\{"([A-Z][A-Z_]+)", "`)
-	verbOfOurs      = regexp.MustCompile(`\banalytics-worker (doctor|positions|publish|redrive|report|schema|status|stress|verify|letters)\b`)
+	verbOfOurs      = regexp.MustCompile(`\banalytics-worker (doctor|positions|publish|redrive|report|schema|status|stress|verify)\b`)
 )
 
 // checkNamedSettings finds texts outside the programs that name a setting or a verb. AWS_...

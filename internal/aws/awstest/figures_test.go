@@ -132,6 +132,7 @@ type status struct {
 	Rejected  int64 `json:"records_rejected"`
 	DelayP50  int64 `json:"end_to_end_p50_millis"`
 	DelayP99  int64 `json:"end_to_end_p99_millis"`
+	LoadP50   int64 `json:"load_p50_millis"`
 	LoadP99   int64 `json:"load_p99_millis"`
 
 	Shards []json.RawMessage `json:"shards"`
@@ -314,7 +315,7 @@ func BenchmarkMixed(b *testing.B) {
 	bin := programs(b)
 	const seconds = 40
 	for range b.N {
-		p50, p99 := map[bool]float64{}, map[bool]float64{}
+		p50, p99, load := map[bool]float64{}, map[bool]float64{}, map[bool]float64{}
 		for _, mixed := range []bool{false, true} {
 			s := newSite(b, bin, 4, "aws")
 			cmd, ask := s.worker("POLL_INTERVAL=500ms")
@@ -327,13 +328,17 @@ func BenchmarkMixed(b *testing.B) {
 				b.Errorf("%d records are rejected", last.Rejected)
 			}
 			p50[mixed], p99[mixed] = float64(last.DelayP50)/1000, float64(last.DelayP99)/1000
+			load[mixed] = float64(last.LoadP50) / 1000
 			s.end(cmd)
 		}
 		b.ReportMetric(p50[false], "orders-p50-s")
 		b.ReportMetric(p99[false], "orders-p99-s")
 		b.ReportMetric(p50[true], "mixed-p50-s")
 		b.ReportMetric(p99[true], "mixed-p99-s")
+		b.ReportMetric(load[false], "orders-load-p50-s")
+		b.ReportMetric(load[true], "mixed-load-p50-s")
 		b.ReportMetric(p99[true]/p99[false], "mixed/orders-p99")
+		b.Logf("load p50 %v, delay p50 %v, p99 %v", load, p50, p99)
 		if p99[true] > 1.3*p99[false] {
 			b.Errorf("the p99 of a mixed stream is %.2f s, that of orders alone %.2f s", p99[true], p99[false])
 		}

@@ -309,40 +309,61 @@ func BenchmarkSteadyThousand(b *testing.B) {
 	}
 }
 
-// BenchmarkMixed compares, in one run, how long records take from the stream to the
-// warehouse: 1,000 orders a second, and as many records of all families.
+// BenchmarkMixed compares, in one run and in turns, how long records take from the
+// stream to the warehouse: 1,000 orders a second, and as many records of all
+// families. The best of three counts of either: what else the machine does only
+// ever adds.
 func BenchmarkMixed(b *testing.B) {
 	bin := programs(b)
-	const seconds = 40
 	for range b.N {
-		p50, p99, load := map[bool]float64{}, map[bool]float64{}, map[bool]float64{}
-		for _, mixed := range []bool{false, true} {
-			s := newSite(b, bin, 4, "aws")
-			cmd, ask := s.worker("POLL_INTERVAL=500ms")
-			if err := s.steady(seconds, 1000, mixed); err != nil {
-				b.Fatal(err)
-			}
-			s.await("all is loaded", func() bool { return ask().Processed == seconds*1000 })
-			last := ask()
-			if last.Rejected != 0 {
-				b.Errorf("%d records are rejected", last.Rejected)
-			}
-			p50[mixed], p99[mixed] = float64(last.DelayP50)/1000, float64(last.DelayP99)/1000
-			load[mixed] = float64(last.LoadP50) / 1000
-			s.end(cmd)
+		orders, all := steadyBest{}, steadyBest{}
+		for range 3 {
+			orders.note(steadyOnce(b, bin, false))
+			all.note(steadyOnce(b, bin, true))
 		}
-		b.ReportMetric(p50[false], "orders-p50-s")
-		b.ReportMetric(p99[false], "orders-p99-s")
-		b.ReportMetric(p50[true], "mixed-p50-s")
-		b.ReportMetric(p99[true], "mixed-p99-s")
-		b.ReportMetric(load[false], "orders-load-p50-s")
-		b.ReportMetric(load[true], "mixed-load-p50-s")
-		b.ReportMetric(p99[true]/p99[false], "mixed/orders-p99")
-		b.Logf("load p50 %v, delay p50 %v, p99 %v", load, p50, p99)
-		if p99[true] > 1.3*p99[false] {
-			b.Errorf("the p99 of a mixed stream is %.2f s, that of orders alone %.2f s", p99[true], p99[false])
+		b.ReportMetric(orders.p50, "orders-p50-s")
+		b.ReportMetric(orders.p99, "orders-p99-s")
+		b.ReportMetric(orders.load, "orders-load-p50-s")
+		b.ReportMetric(all.p50, "mixed-p50-s")
+		b.ReportMetric(all.p99, "mixed-p99-s")
+		b.ReportMetric(all.load, "mixed-load-p50-s")
+		b.ReportMetric(all.p99/orders.p99, "mixed/orders-p99")
+		if all.p99 > 1.3*orders.p99 {
+			b.Errorf("the p99 of a mixed stream is %.2f s, that of orders alone %.2f s", all.p99, orders.p99)
 		}
 	}
+}
+
+// steadyBest is the least of some figures in seconds; 0 = none yet.
+type steadyBest struct{ p50, p99, load float64 }
+
+func (s *steadyBest) note(of status) {
+	least := func(best *float64, millis int64) {
+		if seconds := float64(millis) / 1000; *best == 0 || seconds < *best {
+			*best = seconds
+		}
+	}
+	least(&s.p50, of.DelayP50)
+	least(&s.p99, of.DelayP99)
+	least(&s.load, of.LoadP50)
+}
+
+// steadyOnce is how a worker did with 1,000 records a second.
+func steadyOnce(b *testing.B, bin string, mixed bool) status {
+	b.Helper()
+	const seconds = 40
+	s := newSite(b, bin, 4, "aws")
+	cmd, ask := s.worker("POLL_INTERVAL=500ms")
+	if err := s.steady(seconds, 1000, mixed); err != nil {
+		b.Fatal(err)
+	}
+	s.await("all is loaded", func() bool { return ask().Processed == seconds*1000 })
+	last := ask()
+	if last.Rejected != 0 {
+		b.Errorf("%d records are rejected", last.Rejected)
+	}
+	s.end(cmd)
+	return last
 }
 
 // steady puts orders, or events of all families, on the stream at an even rate.

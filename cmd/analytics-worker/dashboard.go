@@ -14,6 +14,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/service"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -96,7 +97,7 @@ const (
 )
 
 // salesQuery is one statement for all that the dashboard asks of the warehouse:
-// minutes, top stores and the watermark, told apart by their first column. It
+// minutes, top stores and how far each shard is loaded, told apart by their first column. It
 // reads an hour of rollups, which are sorted by minute, and the checkpoints.
 func salesQuery(in warehouse.Names, streamName string, from time.Time) string {
 	_, minutes := in.Orders()
@@ -106,7 +107,7 @@ func salesQuery(in warehouse.Names, streamName string, from time.Time) string {
 UNION ALL SELECT 'store', CAST(store_id AS VARCHAR(40)), CAST(orders AS VARCHAR(40)), CAST(revenue AS VARCHAR(40))
  FROM (SELECT store_id, SUM(order_count) AS orders, SUM(revenue) AS revenue ` + hour + `
  GROUP BY store_id ORDER BY 3 DESC, 1 LIMIT ` + strconv.Itoa(topStores) + `) best
-UNION ALL SELECT 'watermark', CAST(MIN(arrived_until) AS VARCHAR(40)), CAST(COUNT(*) - COUNT(arrived_until) AS VARCHAR(40)), NULL
+UNION ALL SELECT 'shard', shard_id, CAST(arrived_until AS VARCHAR(40)), NULL
  FROM ` + in.Of(warehouse.CheckpointTable) + ` WHERE stream_name = ` + warehouse.Quote(streamName) + ` AND sequence_number <> 'SHARD_END'
 ORDER BY 1, 2`
 }
@@ -119,27 +120,33 @@ func sales(ctx context.Context, db warehouse.DB, streamName string, now time.Tim
 		return admin.Sales{}, fmt.Errorf("ask the warehouse for the rollups: %w", err)
 	}
 	out := admin.Sales{At: now.UTC(), Minutes: []admin.Minute{}, Stores: []admin.Store{}}
+	var complete []time.Time // by shard; a shard that nobody knows of yet has none
 	for _, row := range results[0].Rows {
 		if len(row) != 4 {
 			return out, fmt.Errorf("ask the warehouse for the rollups: %d columns instead of 4", len(row))
 		}
-		if err := addSales(&out, row); err != nil {
+		at := time.Time{}
+		switch {
+		case row[0].Text != "shard":
+			err = addSales(&out, row)
+		case !row[2].Null:
+			at, err = warehouse.ParseTimestamp(row[2].Text)
+			fallthrough
+		default:
+			complete = append(complete, at)
+		}
+		if err != nil {
 			return out, fmt.Errorf("ask the warehouse for the rollups: a %s: %w", row[0].Text, err)
 		}
+	}
+	if until := stream.Watermark(complete); !until.IsZero() {
+		out.ArrivedUntil = &until
 	}
 	slices.SortFunc(out.Stores, func(a, b admin.Store) int { return cmp.Compare(b.Revenue, a.Revenue) })
 	return out, nil
 }
 
 func addSales(s *admin.Sales, row []warehouse.Value) error {
-	if row[0].Text == "watermark" {
-		if row[1].Null || row[2].Text != "0" { // a shard that nobody knows of yet has none
-			return nil
-		}
-		at, err := warehouse.ParseTimestamp(row[1].Text)
-		s.ArrivedUntil = &at
-		return err
-	}
 	orders, err := strconv.ParseInt(row[2].Text, 10, 64)
 	if err != nil {
 		return err

@@ -36,7 +36,7 @@ func TestSalesAreReadFromOneStatement(t *testing.T) {
 	db := &answering{rows: [][]warehouse.Value{
 		row("minute", "2026-11-23 08:29:00", "61", "512.50"),
 		row("store", "14", "8", "144.50"), row("store", "7", "46", "582.40"),
-		row("watermark", "2026-11-23 08:30:15.123", "0", "NULL"),
+		row("shard", "shard-a", "2026-11-23 08:30:19", "NULL"), row("shard", "shard-b", "2026-11-23 08:30:15.123", "NULL"),
 	}}
 	got, err := sales(t.Context(), db, `it's`, now)
 	if err != nil {
@@ -61,8 +61,9 @@ func TestSalesTellWhatIsNotKnown(t *testing.T) {
 		db   answering
 		fail bool
 	}{
-		"a shard without a watermark": {answering{rows: [][]warehouse.Value{row("watermark", "2026-11-23 08:30:15", "1", "NULL")}}, false},
-		"no shards":                   {answering{rows: [][]warehouse.Value{row("watermark", "NULL", "0", "NULL")}}, false},
+		"a shard without a watermark": {answering{rows: [][]warehouse.Value{row("shard", "a", "2026-11-23 08:30:15", "NULL"), row("shard", "b", "NULL", "NULL")}}, false},
+		"no shards":                   {answering{}, false},
+		"no time of a shard":          {answering{rows: [][]warehouse.Value{row("shard", "a", "noon", "NULL")}}, true},
 		"the warehouse is away":       {answering{err: errors.New("away")}, true},
 		"too few columns":             {answering{rows: [][]warehouse.Value{row("minute", "2026-11-23 08:29:00")}}, true},
 		"no number":                   {answering{rows: [][]warehouse.Value{row("store", "7", "many", "1")}}, true},

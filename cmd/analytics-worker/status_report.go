@@ -49,7 +49,7 @@ func (s *survey) report(now time.Time) statusReport {
 	for _, sh := range s.shards {
 		unfinished[sh.ID] = !s.over(sh)
 	}
-	complete := len(s.shards) > 0
+	var complete []time.Time
 	for _, sh := range s.shards {
 		st := s.shard(sh, unfinished, now)
 		r.Shards = append(r.Shards, st)
@@ -59,16 +59,19 @@ func (s *survey) report(now time.Time) statusReport {
 		if st.State == "loaded" || st.State == "waiting" { // its parents hold the watermark back
 			continue
 		}
-		complete = complete && st.CompleteUntil != nil
-		if st.CompleteUntil != nil && (r.CompleteUntil == nil || st.CompleteUntil.Before(*r.CompleteUntil)) {
-			r.CompleteUntil = st.CompleteUntil
+		if st.CompleteUntil == nil {
+			complete = append(complete, time.Time{})
+		} else {
+			complete = append(complete, *st.CompleteUntil)
 		}
 		if st.LagMillis != nil && (r.LagMillis == nil || *st.LagMillis > *r.LagMillis) {
 			r.LagMillis = st.LagMillis
 		}
 	}
-	if !complete {
-		r.CompleteUntil, r.LagMillis = nil, nil
+	if until := stream.Watermark(complete); !until.IsZero() {
+		r.CompleteUntil = &until
+	} else {
+		r.LagMillis = nil // nor is that of all shards known
 	}
 	if r.LagMillis != nil && s.summary.Retention > 0 {
 		room := s.summary.Retention.Milliseconds() - *r.LagMillis

@@ -23,7 +23,6 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/storm"
-	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -311,19 +310,8 @@ func freshnessOf(db warehouse.DB, streamName string) func(context.Context) (time
 		if err != nil {
 			return 0, false
 		}
-		oldest := time.Time{}
-		for _, c := range checkpoints {
-			if c.Position.Sequence == stream.ShardEnd {
-				continue
-			}
-			if c.ArrivedUntil.IsZero() {
-				return 0, false
-			}
-			if oldest.IsZero() || c.ArrivedUntil.Before(oldest) {
-				oldest = c.ArrivedUntil
-			}
-		}
-		return max(0, time.Since(oldest)), !oldest.IsZero()
+		until := warehouse.CompleteUntil(checkpoints)
+		return max(0, time.Since(until)), !until.IsZero()
 	}
 }
 

@@ -164,16 +164,8 @@ func (d *demo) completeUntil(ctx context.Context) (time.Time, bool) {
 	if err != nil || len(checkpoints) < d.shards {
 		return time.Time{}, false
 	}
-	oldest := time.Now()
-	for _, c := range checkpoints {
-		if c.ArrivedUntil.IsZero() {
-			return time.Time{}, false
-		}
-		if c.ArrivedUntil.Before(oldest) {
-			oldest = c.ArrivedUntil
-		}
-	}
-	return oldest, true
+	until := warehouse.CompleteUntil(checkpoints)
+	return until, !until.IsZero()
 }
 
 // cut returns what was sampled since the last cut.

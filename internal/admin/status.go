@@ -149,25 +149,22 @@ func families(m *metrics.Metrics) []FamilyStatus {
 }
 
 func (s *Status) addShards(st worker.Status) {
-	known := true
+	s.ArrivedUntil = known(st.CompleteUntil())
 	for _, sh := range st.Shards {
-		one := ShardStatus{
-			ID: sh.ID, Term: sh.Term, Position: sh.Position.String(), BehindMillis: sh.Behind.Milliseconds(), LagMillis: sh.Lag.Milliseconds(), Waiting: sh.Waiting,
-		}
-		if sh.CompleteUntil.IsZero() {
-			known = false
-		} else {
-			at := sh.CompleteUntil.UTC()
-			one.ArrivedUntil = &at
-			if s.ArrivedUntil == nil || at.Before(*s.ArrivedUntil) {
-				s.ArrivedUntil = &at
-			}
-		}
-		s.Shards = append(s.Shards, one)
+		s.Shards = append(s.Shards, ShardStatus{
+			ID: sh.ID, Term: sh.Term, Position: sh.Position.String(), ArrivedUntil: known(sh.CompleteUntil),
+			BehindMillis: sh.Behind.Milliseconds(), LagMillis: sh.Lag.Milliseconds(), Waiting: sh.Waiting,
+		})
 	}
-	if !known {
-		s.ArrivedUntil = nil
+}
+
+// known is a time as JSON has it; nil where it is not known.
+func known(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
 	}
+	at = at.UTC()
+	return &at
 }
 
 func warehouseStatus(w worker.WriteStatus, now time.Time) WarehouseStatus {

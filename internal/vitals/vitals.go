@@ -193,7 +193,7 @@ const claimTime = 15 * time.Second
 
 // lag is how far the shards of this worker are behind. The caller holds mu.
 func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
-	out := verdict.Lag{Known: true, Shards: len(st.Shards), Committed: st.Lag, Reading: st.Behind}
+	out := verdict.Lag{Known: true, Shards: len(st.Shards), Committed: st.Lag, Reading: st.Behind, Until: st.CompleteUntil()}
 	if len(st.Shards) >= mine {
 		w.partial = time.Time{}
 	} else if w.partial.IsZero() {
@@ -205,9 +205,6 @@ func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
 	for _, s := range st.Shards {
 		out.Known = out.Known && (s.Read || s.Reads.Failed > 0)
 		out.By = append(out.By, verdict.ShardLag{Shard: s.ID, Owner: w.c.Worker, Lag: s.Lag})
-		if !s.Ended && (out.Until.IsZero() || s.CompleteUntil.Before(out.Until)) {
-			out.Until = s.CompleteUntil
-		}
 	}
 	return out
 }

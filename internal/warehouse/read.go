@@ -40,6 +40,19 @@ FROM ` + db.Names().Of(CheckpointTable) + ` WHERE stream_name = ` + Quote(stream
 	return out, nil
 }
 
+// CompleteUntil is the completeness watermark of a stream by its checkpoints: every
+// record that arrived before it can be queried, on the shards that the warehouse knows
+// of. Zero = not known.
+func CompleteUntil(checkpoints []Checkpoint) time.Time {
+	var complete []time.Time
+	for _, c := range checkpoints {
+		if c.Position.Sequence != stream.ShardEnd {
+			complete = append(complete, c.ArrivedUntil)
+		}
+	}
+	return stream.Watermark(complete)
+}
+
 func readCheckpoint(row []Value) (c Checkpoint, err error) {
 	c.Shard, c.Position.Sequence = row[0].Text, row[2].Text
 	if c.Term, err = strconv.ParseInt(row[1].Text, 10, 64); err != nil {

@@ -98,6 +98,19 @@ func (w *Worker) Status() Status {
 	return out
 }
 
+// CompleteUntil is the completeness watermark over the owned shards: every record that
+// arrived on them before it can be queried. Zero = not known. A shard that is loaded to
+// its end holds nothing back.
+func (s Status) CompleteUntil() time.Time {
+	var complete []time.Time
+	for _, s := range s.Shards {
+		if !s.Ended || s.Waiting > 0 {
+			complete = append(complete, s.CompleteUntil)
+		}
+	}
+	return stream.Watermark(complete)
+}
+
 // CompleteUntil is the time before which everything that arrived on an owned shard
 // can be queried; zero = not known, or not ours.
 func (w *Worker) CompleteUntil(id string) time.Time {

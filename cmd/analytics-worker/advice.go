@@ -103,6 +103,7 @@ var advices = []advice{
 	{"a lost transaction", oneOf(warehouse.ErrConflict), always("it passes; if it stays, see who else writes to the tables")},
 	{"a missing table or column", oneOf(warehouse.ErrNoTable), always("analytics-worker schema --apply")},
 	{"a missing grant", oneOf(warehouse.ErrDenied), always("grant the database user what the error names: analytics-worker schema --grants USER prints all of it")},
+	{"a full warehouse", oneOf(warehouse.ErrFull), always("free space in the warehouse (drop or unload what nobody needs, and VACUUM), or resize it")},
 	{"a warehouse that is away", oneOf(warehouse.ErrUnavailable, worker.ErrSilent), always("is the cluster paused, resizing or overloaded, or does a session hold worker_load_lock? analytics-worker doctor tells")},
 	{"a setting of the warehouse", func(err error) bool { return redshiftSetting(err) != "" }, redshiftSetting},
 	{"a checkpoint that is there twice", oneOf(warehouse.ErrTwice), always("analytics-worker verify tells more; nothing is loaded of the shard until one of the rows is deleted")},

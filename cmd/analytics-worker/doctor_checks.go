@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -16,6 +17,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
 
 // nextStepAt is what to do after a call to a service failed; otherwise is what to do if
@@ -30,14 +32,15 @@ func (p *patient) checkStream(ctx context.Context) []finding {
 	var waiting sync.WaitGroup
 	var werr error
 	waiting.Go(func() { // beside the stream: a cold warehouse takes its time
-		wctx, cancel := context.WithTimeoutCause(ctx, warehouseTime, errWarehouseTime)
-		defer cancel()
-		werr = s.askWarehouse(wctx)
+		werr = s.askWarehouse(ctx)
+		s.note(&s.asked.warehouse, werr)
 	})
 	sctx, cancel := quick(ctx)
 	defer cancel()
 	err := s.askStream(sctx)
+	s.note(&s.asked.stream, err)
 	if err != nil {
+		waiting.Wait()
 		return []finding{{
 			"stream", levelFail, err.Error(),
 			nextStepAt("Kinesis", err, "check KINESIS_STREAM_NAME and AWS_REGION"),
@@ -81,9 +84,18 @@ func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding
 			defer func() { <-slots }()
 			if c := s.checkpoints[sh.ID]; c.Position.Sequence == stream.ShardEnd && !sh.Closed {
 				results[i].err = s.askClosed(ctx, sh)
-				return
+			} else {
+				results[i].place, results[i].err = s.askPlace(ctx, sh, at)
 			}
-			results[i].place, results[i].err = s.askPlace(ctx, sh, at)
+			_, claimed := s.checkpoints[sh.ID]
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			switch {
+			case results[i].err != nil:
+				s.asked.reads[sh.ID] = results[i].err
+			case claimed:
+				s.places[sh.ID] = results[i].place
+			}
 		})
 	}
 	all.Wait()
@@ -104,18 +116,12 @@ func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding
 	return []finding{reads, p.retention(lag, asked && warehouseErr == nil)}
 }
 
+// retention tells the lag. Whether that is too much is the verdict's.
 func (p *patient) retention(lag time.Duration, known bool) finding {
-	keep := p.survey.summary.Retention
-	const next = "add workers (analytics-worker status shows where it hangs), or lengthen the stream's retention"
-	switch {
-	case !known:
+	if !known {
 		return finding{"retention", levelWarn, "the lag is not known: the warehouse or a shard did not answer", "mend that first"}
-	case lag > keep/2:
-		return finding{"retention", levelFail, fmt.Sprintf("the oldest unread record is %v old, and trimmed at %v", lag.Round(time.Second), keep), next}
-	case lag > keep/4:
-		return finding{"retention", levelWarn, fmt.Sprintf("the oldest unread record is %v old, and trimmed at %v", lag.Round(time.Second), keep), next}
 	}
-	return finding{"retention", levelOK, fmt.Sprintf("lag %v of %v", lag.Round(time.Millisecond), keep), ""}
+	return finding{"retention", levelOK, fmt.Sprintf("lag %v of %v", lag.Round(time.Millisecond), p.survey.summary.Retention), ""}
 }
 
 // checkLeases reads the table, and tries an update under a condition that no
@@ -127,6 +133,7 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 	name := p.config.leaseTableName(p.account)
 	table := p.account.LeaseTable(name)
 	err := p.survey.askLeases(ctx)
+	p.survey.note(&p.survey.asked.leases, err)
 	if p.survey.noLeases {
 		return []finding{{
 			"leases", levelWarn, "the table " + name + " is not there yet",
@@ -145,19 +152,24 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(p.survey.leases)), ""}}
 }
 
-// checkTogether looks at what shards, leases and positions say of each other,
-// once all of them were asked. It says nothing where that is in order.
-func (p *patient) checkTogether() (out []finding) {
-	j := p.survey.judge(time.Now())
-	for _, c := range j.told {
-		out = append(out, finding{"contradictions", levelFail, c.Error(), nextStep(&c)})
-	}
-	// Before the first worker nobody owns anything, and that is in order.
-	if j.idle > 0 && len(p.survey.leases) > 0 {
-		out = append(out, finding{
-			"owners", levelWarn, fmt.Sprintf("%d shards have no live worker", j.idle),
-			"start a worker; if one runs, see analytics-worker status and its log",
-		})
+// ofCheck is the check that tells of a cause in more words than the verdict.
+var ofCheck = map[verdict.Cause]string{
+	verdict.StreamGone: "stream", verdict.StreamFailing: "stream", verdict.LeasesGone: "leases", verdict.LeasesFailing: "leases", verdict.LeasesThrottled: "leases",
+	verdict.WarehouseDenied: "warehouse", verdict.WarehouseSilent: "warehouse", verdict.WarehouseFailing: "warehouse", verdict.WarehousePaused: "warehouse",
+	verdict.NoTables: "tables", verdict.ReadsDenied: "reads", verdict.ReadsThrottled: "reads", verdict.ReadsFailing: "reads", verdict.ClockOff: "clock", verdict.Unknown: "retention",
+}
+
+// checkTogether is the verdict on all that was asked, and on what the workers say of
+// themselves. What a check has said already is not said again, but for what is worst.
+func (p *patient) checkTogether(checked []finding) (out []finding) {
+	levels := map[verdict.State]level{verdict.Fine: levelOK, verdict.Look: levelWarn, verdict.Act: levelFail}
+	for i, f := range p.survey.report(time.Now()).Verdict.All() {
+		said := slices.ContainsFunc(checked, func(c finding) bool { return c.Check == ofCheck[f.Cause] && c.Level != levelOK })
+		if i == 0 || !said {
+			next := f.Step()
+			f.Next, f.Command = "", ""
+			out = append(out, finding{"verdict", levels[f.State], f.Line(), next})
+		}
 	}
 	return out
 }

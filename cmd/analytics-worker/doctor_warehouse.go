@@ -24,17 +24,24 @@ func (p *patient) ask(ctx context.Context, sql string) (warehouse.Result, error)
 // checkWarehouse runs a batch, as loads are batches. What does not come back in
 // time has been taken and not started: a paused cluster does that.
 func (p *patient) checkWarehouse(ctx context.Context) []finding {
+	ctx, question := ask(ctx)
+	defer question.end()
 	asked := time.Now()
 	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
-		return []finding{{
-			"warehouse", levelFail, err.Error(),
-			"see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path",
-		}}
+		next := "see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path"
+		if p.config.Redshift.Workgroup == "" {
+			next = "see whether the cluster is paused (aws redshift resume-cluster --cluster-identifier " + p.config.Redshift.ClusterID + "), resizing or overloaded; else check the network path"
+		}
+		return []finding{{"warehouse", levelFail, err.Error(), next}}
 	default:
-		return []finding{{"warehouse", levelFail, err.Error(), nextStepAt("the Redshift Data API", err, "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION")}}
+		otherwise := "check REDSHIFT_CLUSTER_ID or REDSHIFT_WORKGROUP, REDSHIFT_DATABASE and AWS_REGION"
+		if refused := as[*warehouse.StatementError](err); refused != nil && refused.Kind == nil {
+			return []finding{{"warehouse", levelFail, err.Error(), "the warehouse answers, and refuses: read its words; no setting of the worker is in question"}}
+		}
+		return []finding{{"warehouse", levelFail, err.Error(), nextStepAt("the Redshift Data API", err, otherwise)}}
 	}
 	found := []finding{{"warehouse", levelOK, fmt.Sprintf("answers in %v through the Data API", time.Since(asked).Round(time.Millisecond)), ""}}
 	var rest [2][]finding
@@ -146,6 +153,8 @@ func lockFindings(held []lockHold, now time.Time) []finding {
 // every engine. worker_load_lock alone is looked up in the catalog: a load holds it
 // against readers, so that to ask the table is to wait for the load.
 func (p *patient) checkTables(ctx context.Context) []finding {
+	ctx, question := ask(ctx)
+	defer question.end()
 	tables := warehouse.Tables()
 	errs := make([]error, len(tables))
 	var all sync.WaitGroup
@@ -219,6 +228,8 @@ func (p *patient) checkCopyRole(ctx context.Context) []finding {
 	if p.config.StagingURL == "" {
 		return nil
 	}
+	ctx, question := ask(ctx)
+	defer question.end()
 	list := p.tryCopy(ctx, "")
 	if f := copyRoleFinding(p.config.StagingURL, list); f.Level != levelOK {
 		return []finding{f}

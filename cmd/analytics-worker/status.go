@@ -17,6 +17,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -37,9 +38,12 @@ func (a *app) statusCommand() *cobra.Command {
 credentials, and with the workers down. It looks at each shard where its loading stands, which takes one of
 the five reads a second that a shard grants.
 
+It begins with how it goes: fine, look or act, a sentence and the next step, from what it found and from what
+each worker says of itself in the lease table. The dashboard, /readyz and the log say the same.
+
 complete until is the time before which every record that arrived is queryable. An owner counts as alive when
-it is seen to renew a lease, which takes up to 4 seconds to find out. The warehouse has 30 seconds to answer, as
-a cold one takes its time; everything else 8.
+it is seen to renew a lease, which takes up to 4 seconds to find out. The warehouse has 8 seconds to start a
+statement and 30 to answer; everything else has 8. While it does not answer, the lease table tells the positions.
 
 Status 0 means that all is well; 1 that something was found that needs a look, or could not be asked.`,
 		Example: `  analytics-worker status
@@ -134,7 +138,15 @@ type survey struct {
 	closed      map[string]bool // shards that are listed as open and were seen to be closed
 	alive       map[string]bool // owners that were seen to renew a lease
 	places      map[string]place
-	problems    []string
+	asked       answers
+}
+
+// answers is how the questions ended.
+type answers struct {
+	stream, leases, warehouse error
+	waited                    time.Duration // for the warehouse, where it did not answer in its time
+	phase                     verdict.Phase // of the question that it did not answer
+	reads                     map[string]error
 }
 
 // place is what lies ahead of a shard's position.
@@ -152,8 +164,9 @@ func newSurvey(c config, account *aws.Account, maxLag time.Duration) *survey {
 
 // clear forgets the last answers.
 func (s *survey) clear() {
-	s.problems, s.summary, s.shards, s.checkpoints, s.leases, s.noLeases = nil, aws.Summary{}, nil, nil, nil, false
+	s.summary, s.shards, s.checkpoints, s.leases, s.noLeases = aws.Summary{}, nil, nil, nil, false
 	s.alive, s.places, s.closed = make(map[string]bool), make(map[string]place), make(map[string]bool)
+	s.asked = answers{reads: make(map[string]error)}
 }
 
 // take asks all of them side by side. Whatever does not answer in its time is
@@ -162,29 +175,28 @@ func (s *survey) take(ctx context.Context) statusReport {
 	s.clear()
 	short, cancel := quick(ctx)
 	defer cancel()
-	long, cancelLong := context.WithTimeoutCause(ctx, warehouseTime, errWarehouseTime)
-	defer cancelLong()
 	var asking, first sync.WaitGroup
-	first.Go(func() { s.problem(s.askStream(short)) })
-	first.Go(func() { s.problem(s.askWarehouse(long)) })
-	asking.Go(func() { s.problem(s.askLeases(short)) })
+	first.Go(func() { s.note(&s.asked.stream, s.askStream(short)) })
+	first.Go(func() { s.note(&s.asked.warehouse, s.askWarehouse(ctx)) })
+	asking.Go(func() { s.note(&s.asked.leases, s.askLeases(short)) })
 	if s.tell != nil {
 		s.tell("waiting for the stream and the warehouse")
 	}
 	first.Wait()
+	if s.checkpoints == nil {
+		asking.Wait() // the leases have copies of the positions
+	}
 	places, cancelPlaces := quick(ctx)
 	defer cancelPlaces()
-	s.problem(s.askPlaces(places)) // needs the shards and the positions
+	s.askPlaces(places) // needs the shards and the positions
 	asking.Wait()
 	return s.report(time.Now())
 }
 
-func (s *survey) problem(err error) {
-	if err != nil {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.problems = append(s.problems, withNextStep(err))
-	}
+func (s *survey) note(at *error, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*at = err
 }
 
 func (s *survey) askStream(ctx context.Context) error {
@@ -201,8 +213,13 @@ func (s *survey) askStream(ctx context.Context) error {
 }
 
 func (s *survey) askWarehouse(ctx context.Context) error {
+	ctx, question := ask(ctx)
+	defer question.end()
 	checkpoints, err := warehouse.Checkpoints(ctx, s.account.Redshift(s.config.Redshift), s.account.Stream(s.config.Stream).Name())
 	if err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.asked.waited, s.asked.phase = question.unanswered(ctx)
 		return err
 	}
 	s.mu.Lock()
@@ -251,7 +268,7 @@ func (s *survey) askLeases(ctx context.Context) error {
 	defer deadline.Stop()
 	poll := time.NewTicker(renewalPoll)
 	defer poll.Stop()
-	for len(owners) > 0 {
+	for len(owners) > 0 || s.mute() {
 		select {
 		case <-poll.C:
 		case <-deadline.C:
@@ -274,42 +291,73 @@ func (s *survey) askLeases(ctx context.Context) error {
 			if r.Owner != "" && !s.alive[r.Owner] {
 				owners[r.Owner] = true
 			}
+			if known && r.Owner == b.Owner && r.Word != b.Word {
+				b.Word = r.Word
+				s.leases[r.Shard] = b
+			}
 		}
 		s.mu.Unlock()
 	}
 	return nil
 }
 
-// askPlaces reads a little of each shard from where its loading stands.
-func (s *survey) askPlaces(ctx context.Context) error {
-	if s.checkpoints == nil {
-		return nil // that is a problem already
+// mute reports whether an owner that lives has not said yet how it is: one that has
+// just begun does with its first renewal.
+func (s *survey) mute() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	said := make(map[string]bool)
+	for _, r := range s.leases {
+		said[r.Owner] = said[r.Owner] || r.Word != ""
 	}
-	g, gctx := errgroup.WithContext(ctx)
-	g.SetLimit(16)
+	for owner := range s.alive {
+		if !said[owner] {
+			return true
+		}
+	}
+	return false
+}
+
+// position is where a shard is loaded to: by the warehouse, or where that did not
+// answer, by the copy that the lease table has of it, which is seconds older.
+func (s *survey) position(shard string) (at stream.Position, known bool) {
+	if s.checkpoints != nil {
+		c, known := s.checkpoints[shard]
+		return c.Position, known && !s.foreign(c)
+	}
+	r, known := s.leases[shard]
+	ours := r.Stream.IsZero() || s.identity().IsZero() || r.Stream.Equal(s.identity())
+	return r.Checkpoint, known && ours && r.Unreadable == "" && r.Checkpoint.Sequence != stream.Latest && !r.Checkpoint.IsZero()
+}
+
+// askPlaces reads a little of each shard from where its loading stands.
+func (s *survey) askPlaces(ctx context.Context) {
+	var all errgroup.Group
+	all.SetLimit(16)
 	for _, sh := range s.shards {
-		at, known := s.checkpoints[sh.ID]
-		if !known || s.foreign(at) {
+		at, known := s.position(sh.ID)
+		if !known || at.Sequence == stream.ShardEnd && sh.Closed {
 			continue
 		}
-		if at.Position.Sequence == stream.ShardEnd {
-			if !sh.Closed {
-				g.Go(func() error { return s.askClosed(gctx, sh) })
-			}
-			continue
-		}
-		g.Go(func() error {
-			p, err := s.askPlace(gctx, sh, at.Position)
-			if err != nil {
-				return err
+		all.Go(func() error {
+			var p place
+			var err error
+			if at.Sequence == stream.ShardEnd {
+				err = s.askClosed(ctx, sh)
+			} else {
+				p, err = s.askPlace(ctx, sh, at)
 			}
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.places[sh.ID] = p
+			if err != nil {
+				s.asked.reads[sh.ID] = err
+			} else if at.Sequence != stream.ShardEnd {
+				s.places[sh.ID] = p
+			}
 			return nil
 		})
 	}
-	return g.Wait()
+	_ = all.Wait() // no shard keeps another from being asked
 }
 
 // askClosed finds out whether a shard that was read to its end has one: a listing
@@ -330,8 +378,14 @@ func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Positi
 	reader := s.account.Stream(s.config.Stream).Reader(sh, at)
 	// The record at the position itself comes first, and is left out.
 	reader.Limit = 2
-	for range 20 { // pages may be empty while records lie ahead
+	var refused error // the last throttle
+	for range 20 {    // pages may be empty while records lie ahead
 		page, err := reader.Next(ctx)
+		if errors.Is(err, stream.ErrThrottled) {
+			refused = err
+		} else if ctx.Err() != nil && refused != nil {
+			return place{}, refused // time ran out over being throttled: that is the answer
+		}
 		if err != nil && !errors.Is(err, stream.ErrThrottled) {
 			return place{}, err
 		}
@@ -346,10 +400,13 @@ func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Positi
 		case <-timer.C:
 		case <-ctx.Done():
 			timer.Stop()
+			if refused != nil {
+				return place{}, refused
+			}
 			return place{}, fmt.Errorf("read shard %s: %w", sh.ID, context.Cause(ctx))
 		}
 	}
-	return place{}, nil
+	return place{}, refused
 }
 
 // owner is who has the shard's lease, "" for nobody.

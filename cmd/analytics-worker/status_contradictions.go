@@ -1,7 +1,6 @@
 package main
 
 import (
-	"fmt"
 	"maps"
 	"slices"
 	"time"
@@ -35,25 +34,26 @@ func (s *survey) open(sh stream.Shard) bool {
 
 // judgement is what shards, positions and leases say of each other.
 type judgement struct {
-	told []lease.Contradiction
+	told []told
 	idle int // shards that nobody works on, without another reason
+}
+
+// told is one thing that contradicts itself.
+type told struct {
+	lease.Contradiction
+	Other bool // the stream is another one than the positions are of
 }
 
 // names reports whether something is told of the shard, or of all shards.
 func (j judgement) names(shard string) bool {
-	return slices.ContainsFunc(j.told, func(c lease.Contradiction) bool { return c.Shard == "" || c.Shard == shard })
+	return slices.ContainsFunc(j.told, func(c told) bool { return c.Shard == "" || c.Shard == shard })
 }
 
 // judge goes by the judgement of the workers. The warehouse's positions stand in
 // for the leases' copies of them.
 func (s *survey) judge(now time.Time) (j judgement) {
 	if other := s.otherStream(); other != nil {
-		j.told = append(j.told, lease.Contradiction{What: other.Error(), Err: other})
-	}
-	if s.noLeases && len(s.checkpoints) > 0 {
-		j.told = append(j.told, lease.Contradiction{
-			Wrong: lease.NoTable, What: fmt.Sprintf("the lease table %s is gone, so nobody owns a shard", s.config.leaseTableName(s.account)),
-		})
+		j.told = append(j.told, told{Contradiction: lease.Contradiction{What: other.Error(), Err: other}, Other: true})
 	}
 	rows := maps.Clone(s.leases)
 	for id, c := range s.checkpoints {
@@ -75,7 +75,7 @@ func (s *survey) judge(now time.Time) (j judgement) {
 			j.idle++
 			continue
 		}
-		j.told = append(j.told, c)
+		j.told = append(j.told, told{Contradiction: c})
 	}
 	return j
 }

@@ -10,21 +10,23 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
 
 // statusReport is what status prints. A null means that it is not known.
 type statusReport struct {
-	At             time.Time     `json:"at"`
-	Stream         string        `json:"stream"`
-	StreamStatus   string        `json:"stream_status"`
-	RetentionHours float64       `json:"retention_hours"`
-	Warehouse      string        `json:"warehouse"`
-	CompleteUntil  *time.Time    `json:"complete_until"` // every record that arrived before it is queryable
-	LagMillis      *int64        `json:"lag_millis"`     // age of the oldest record that is not loaded; 0 = there is none
-	HeadroomMillis *int64        `json:"headroom_millis"`
-	LastUpdate     *time.Time    `json:"last_update"` // of a checkpoint, by a load or a claim
-	Shards         []shardStatus `json:"shards"`
-	Problems       []string      `json:"problems"`
+	At             time.Time       `json:"at"`
+	Stream         string          `json:"stream"`
+	StreamStatus   string          `json:"stream_status"`
+	RetentionHours float64         `json:"retention_hours"`
+	Warehouse      string          `json:"warehouse"`
+	CompleteUntil  *time.Time      `json:"complete_until"` // every record that arrived before it is queryable
+	LagMillis      *int64          `json:"lag_millis"`     // age of the oldest record that is not loaded; 0 = there is none
+	HeadroomMillis *int64          `json:"headroom_millis"`
+	LastUpdate     *time.Time      `json:"last_update"` // of a checkpoint, by a load or a claim
+	Shards         []shardStatus   `json:"shards"`
+	Problems       []string        `json:"problems"` // what needs a look, one line each
+	Verdict        verdict.Verdict `json:"verdict"`
 }
 
 // shardStatus is one shard of the stream, or one that the warehouse remembers.
@@ -50,6 +52,7 @@ func (s *survey) report(now time.Time) statusReport {
 		unfinished[sh.ID] = !s.over(sh)
 	}
 	var complete []time.Time
+	measured := len(s.shards) > 0
 	for _, sh := range s.shards {
 		st := s.shard(sh, unfinished, now)
 		r.Shards = append(r.Shards, st)
@@ -59,6 +62,7 @@ func (s *survey) report(now time.Time) statusReport {
 		if st.State == "loaded" || st.State == "waiting" { // its parents hold the watermark back
 			continue
 		}
+		measured = measured && st.LagMillis != nil
 		if st.CompleteUntil == nil {
 			complete = append(complete, time.Time{})
 		} else {
@@ -68,16 +72,27 @@ func (s *survey) report(now time.Time) statusReport {
 			r.LagMillis = st.LagMillis
 		}
 	}
+	least := r.LagMillis // of the shards that are known
 	if until := stream.Watermark(complete); !until.IsZero() {
 		r.CompleteUntil = &until
-	} else {
-		r.LagMillis = nil // nor is that of all shards known
+	}
+	if !measured { // one that is not known may be hours behind
+		r.LagMillis = nil
 	}
 	if r.LagMillis != nil && s.summary.Retention > 0 {
 		room := s.summary.Retention.Milliseconds() - *r.LagMillis
 		r.HeadroomMillis = &room
 	}
-	r.Problems = append(append([]string{}, s.problems...), s.findings(r)...)
+	r.Verdict = verdict.Of(s.facts(r, least, now))
+	r.Problems = []string{}
+	for _, f := range r.Verdict.All() {
+		if f.State != verdict.Fine {
+			r.Problems = append(r.Problems, f.Line())
+		}
+	}
+	if r.LagMillis != nil && s.maxLag > 0 && *r.LagMillis > s.maxLag.Milliseconds() {
+		r.Problems = append(r.Problems, fmt.Sprintf("the lag of %s is above %v", millis(r.LagMillis), s.maxLag))
+	}
 	return r
 }
 
@@ -90,13 +105,15 @@ func (s *survey) shard(sh stream.Shard, unfinished map[string]bool, now time.Tim
 	c, claimed := s.checkpoints[sh.ID]
 	if claimed {
 		st.Position, st.Term, st.UpdatedAt = c.Position.String(), c.Term, &c.UpdatedAt
+	} else if at, known := s.position(sh.ID); known {
+		st.Position = at.String()
 	}
 	p := s.places[sh.ID]
 	switch {
 	case s.over(sh):
 		st.State = "loaded"
 		return st
-	case !claimed && slices.ContainsFunc(sh.Parents, func(id string) bool { return unfinished[id] }):
+	case !claimed && s.checkpoints != nil && slices.ContainsFunc(sh.Parents, func(id string) bool { return unfinished[id] }):
 		st.State = "waiting"
 		return st
 	case sh.Closed:
@@ -111,48 +128,10 @@ func (s *survey) shard(sh stream.Shard, unfinished map[string]bool, now time.Tim
 		st.CompleteUntil, st.LagMillis = &until, &lag
 	} else if !c.ArrivedUntil.IsZero() {
 		st.CompleteUntil = &c.ArrivedUntil
+	} else if until := s.leases[sh.ID].Until; !until.IsZero() && s.owner(sh.ID) != "" {
+		st.CompleteUntil = &until
 	}
 	return st
-}
-
-// findings are what needs a look in what was answered.
-func (s *survey) findings(r statusReport) []string {
-	j := s.judge(r.At)
-	out := make([]string, len(j.told))
-	for i, c := range j.told {
-		out[i] = withNextStep(&c)
-	}
-	dead, unowned, unclaimed := map[string]int{}, 0, 0
-	for _, sh := range r.Shards {
-		if sh.State == "loaded" || sh.State == "waiting" || j.names(sh.ID) {
-			continue
-		}
-		switch {
-		case s.checkpoints != nil && sh.Position == "":
-			unclaimed++
-		case s.leases != nil && sh.Owner == "":
-			unowned++
-		case sh.OwnerAlive != nil && !*sh.OwnerAlive:
-			dead[sh.Owner]++
-		}
-	}
-	if unclaimed > 0 {
-		out = append(out, fmt.Sprintf("%d shards have never been worked on: is a worker running?", unclaimed))
-	}
-	if unowned > 0 {
-		out = append(out, fmt.Sprintf("%d shards have no owner: is a worker running?", unowned))
-	}
-	for owner, n := range dead {
-		out = append(out, fmt.Sprintf("the owner of %d shards, %s, was not seen to renew its leases: has it ended?", n, owner))
-	}
-	slices.Sort(out)
-	if r.LagMillis != nil && s.maxLag > 0 && *r.LagMillis > s.maxLag.Milliseconds() {
-		out = append(out, fmt.Sprintf("the lag of %s is above %v", millis(r.LagMillis), s.maxLag))
-	}
-	if r.HeadroomMillis != nil && *r.HeadroomMillis < s.summary.Retention.Milliseconds()/4 {
-		out = append(out, fmt.Sprintf("unread records are trimmed in %s: add workers, or lengthen the retention of the stream", millis(r.HeadroomMillis)))
-	}
-	return out
 }
 
 func writeStatus(w io.Writer, format string, r statusReport) error {
@@ -161,6 +140,11 @@ func writeStatus(w io.Writer, format string, r statusReport) error {
 		e.SetIndent("", "  ")
 		return e.Encode(r)
 	}
+	fmt.Fprintf(w, "%s: %s\n", strings.ToUpper(r.Verdict.State.String()), printable(r.Verdict.Says))
+	if next := r.Verdict.Step(); next != "" {
+		fmt.Fprintf(w, "  -> %s\n", printable(next))
+	}
+	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	if r.StreamStatus == "" {
 		fmt.Fprintf(tw, "stream\t%s, not known\n", r.Stream)

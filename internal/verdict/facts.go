@@ -85,6 +85,7 @@ type Leases struct {
 	Source
 	Shared  bool // workers share a table
 	Lost    bool // the table is gone although positions are there
+	Never   bool // no worker has ever had a shard
 	Shards  int  // of the stream, that are not read to their ends
 	Mine    int  // of them this worker's
 	Unowned int  // that nobody has who lives, and that wait for nothing

@@ -11,7 +11,7 @@ func reading(f *Facts) []Finding {
 	if r.Trouble == nil || r.Failing == 0 && !often {
 		return nil
 	}
-	lasts := r.Longest > readsFail || often || !r.Trouble.Kind.passes()
+	lasts := r.Longest >= readsFail || often || !r.Trouble.Kind.passes()
 	if !lasts {
 		return nil
 	}

@@ -13,7 +13,7 @@ const (
 	missing      = time.Minute      // after which an answer counts as missing
 	slowLoad     = 30 * time.Second // a load of Redshift's takes 4 to 12 s
 	slowLately   = 90 * time.Second // how long ago a slow load still counts
-	readsFail    = 10 * time.Second // of one shard
+	readsFail    = 8 * time.Second  // of one shard
 	readsFailAll = time.Minute      // of all shards
 	leasesFail   = 3 * time.Second  // two rounds and more
 	staleAfter   = time.Minute      // after which an answer says nothing about now
@@ -157,6 +157,11 @@ func owned(f *Facts) []Finding {
 	}
 	switch {
 	case l.Unowned == 0:
+	case f.outside() && l.Never:
+		out = append(out, Finding{
+			Cause: NoWorker, State: Look, Says: verb(l.Unowned, "shard has", "shards have") + " never been worked on: no worker has run yet",
+			Next: "start one", Command: "systemctl start analytics-worker",
+		})
 	case f.outside() && l.Live == 0 && len(l.Dead) == 0:
 		says := "No worker is running"
 		if f.Lag.Committed > 0 {

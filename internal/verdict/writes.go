@@ -23,7 +23,7 @@ func keeping(f *Facts) []Finding {
 		out := f.denied(LettersFailing, Act, "the dead-letter store", "The dead-letter store "+f.Names.Letters+" refuses or cannot be reached"+stops, w.Trouble)
 		out.State, out.Stops = Act, true
 		return []Finding{out}
-	case w.Waiting > slowAnswer:
+	case w.Waiting >= slowAnswer:
 		return []Finding{{
 			Cause: LettersFailing, State: state(w.Waiting), Stops: w.Waiting > missing, Says: fmt.Sprintf("The dead-letter store has not answered for %s%s", words(w.Waiting), stops),
 			Next: "see whether it can be reached", Command: look,
@@ -45,15 +45,15 @@ func loading(f *Facts) []Finding {
 	switch {
 	case w.Trouble != nil:
 		return []Finding{f.refused(w.Trouble)}
-	case w.Waiting > slowAnswer && w.Phase == Queued:
+	case w.Waiting >= slowAnswer && w.Phase == Queued:
 		return []Finding{f.paused(w.Waiting)}
-	case w.Waiting > slowAnswer && w.Phase == Locking:
+	case w.Waiting >= slowAnswer && w.Phase == Locking:
 		return []Finding{{
 			Cause: WarehouseLocked, State: state(w.Waiting), Stops: w.Waiting > missing, Command: "analytics-worker doctor",
 			Says: fmt.Sprintf("Loads have waited for worker_load_lock for %s: another session holds it", words(w.Waiting)),
 			Next: "unless it is a load of another worker, end that session (docs/OPERATIONS.md, \"Somebody holds worker_load_lock\"); doctor names it where it may see it",
 		}}
-	case w.Waiting > slowAnswer && w.Phase == NotKnown:
+	case w.Waiting >= slowAnswer && w.Phase == NotKnown:
 		return []Finding{{
 			Cause: WarehousePaused, State: state(w.Waiting), Stops: w.Waiting > missing, Says: fmt.Sprintf("The warehouse has not answered for %s", words(w.Waiting)),
 			Next: "see whether it is paused, resizing or overloaded", Command: f.describe(),

@@ -130,7 +130,7 @@ func TestPermissionsAreThoseOfTheCalls(t *testing.T) {
 	}
 	record(deploy.Operator) // what made the stream and the tables
 
-	f.must("publish", "--count", "400", "--bad", "0.05", "--seed", "5")
+	f.must("publish", "--count", "400", "--bad", "0.01", "--seed", "5")
 	record(deploy.Operator)
 	a := f.join(f.onEC2()...)
 	f.settled(400)

@@ -163,7 +163,7 @@ func TestG1_RecreatedStream(t *testing.T) {
 			}
 			w.says(http.StatusServiceUnavailable, "positions of the stream", "is gone")
 			f.tells([]string{"status"}, "! worker_checkpoints holds positions of the stream order-events that was made on", "positions --start-over")
-			f.tells([]string{"doctor"}, "FAIL  contradictions  worker_checkpoints holds positions", "positions --start-over")
+			f.tells([]string{"doctor"}, "FAIL  verdict", "worker_checkpoints holds positions", "positions --start-over")
 			f.must("positions", "--start-over")
 			f.await("the new stream is loaded", func() (bool, error) {
 				r := f.verify()
@@ -195,8 +195,8 @@ func TestTwoStreamsOnOneLeaseTable(t *testing.T) {
 	f.must("publish", "--count", "200", "--seed", "62")
 	b.says(http.StatusServiceUnavailable, "the lease table belongs to another stream", "stream/order-events", "stream/payments")
 	b.await("shards and leases contradict each other", "stream/order-events", "stream/payments", "set LEASE_TABLE to another name", `"level":"ERROR"`)
-	second.tells([]string{"status"}, "! the lease table belongs to another stream", "stream/order-events", "LEASE_TABLE")
-	second.tells([]string{"doctor"}, "FAIL  contradictions  the lease table belongs to another stream", "LEASE_TABLE")
+	second.tells([]string{"status"}, "! The lease table belongs to another stream", "stream/order-events", "LEASE_TABLE")
+	second.tells([]string{"doctor"}, "FAIL  verdict", "The lease table belongs to another stream", "LEASE_TABLE")
 	f.settled(200)
 	a.says(http.StatusOK)
 	a.signal(syscall.SIGTERM)
@@ -217,7 +217,7 @@ func TestLeaseTableDeletedUnderWorkers(t *testing.T) {
 	// It cannot be made again for a while.
 	f.faults(`[{"service":"dynamodb","operation":"CreateTable","fault":"internal-error","count":1000}]`)
 	f.dynamodb("DeleteTable", map[string]any{"TableName": leasesOfOrders})
-	f.tells([]string{"status"}, "! the lease table "+leasesOfOrders+" is gone")
+	f.tells([]string{"status"}, "! The lease table "+leasesOfOrders+" is gone")
 	f.faults(`[]`)
 	for _, text := range []string{"the lease table is gone; it is made again, from the warehouse's positions", "the lease table was empty; its rows were made"} {
 		f.await(fmt.Sprintf("a worker says %q", text), func() (bool, error) { return strings.Contains(a.output()+b.output(), text), nil })

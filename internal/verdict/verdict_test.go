@@ -103,7 +103,7 @@ var verdictCases = []verdictCase{
 	{"stream replaced", inside, func(f *Facts) {
 		f.Leases.Alarms = []Alarm{{What: "positions of another stream", Next: "start over", Stream: true}}
 	}, OtherStream, Act, "Positions of another", "positions --start-over", true},
-	{"contradiction", inside, func(f *Facts) { f.Leases.Alarms = []Alarm{{What: "s1 is open", Next: "reset"}} }, Contradiction, Act, "S1 is open", "", true},
+	{"contradiction", inside, func(f *Facts) { f.Leases.Alarms = []Alarm{{What: "s1 is open", Next: "reset"}} }, Contradiction, Act, "s1 is open", "", true},
 	{"stream gone", outside, func(f *Facts) { f.Stream.Trouble, f.Lag.Known = &Trouble{Kind: Gone}, false }, StreamGone, Act, "order-events is not there", "describe-stream-summary", true},
 
 	{"no worker", outside, func(f *Facts) {
@@ -124,8 +124,8 @@ var verdictCases = []verdictCase{
 	{"a long pause", inside, func(f *Facts) { f.Lag.Committed = 7 * time.Hour }, Trimming, Look, "7 h old", "--retention-period-hours 72", false},
 	{"behind", inside, func(f *Facts) { f.Lag.Committed = 2 * time.Minute }, Behind, Look, "2 min behind what arrived; 50 records a second", "status --watch", false},
 	{"an error of just now", inside, func(f *Facts) {
-		f.Problems = []Problem{{At: ago(5 * time.Second), Error: true, Message: "x failed", Cause: "y", Hint: "do z"}}
-	}, Logged, Look, "X failed: y", "journalctl", false},
+		f.Problems = []Problem{{At: ago(5 * time.Second), Error: true, Message: "reading failed", Cause: "y", Hint: "do z"}}
+	}, Logged, Look, "Reading failed: y", "journalctl", false},
 	{"an error of before", inside, func(f *Facts) { f.Problems = []Problem{{At: ago(time.Minute), Error: true}} }, Arriving, Fine, "", "", false},
 
 	{"another says so", inside, func(f *Facts) {

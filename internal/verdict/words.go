@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"strconv"
+	"strings"
 	"time"
 	"unicode"
 	"unicode/utf8"
@@ -57,8 +58,12 @@ func verb(n int, single, plural string) string {
 	return strconv.Itoa(n) + " " + plural
 }
 
-// sentence begins with a capital.
+// sentence begins with a capital, unless it begins with a name.
 func sentence(s string) string {
+	first, _, _ := strings.Cut(s, " ")
+	if strings.ContainsFunc(first, func(r rune) bool { return r < 'a' || r > 'z' }) {
+		return s
+	}
 	r, size := utf8.DecodeRuneInString(s)
 	return string(unicode.ToUpper(r)) + s[size:]
 }

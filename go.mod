@@ -33,6 +33,8 @@ require github.com/coreos/go-systemd/v22 v22.7.0
 
 require go.yaml.in/yaml/v3 v3.0.6
 
+require github.com/aws/aws-sdk-go-v2/service/redshift v1.62.10
+
 require (
 	github.com/apache/arrow-go/v18 v18.5.1 // indirect
 	github.com/aws/aws-sdk-go-v2/aws/protocol/eventstream v1.7.26 // indirect

@@ -9,10 +9,12 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/localaws/autoscaling"
 	"github.com/cloudcafe/analytics-worker/localaws/cloudwatch"
+	"github.com/cloudcafe/analytics-worker/localaws/clusters"
 	"github.com/cloudcafe/analytics-worker/localaws/dynamodb"
 	"github.com/cloudcafe/analytics-worker/localaws/endpoint"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
@@ -63,12 +65,15 @@ type Server struct {
 	log      *slog.Logger
 	faults   *fault.Set
 	endpoint *endpoint.Endpoint
+	offset   atomic.Int64 // of AWS's clock
+	instance atomic.Pointer[imds.Service]
 	closers  []func() error // of the services, in the order of their opening
 }
 
 // New opens every service. The caller must Close the Server.
 func New(ctx context.Context, c Config) (*Server, error) {
 	s := &Server{config: c, log: c.Log, faults: fault.NewSet()}
+	s.offset.Store(int64(c.ClockOffset))
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}
@@ -77,49 +82,58 @@ func New(ctx context.Context, c Config) (*Server, error) {
 			return nil, fmt.Errorf("make the data directory: %w", err)
 		}
 	}
-	if err := s.open(ctx); err != nil {
+	services, err := s.open(ctx)
+	if err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.endpoint = endpoint.New(endpoint.Options{
+		Services: services, Faults: s.faults, Log: s.log, Hosts: c.Hosts, Now: s.now, Reset: s.reset,
+		Admin: map[string]http.Handler{
+			"imds":  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.instance.Load().Admin().ServeHTTP(w, r) }),
+			"clock": s.clock(),
+		},
+	})
 	return s, nil
 }
 
-func (s *Server) open(ctx context.Context) error {
+// now is AWS's clock.
+func (s *Server) now() time.Time { return time.Now().Add(time.Duration(s.offset.Load())) }
+
+// open opens every service with what the settings name.
+func (s *Server) open(ctx context.Context) ([]wire.Service, error) {
 	c := s.config
-	now := func() time.Time { return time.Now().Add(c.ClockOffset) }
-	streams, err := kinesis.New(kinesis.Options{DataDir: c.DataDir, Limits: c.Limits, Now: now, Log: s.log})
+	streams, err := kinesis.New(kinesis.Options{DataDir: c.DataDir, Limits: c.Limits, Now: s.now, Log: s.log})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.closers = append(s.closers, streams.Close)
 	objects, err := s3.New(s3.Options{DataDir: c.DataDir})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	statements, err := redshift.New(ctx, redshift.Options{
 		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Slots: c.Slots, Pace: c.Pace, Faults: s.faults, Objects: objects, Log: s.log,
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
 	s.closers = append(s.closers, statements.Close)
 	if err := c.fill(ctx, streams, objects, statements); err != nil {
-		return err
+		return nil, err
 	}
 	instance := imds.New()
-	services := []wire.Service{
+	s.instance.Store(instance)
+	return []wire.Service{
 		streams,
 		statements,
 		dynamodb.New(dynamodb.Options{Limits: c.Limits}),
 		cloudwatch.New(cloudwatch.Options{Limits: c.Limits}),
 		autoscaling.New(),
 		sts.New(),
+		clusters.New(s.faults),
 		instance,
 		objects, // last, as it takes any path
-	}
-	s.endpoint = endpoint.New(endpoint.Options{
-		Services: services, Faults: s.faults, Log: s.log, Admin: map[string]http.Handler{"imds": instance.Admin()}, Hosts: c.Hosts, Now: now,
-	})
-	return nil
+	}, nil
 }
 
 // fill makes what the settings name.

@@ -69,19 +69,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 		Version:       versionText(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args: func(_ *cobra.Command, args []string) error {
-			if len(args) > 0 {
-				return usageError{fmt.Errorf("unexpected argument %q: localaws takes flags only", args[0])}
-			}
-			return nil
-		},
+		Args:          flagsOnly,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o.settle(cmd.Flags().Changed)
 			return serve(cmd.Context(), o, stdout, stderr)
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&o.addr, "addr", "127.0.0.1:4566", "loopback address and port to serve on; port 0 takes a free one")
+	command.PersistentFlags().StringVar(&o.addr, "addr", "127.0.0.1:4566", "loopback address and port to serve on; port 0 takes a free one")
 	flags.StringVar(&o.data, "data", "", "directory for streams, objects and SQL tables (default: in memory, gone at exit)")
 	flags.StringVar(&o.warehouse, "warehouse", "duckdb", "what runs the SQL: duckdb, or postgres://user:password@host/database")
 	flags.StringVar(&o.limits, "limits", "aws", "enforce AWS's documented rates and quotas: aws or off")
@@ -98,6 +93,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	command.SetOut(stdout)
 	command.SetErr(stderr)
 	command.CompletionOptions.DisableDefaultCmd = true
+
+	command.AddCommand(envCommand(&o.addr, stdout))
 
 	err := command.ExecuteContext(ctx)
 	if err == nil {

@@ -158,3 +158,21 @@ func TestCLI(t *testing.T) {
 		t.Errorf("exit code %d", got)
 	}
 }
+
+// What env prints is what a shell takes.
+func TestEnvIsForAShell(t *testing.T) {
+	var out, errs bytes.Buffer
+	if code := run(t.Context(), []string{"env", "--addr", "127.0.0.1:4599"}, &out, &errs); code != 0 {
+		t.Fatalf("exit code %d: %s", code, errs.String())
+	}
+	command := exec.CommandContext(t.Context(), "sh", "-euc", out.String()+`echo "$AWS_ENDPOINT_URL $AWS_REGION $AWS_DEFAULT_REGION $AWS_ACCESS_KEY_ID ${AWS_PROFILE-none}"`)
+	command.Env = []string{"AWS_PROFILE=mine"}
+	if got, err := command.CombinedOutput(); err != nil || string(got) != "http://127.0.0.1:4599 us-east-1 us-east-1 local none\n" {
+		t.Errorf("%s, %v", got, err)
+	}
+	for _, args := range [][]string{{"env", "x"}, {"env", "--addr", "0.0.0.0:1"}} {
+		if code := run(t.Context(), args, &out, &errs); code != exitUsage {
+			t.Errorf("%q: exit code %d", args, code)
+		}
+	}
+}

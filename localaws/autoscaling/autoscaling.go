@@ -50,6 +50,11 @@ func New() *Service { return &Service{} }
 // Name returns "autoscaling".
 func (s *Service) Name() string { return "autoscaling" }
 
+// Operations are those that are served.
+func (s *Service) Operations() []string {
+	return []string{"CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "DescribeAutoScalingInstances", "DescribeLifecycleHooks"}
+}
+
 // Match takes the forms that carry the API version of Auto Scaling.
 func (s *Service) Match(r *http.Request, body []byte) (string, bool) {
 	form := formOf(r, body)

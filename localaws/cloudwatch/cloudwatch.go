@@ -50,6 +50,11 @@ func New(o Options) *Service {
 // Name returns "cloudwatch".
 func (s *Service) Name() string { return "cloudwatch" }
 
+// Operations are those that are served.
+func (s *Service) Operations() []string {
+	return []string{"PutMetricData", "GetMetricStatistics", "GetMetricData", "ListMetrics"}
+}
+
 // Match takes the requests that name CloudWatch in their path (RPC v2), their
 // target (JSON), or their API version (Query).
 func (s *Service) Match(r *http.Request, body []byte) (string, bool) {

@@ -12,6 +12,7 @@ import (
 	"hash/crc32"
 	"maps"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -98,6 +99,9 @@ const target = "DynamoDB_20120810."
 
 // Name returns "dynamodb".
 func (s *Service) Name() string { return "dynamodb" }
+
+// Operations are those that are served.
+func (s *Service) Operations() []string { return slices.Sorted(maps.Keys(s.ops)) }
 
 // Match takes the requests whose target is DynamoDB's.
 func (s *Service) Match(r *http.Request, _ []byte) (string, bool) {

@@ -2,6 +2,7 @@ package endpoint
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -37,6 +38,7 @@ func (e *Endpoint) handleAdmin(mounted map[string]http.Handler) {
 		e.calls.clear()
 		w.WriteHeader(http.StatusNoContent)
 	})
+	mux.HandleFunc("POST "+adminPath+"/reset", e.resetAll)
 	for _, name := range slices.Sorted(maps.Keys(mounted)) {
 		path := adminPath + "/" + name
 		mux.Handle(path, mounted[name])
@@ -47,16 +49,44 @@ func (e *Endpoint) handleAdmin(mounted map[string]http.Handler) {
 
 // index says what is served, for one who finds the port with a browser.
 func (e *Endpoint) index(w http.ResponseWriter, _ *http.Request) {
-	names := make([]string, 0, len(e.services))
-	for _, service := range e.services {
+	services := *e.services.Load()
+	names, operations := make([]string, 0, len(services)), make(map[string][]string, len(services))
+	for _, service := range services {
 		names = append(names, service.Name())
+		operations[service.Name()] = service.Operations()
 	}
 	admin := []string{
 		"GET /_localaws/health",
 		"GET|PUT|DELETE /_localaws/faults",
 		"GET|DELETE /_localaws/calls?service=&operation=&since=&limit=",
+		"POST /_localaws/reset",
 	}
-	writeJSON(w, http.StatusOK, map[string]any{"services": names, "admin": append(admin, e.mounted...)})
+	writeJSON(w, http.StatusOK, map[string]any{"services": names, "operations": operations, "admin": append(admin, e.mounted...)})
+}
+
+// resetAll empties everything, as for the next test: streams, objects, tables,
+// statements, metrics, faults and the log of calls. Calls that are under way end first.
+func (e *Endpoint) resetAll(w http.ResponseWriter, r *http.Request) {
+	if e.reset == nil {
+		writeJSON(w, http.StatusNotImplemented, problems{[]string{"this endpoint cannot be reset"}})
+		return
+	}
+	e.faults.Clear() // what waits for one to end need not be waited for
+	e.serving.Lock()
+	defer e.serving.Unlock()
+	services, kept, err := e.reset(context.WithoutCancel(r.Context()))
+	if err != nil {
+		e.log.Error("the reset failed; start the local AWS anew", "error", err)
+		writeJSON(w, http.StatusInternalServerError, problems{[]string{"reset: " + err.Error() + "; start the local AWS anew"}})
+		return
+	}
+	e.services.Store(&services)
+	e.faults.Clear()
+	e.calls.clear()
+	if kept == nil {
+		kept = []string{}
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"status": "empty", "kept": kept})
 }
 
 // problems is the body of a refused admin call.

@@ -17,6 +17,8 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
@@ -49,14 +51,19 @@ type Options struct {
 	Faults   *fault.Set              // may be nil
 	Admin    map[string]http.Handler // by the name under /_localaws that they answer
 	Hosts    []string                // names that requests may be for, besides those of the loopback
-	Now      func() time.Time        // AWS's clock, which dates the answers; nil = this machine's
-	Log      *slog.Logger
+	// Reset makes all services anew, with nothing in them, and says what it could not
+	// empty; nil = this one cannot. Nothing is served meanwhile.
+	Reset func(ctx context.Context) (services []wire.Service, kept []string, err error)
+	Now   func() time.Time // AWS's clock, which dates the answers; nil = this machine's
+	Log   *slog.Logger
 }
 
 // Endpoint answers the calls of the services, and the admin API under
 // /_localaws. It is safe for concurrent use.
 type Endpoint struct {
-	services []wire.Service
+	services atomic.Pointer[[]wire.Service]
+	reset    func(context.Context) ([]wire.Service, []string, error)
+	serving  sync.RWMutex // held for reading by each call in its service, for writing by a reset
 	faults   *fault.Set
 	log      *slog.Logger
 	admin    *http.ServeMux
@@ -68,7 +75,8 @@ type Endpoint struct {
 
 // New returns an Endpoint. There is nothing to close.
 func New(o Options) *Endpoint {
-	e := &Endpoint{services: o.Services, faults: o.Faults, log: o.Log, admin: http.NewServeMux(), hosts: o.Hosts, now: o.Now}
+	e := &Endpoint{reset: o.Reset, faults: o.Faults, log: o.Log, admin: http.NewServeMux(), hosts: o.Hosts, now: o.Now}
+	e.services.Store(&o.Services)
 	if e.faults == nil {
 		e.faults = fault.NewSet()
 	}
@@ -205,10 +213,11 @@ func (e *Endpoint) survive(w *reply, r *http.Request, serve func()) {
 // dispatch finds the service of the call and lets it answer, unless a fault
 // strikes.
 func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call) {
-	service, operation := e.match(r, body)
+	services := e.services.Load()
+	service, operation := match(*services, r, body)
 	if service == nil {
 		entry.Operation = r.Header.Get("X-Amz-Target")
-		refuseUnknown(w, r, wire.Errorf("UnknownOperationException", "The local AWS serves no operation like this one; GET %s lists what it serves.", adminPath))
+		refuseUnknown(w, r, wire.Errorf("UnknownOperationException", "The local AWS serves no operation like this one; GET %s on its port lists the operations that it serves.", adminPath))
 		return
 	}
 	name := service.Name()
@@ -225,6 +234,13 @@ func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call)
 		kinds = append(kinds, fault.ExpiredIterator, fault.NoIterator) // no other call takes or gives one
 	}
 	f, ok := e.faults.Take(name, operation, kinds...)
+	// A fault may have lasted for long: what it waited with is gone after a reset.
+	e.serving.RLock()
+	defer e.serving.RUnlock()
+	if e.services.Load() != services {
+		w.hangUp = true
+		return
+	}
 	if !ok {
 		service.Serve(w, r, operation, body)
 		return
@@ -270,7 +286,7 @@ func emptyReply(w http.ResponseWriter, r *http.Request, service wire.Service) {
 func denied(service, text string) *wire.Error {
 	e := wire.Errorf("AccessDeniedException", "User is not authorized to perform this call, as a fault asked for.")
 	switch service {
-	case "s3", "sts", "autoscaling", "cloudwatch":
+	case "s3", "sts", "autoscaling", "cloudwatch", "redshift":
 		e.Code, e.Status = "AccessDenied", http.StatusForbidden
 	}
 	if code, rest, ok := strings.Cut(text, ": "); ok && code != "" && !strings.ContainsAny(code, " \t") {
@@ -286,8 +302,8 @@ func withText(e *wire.Error, text string) *wire.Error {
 	return e
 }
 
-func (e *Endpoint) match(r *http.Request, body []byte) (wire.Service, string) {
-	for _, service := range e.services {
+func match(services []wire.Service, r *http.Request, body []byte) (wire.Service, string) {
+	for _, service := range services {
 		if operation, ok := service.Match(r, body); ok {
 			return service, operation
 		}
@@ -310,7 +326,7 @@ func wait(ctx context.Context, d time.Duration) bool {
 // refuseBody answers a request whose body could not be read, in the words of
 // the service that it is for, if its head tells.
 func (e *Endpoint) refuseBody(w *reply, r *http.Request, bad *wire.Error, entry *Call) {
-	service, operation := e.match(r, nil)
+	service, operation := match(*e.services.Load(), r, nil)
 	if service == nil {
 		refuseUnknown(w, r, bad)
 		return

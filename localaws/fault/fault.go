@@ -41,6 +41,7 @@ var services = map[string][]Kind{
 	"dynamodb":      nil,
 	"s3":            nil,
 	"redshift-data": {StatementFailed, StatementSlow, Paused, SnapshotEarly, LineRefused},
+	"redshift":      nil,
 	"cloudwatch":    nil,
 	"sts":           nil,
 	"autoscaling":   nil,
@@ -133,8 +134,7 @@ func (s *Set) Put(fs []Fault) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.faults = next
-	close(s.changed)
-	s.changed = make(chan struct{})
+	s.change()
 	return nil
 }
 
@@ -180,6 +180,47 @@ func (s *Set) List() []Fault {
 		out = append(out, left)
 	}
 	return out
+}
+
+// Add puts a fault beside those that stand, unless one of its service and kind stands
+// for every operation already; it reports whether it did. The fault must be right.
+func (s *Set) Add(f Fault) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(f.Problems()) > 0 || slices.ContainsFunc(s.faults, f.covered) {
+		return false
+	}
+	left := f.Count
+	if left == 0 {
+		left = -1
+	}
+	s.faults = append(s.faults, &standing{Fault: f, left: left, rng: rand.New(rand.NewPCG(f.Seed, uint64(len(s.faults))))})
+	s.change()
+	return true
+}
+
+// covered reports whether one that stands does what f would.
+func (f Fault) covered(o *standing) bool {
+	return o.left != 0 && o.Service == f.Service && o.Kind == f.Kind && o.Operation == ""
+}
+
+// Remove takes away the faults of a service and a kind, and reports whether any stood.
+func (s *Set) Remove(service string, kind Kind) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before := len(s.faults)
+	s.faults = slices.DeleteFunc(s.faults, func(f *standing) bool { return f.Service == service && f.Kind == kind })
+	if len(s.faults) == before {
+		return false
+	}
+	s.change()
+	return true
+}
+
+// change tells those who wait. The caller holds mu.
+func (s *Set) change() {
+	close(s.changed)
+	s.changed = make(chan struct{})
 }
 
 // Clear removes every fault.

@@ -70,6 +70,11 @@ func New() *Service {
 // Name returns "imds".
 func (s *Service) Name() string { return "imds" }
 
+// Operations are those that are served.
+func (s *Service) Operations() []string {
+	return []string{"GetToken", "GetMetadata", "GetDynamicData"}
+}
+
 // Match takes what is under /latest. A signed request is none of this service's:
 // a bucket may be called "latest".
 func (s *Service) Match(r *http.Request, _ []byte) (string, bool) {

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -141,58 +142,38 @@ type call struct {
 
 type operation func(*call) *wire.Error
 
-func operationNamed(name string) operation {
-	switch name {
-	case "PutRecord":
-		return (*call).putRecord
-	case "PutRecords":
-		return (*call).putRecords
-	case "GetRecords":
-		return (*call).getRecords
-	case "GetShardIterator":
-		return (*call).getShardIterator
-	case "ListShards":
-		return (*call).listShards
-	case "ListStreams":
-		return (*call).listStreams
-	case "CreateStream":
-		return (*call).createStream
-	case "DeleteStream":
-		return (*call).deleteStream
-	case "DescribeStream":
-		return (*call).describeStream
-	case "DescribeStreamSummary":
-		return (*call).describeStreamSummary
-	case "DescribeLimits":
-		return (*call).describeLimits
-	case "SplitShard":
-		return (*call).splitShard
-	case "MergeShards":
-		return (*call).mergeShards
-	case "UpdateShardCount":
-		return (*call).updateShardCount
-	case "UpdateMaxRecordSize":
-		return (*call).updateMaxRecordSize
-	case "IncreaseStreamRetentionPeriod":
-		return (*call).increaseRetention
-	case "DecreaseStreamRetentionPeriod":
-		return (*call).decreaseRetention
-	case "AddTagsToStream":
-		return (*call).addTags
-	case "RemoveTagsFromStream":
-		return (*call).removeTags
-	case "ListTagsForStream":
-		return (*call).listTags
-	}
-	return nil
+var operations = map[string]operation{
+	"PutRecord":                     (*call).putRecord,
+	"PutRecords":                    (*call).putRecords,
+	"GetRecords":                    (*call).getRecords,
+	"GetShardIterator":              (*call).getShardIterator,
+	"ListShards":                    (*call).listShards,
+	"ListStreams":                   (*call).listStreams,
+	"CreateStream":                  (*call).createStream,
+	"DeleteStream":                  (*call).deleteStream,
+	"DescribeStream":                (*call).describeStream,
+	"DescribeStreamSummary":         (*call).describeStreamSummary,
+	"DescribeLimits":                (*call).describeLimits,
+	"SplitShard":                    (*call).splitShard,
+	"MergeShards":                   (*call).mergeShards,
+	"UpdateShardCount":              (*call).updateShardCount,
+	"UpdateMaxRecordSize":           (*call).updateMaxRecordSize,
+	"IncreaseStreamRetentionPeriod": (*call).increaseRetention,
+	"DecreaseStreamRetentionPeriod": (*call).decreaseRetention,
+	"AddTagsToStream":               (*call).addTags,
+	"RemoveTagsFromStream":          (*call).removeTags,
+	"ListTagsForStream":             (*call).listTags,
 }
+
+// Operations are those that are served.
+func (s *Service) Operations() []string { return slices.Sorted(maps.Keys(operations)) }
 
 // maxKeptReply is the largest reply buffer that is used again.
 const maxKeptReply = 32 << 20
 
 // Serve answers one call.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, name string, body []byte) {
-	op := operationNamed(name)
+	op := operations[name]
 	if op == nil {
 		s.Refuse(w, r, wire.Errorf("UnknownOperationException", "The local AWS does not serve the Kinesis operation %q.", name))
 		return

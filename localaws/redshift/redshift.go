@@ -12,7 +12,9 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -117,6 +119,9 @@ func (s *Service) Close() error {
 
 // Name is the service's name in faults and in the call log.
 func (s *Service) Name() string { return serviceName }
+
+// Operations are those that are served.
+func (s *Service) Operations() []string { return slices.Sorted(maps.Keys(s.operations())) }
 
 // Match reports whether the request is a call of the Data API.
 func (s *Service) Match(r *http.Request, _ []byte) (string, bool) {

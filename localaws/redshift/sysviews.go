@@ -7,6 +7,11 @@ import "github.com/cloudcafe/analytics-worker/localaws/redshift/dialect"
 func systemViews(e dialect.Engine) []string {
 	views := []string{
 		"stv_db_isolation_level AS SELECT 'dev' AS db_name, 'Snapshot Isolation' AS db_isolation_level",
+		// Internal errors of Redshift's engine, which has none here; errors of SQL are not
+		// in it at AWS either.
+		`stl_error AS SELECT CAST(100 AS INTEGER) AS userid, CAST('' AS VARCHAR) AS process, CAST('2000-01-01 00:00:00' AS TIMESTAMP) AS recordtime,
+			CAST(0 AS INTEGER) AS pid, CAST(0 AS INTEGER) AS errcode, CAST('' AS VARCHAR) AS file, CAST(0 AS INTEGER) AS linenum,
+			CAST('' AS VARCHAR) AS context, CAST('' AS VARCHAR) AS error WHERE 1 = 0`,
 	}
 	if e == dialect.Postgres {
 		views = append(views, postgresViews()...)

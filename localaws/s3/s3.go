@@ -8,9 +8,11 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -45,6 +47,9 @@ func New(o Options) (*Service, error) {
 
 // Name returns "s3".
 func (s *Service) Name() string { return "s3" }
+
+// Operations are those that are served.
+func (s *Service) Operations() []string { return slices.Sorted(maps.Keys(operations)) }
 
 // Match takes every request that is signed for S3, and every unsigned one that
 // reads as a call of S3's: it is to be asked last.

@@ -27,6 +27,11 @@ func New() *Service { return &Service{} }
 // Name is "sts".
 func (*Service) Name() string { return "sts" }
 
+// Operations are those that are served.
+func (*Service) Operations() []string {
+	return []string{"GetCallerIdentity"}
+}
+
 // Match takes the forms that carry the API version of STS.
 func (*Service) Match(r *http.Request, body []byte) (string, bool) {
 	form, ok := formOf(r, body)

@@ -18,6 +18,8 @@ import (
 type Service interface {
 	// Name is the service's name in faults and in the call log, e.g. "kinesis".
 	Name() string
+	// Operations are those that are served, as AWS names them.
+	Operations() []string
 	// Match reports whether the request is for this service and which
 	// operation it calls, e.g. "GetRecords". An operation that the service
 	// does not know is still matched: Serve then answers as AWS does.

@@ -1,0 +1,212 @@
+// Package clusters is the little of Redshift's own API that people call about a
+// cluster when queries do not come back: DescribeClusters, PauseCluster and
+// ResumeCluster, over the Query protocol. Queries go through the Data API (package
+// redshift).
+//
+// There is one warehouse here, and every name of a cluster is its name. It is paused
+// by the fault "paused" of the Data API, whoever sets it: PauseCluster sets it,
+// ResumeCluster takes it away, and DescribeClusters tells which it is.
+package clusters
+
+import (
+	"encoding/xml"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/wire"
+)
+
+const (
+	version   = "2012-12-01"
+	namespace = "http://redshift.amazonaws.com/doc/2012-12-01/"
+	dataAPI   = "redshift-data" // whose fault pauses the warehouse
+	maxKnown  = 100             // clusters that are remembered; the oldest go first
+	maxName   = 63
+)
+
+// Service is Redshift. It implements wire.Service and is safe for concurrent use.
+type Service struct {
+	faults *fault.Set
+
+	mu    sync.Mutex // guards known
+	known []string   // clusters in the order in which they were first named
+}
+
+var _ wire.Service = (*Service)(nil)
+
+// New makes a service whose warehouse the faults pause.
+func New(faults *fault.Set) *Service { return &Service{faults: faults} }
+
+// Name returns "redshift".
+func (s *Service) Name() string { return "redshift" }
+
+// Operations are those that are served.
+func (s *Service) Operations() []string {
+	return []string{"DescribeClusters", "PauseCluster", "ResumeCluster"}
+}
+
+// Match takes the forms that carry the API version of Redshift.
+func (s *Service) Match(r *http.Request, body []byte) (string, bool) {
+	form := formOf(r, body)
+	if form == nil {
+		return "", false
+	}
+	return form.Get("Action"), true
+}
+
+// formOf is the request's form, or nil if it is none of this service's.
+func formOf(r *http.Request, body []byte) url.Values {
+	text := string(body)
+	if r.Method == http.MethodGet {
+		text = r.URL.RawQuery
+	}
+	// A cheap look first: bodies of other services come by here too.
+	if r.URL.Path != "/" || r.Header.Get("X-Amz-Target") != "" || !strings.Contains(text, "Version="+version) {
+		return nil
+	}
+	form, err := url.ParseQuery(text)
+	if err != nil || form.Get("Version") != version {
+		return nil
+	}
+	return form
+}
+
+// Serve answers one call.
+func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string, body []byte) {
+	form := formOf(r, body)
+	var out any
+	var err *wire.Error
+	switch operation {
+	case "DescribeClusters":
+		out, err = s.describe(r, form)
+	case "PauseCluster":
+		out, err = s.pause(r, form, true)
+	case "ResumeCluster":
+		out, err = s.pause(r, form, false)
+	default:
+		err = wire.Errorf("InvalidAction", "Could not find operation %s for version %s", operation, version)
+	}
+	if err != nil {
+		s.Refuse(w, r, err)
+		return
+	}
+	reply(w, operation, out)
+}
+
+// cluster is a cluster as the replies tell of it: what a program can act on.
+type cluster struct {
+	ClusterIdentifier         string
+	ClusterStatus             string // available or paused
+	ClusterAvailabilityStatus string // Available or Paused
+	NodeType                  string
+	NumberOfNodes             int
+	DBName                    string
+	MasterUsername            string
+}
+
+func (s *Service) cluster(name string) cluster {
+	c := cluster{
+		ClusterIdentifier: name, ClusterStatus: "available", ClusterAvailabilityStatus: "Available",
+		NodeType: "ra3.large", NumberOfNodes: 1, DBName: "dev", MasterUsername: "admin",
+	}
+	if s.faults.Standing(dataAPI, fault.Paused) {
+		c.ClusterStatus, c.ClusterAvailabilityStatus = "paused", "Paused"
+	}
+	return c
+}
+
+type clusters struct {
+	Clusters struct {
+		Members []cluster `xml:"Cluster"`
+	} `xml:"Clusters"`
+}
+
+// describe tells of the cluster that is named, or of those that were named before.
+func (s *Service) describe(r *http.Request, form url.Values) (any, *wire.Error) {
+	names := []string{form.Get("ClusterIdentifier")}
+	if names[0] == "" {
+		s.mu.Lock()
+		names = slices.Clone(s.known)
+		s.mu.Unlock()
+	} else if err := s.meet(r, names[0]); err != nil {
+		return nil, err
+	}
+	var out clusters
+	for _, name := range names {
+		out.Clusters.Members = append(out.Clusters.Members, s.cluster(name))
+	}
+	return out, nil
+}
+
+type paused struct {
+	Cluster cluster `xml:"Cluster"`
+}
+
+func (s *Service) pause(r *http.Request, form url.Values, pause bool) (any, *wire.Error) {
+	name := form.Get("ClusterIdentifier")
+	if err := s.meet(r, name); err != nil {
+		return nil, err
+	}
+	changed := false
+	if pause {
+		changed = s.faults.Add(fault.Fault{Service: dataAPI, Kind: fault.Paused})
+	} else {
+		changed = s.faults.Remove(dataAPI, fault.Paused)
+	}
+	if !changed {
+		return nil, wire.Errorf("InvalidClusterState", "There is an operation running on the Cluster, or it is not in the state that this one needs. Cluster %s is %s.", name, s.cluster(name).ClusterStatus)
+	}
+	return paused{s.cluster(name)}, nil
+}
+
+// meet remembers a cluster that is named.
+func (s *Service) meet(r *http.Request, name string) *wire.Error {
+	switch {
+	case name == "":
+		return wire.Errorf("MissingParameter", "The request must contain the parameter ClusterIdentifier.")
+	case len(name) > maxName:
+		return wire.Errorf("InvalidParameterValue", "A cluster's identifier has %d characters at most.", maxName)
+	}
+	wire.Note(r, name)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !slices.Contains(s.known, name) {
+		s.known = append(s.known, name)
+	}
+	if over := len(s.known) - maxKnown; over > 0 {
+		s.known = slices.Delete(s.known, 0, over)
+	}
+	return nil
+}
+
+// reply writes the result of an operation.
+func reply(w http.ResponseWriter, operation string, out any) {
+	var text strings.Builder
+	e := xml.NewEncoder(&text)
+	start := xml.StartElement{Name: xml.Name{Local: operation + "Response"}, Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: namespace}}}
+	// Writing plain values into memory does not fail.
+	_ = e.EncodeToken(start)
+	_ = e.EncodeElement(out, xml.StartElement{Name: xml.Name{Local: operation + "Result"}})
+	_ = e.EncodeElement(struct {
+		RequestID string `xml:"RequestId"`
+	}{w.Header().Get("X-Amzn-Requestid")}, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}})
+	_ = e.EncodeToken(start.End())
+	_ = e.Close()
+	w.Header().Set("Content-Type", "text/xml")
+	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
+	w.WriteHeader(http.StatusOK)
+	_, _ = w.Write([]byte(text.String()))
+}
+
+// Refuse writes e as the Query protocol does.
+func (s *Service) Refuse(w http.ResponseWriter, _ *http.Request, e *wire.Error) {
+	wire.WriteQueryError(w, w.Header().Get("X-Amzn-Requestid"), e)
+}
+
+// Throttled is the error of a call over its rate.
+func (s *Service) Throttled() *wire.Error { return wire.Errorf("Throttling", "Rate exceeded") }

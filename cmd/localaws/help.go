@@ -5,9 +5,10 @@ so that programs and the AWS CLI work against it unchanged: point them at it
 with AWS_ENDPOINT_URL. It takes any credentials and any region.
 
 Kinesis Data Streams, the Redshift Data API (its SQL runs in an embedded DuckDB
-or in your PostgreSQL), S3, CloudWatch metrics, DynamoDB, STS and the EC2
-instance metadata are served as far as a stream loader needs them; what each
-one leaves out is in docs/LOCALAWS.md. The documented limits of each service are
+or in your PostgreSQL), pausing and resuming of its cluster, S3, CloudWatch
+metrics, DynamoDB, Auto Scaling, STS and the EC2 instance metadata are served as
+far as a stream loader needs them; what each one leaves out is in
+docs/LOCALAWS.md. The documented limits of each service are
 enforced, such as 1,000 records and 1 MiB a second into a shard; --limits off
 lifts them.
 
@@ -16,14 +17,14 @@ published figures give for the Data API and Redshift: 0.8 s to start a call,
 0.13 s a statement, 0.4 s more where it writes rows, 0.6 s a commit. That is
 some 5 to 10 s for a load, with its locks held. Each part is a flag too.
 
-Faults can be asked for by name while it runs (PUT /_localaws/faults), and the
-calls that it answered can be read back (GET /_localaws/calls).`
+Faults can be asked for by name while it runs (PUT /_localaws/faults), the calls
+that it answered can be read back (GET /_localaws/calls), and everything can be
+emptied for the next test (POST /_localaws/reset).`
 
 const examples = `  # start it, keep what it holds, and use it from another terminal
   localaws --data ./local-data
 
-  export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_REGION=us-east-1 AWS_DEFAULT_REGION=us-east-1
-  export AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
+  eval "$(localaws env)"
 
   aws kinesis create-stream --stream-name order-events --shard-count 4
   echo '{"order_id":"1"}' > order.json

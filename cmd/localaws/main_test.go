@@ -144,6 +144,9 @@ func TestCLI(t *testing.T) {
 		{[]string{"kinesis", "create-stream", "--stream-name", "s", "--shard-count", "2"}, ""},
 		{[]string{"kinesis", "put-record", "--stream-name", "s", "--partition-key", "1", "--data", "fileb://main.go"}, "SequenceNumber"},
 		{[]string{"sts", "get-caller-identity"}, "000000000000"},
+		{[]string{"redshift", "pause-cluster", "--cluster-identifier", "dev"}, "paused"},
+		{[]string{"redshift", "resume-cluster", "--cluster-identifier", "dev"}, "available"},
+		{[]string{"redshift", "describe-clusters", "--cluster-identifier", "dev"}, "available"},
 		{[]string{"cloudwatch", "put-metric-data", "--namespace", "N", "--metric-name", "m", "--value", "1"}, ""},
 	} {
 		command := exec.CommandContext(ctx, cli, append(call.args, "--endpoint-url", url)...)

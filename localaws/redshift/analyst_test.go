@@ -85,7 +85,7 @@ func checkSystemViews(t *testing.T, r *rig) {
 		`SELECT table_name FROM svv_tables`:                                           "[[told]]",
 		`SELECT "schema", "table" FROM svv_table_info`:                                "[[public told]]",
 		`SELECT db_collation()`:                                                       "[[case_sensitive]]",
-		`SELECT errcode, error FROM stl_error ORDER BY recordtime DESC LIMIT 10`: "[]",
+		`SELECT errcode, error FROM stl_error ORDER BY recordtime DESC LIMIT 10`:      "[]",
 		`SELECT db_isolation_level FROM stv_db_isolation_level WHERE db_name = 'dev'`: "[[Snapshot Isolation]]",
 	} {
 		if got := fmt.Sprint(r.rows(t, sql)); got != want {

@@ -101,7 +101,7 @@ func (t *LeaseTable) create(ctx context.Context) error {
 	return err
 }
 
-// ErrNotLeases: a DynamoDB table of this name is there, and is something else.
+// ErrNotLeases says that a DynamoDB table of this name is there, and is something else.
 var ErrNotLeases = errors.New("is not a lease table")
 
 func (t *LeaseTable) checkKey(d *types.TableDescription) error {

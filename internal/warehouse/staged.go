@@ -40,7 +40,7 @@ func (s Staged) Total() (n int) {
 	return n
 }
 
-// ErrApart: two of the batches cannot be in one load.
+// ErrApart says that two of the batches cannot be in one load.
 var ErrApart = errors.New("warehouse: two batches cannot be in one load")
 
 // Apart says why a batch cannot be in one load with others, or nil: rows name their

@@ -120,7 +120,7 @@ Settings come from the environment:
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.verifyCommand(),
-		a.redriveCommand(), a.stressCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
+		a.lettersCommand(), a.redriveCommand(), a.stressCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
 	strictHelp(root)
 	return root
 }

@@ -67,12 +67,16 @@ Status 1 means that some of the letters did not go back, or are in doubt.`,
 	f.IntVar(&o.limit, "limit", 0, "letters at most; 0 = all")
 	f.BoolVar(&o.dryRun, "dry-run", false, "count what would go back, and change nothing")
 	f.BoolVar(&o.inDoubt, "in-doubt", false, "put those again of which is not known whether they went back; run no other redrive meanwhile")
+	completeReasons(cmd)
 	return cmd
 }
 
 func (o *redriveOptions) check(now time.Time) (err error) {
 	if !slices.Contains([]string{"table", "json"}, o.format) {
 		return usagef("--format %s: must be table or json", o.format)
+	}
+	if err := checkReasons(o.reasons); err != nil {
+		return err
 	}
 	if o.limit < 0 {
 		return usagef("--limit %d: must not be negative", o.limit)

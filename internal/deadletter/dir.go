@@ -48,6 +48,21 @@ func Dir(path string) (*DirBucket, error) {
 	return d, nil
 }
 
+// DirAsItIs opens the bucket in a directory for reading, and changes nothing there: it
+// makes no directory and removes nothing. The error is fs.ErrNotExist where there
+// is no directory.
+func DirAsItIs(path string) (*DirBucket, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("open dead-letter directory %q: %w", path, err)
+	}
+	root, err := os.OpenRoot(abs)
+	if err != nil {
+		return nil, fmt.Errorf("open dead-letter directory: %w", err)
+	}
+	return &DirBucket{root: root, path: abs}, nil
+}
+
 // Close releases the directory.
 func (d *DirBucket) Close() error { return d.root.Close() }
 

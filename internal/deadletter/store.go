@@ -288,4 +288,8 @@ func (s *Store) write(ctx context.Context, sh *shard, letters []Letter) (int, er
 
 // hour names the hour in which the record arrived. Kinesis tells the same
 // arrival time at each reading.
-func hour(l Letter) string { return writable(l.ArrivedAt).Truncate(time.Hour).Format("2006-01-02T15") }
+func hour(l Letter) string { return hourAt(l.ArrivedAt) }
+
+const hourFormat = "2006-01-02T15"
+
+func hourAt(t time.Time) string { return writable(t).Truncate(time.Hour).Format(hourFormat) }

@@ -21,7 +21,7 @@ type spoiler struct {
 }
 
 func (s spoiler) RoundTrip(r *http.Request) (*http.Response, error) {
-	if !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".BatchExecuteStatement") {
+	if !strings.HasSuffix(r.Header.Get("X-Amz-Target"), "ExecuteStatement") {
 		return s.next.RoundTrip(r)
 	}
 	body, err := io.ReadAll(r.Body)
@@ -32,11 +32,15 @@ func (s spoiler) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err := json.Unmarshal(body, &members); err != nil {
 		return nil, err
 	}
-	var sqls []string
-	for _, s := range members["Sqls"].([]any) {
-		sqls = append(sqls, s.(string))
+	if sql, one := members["Sql"].(string); one {
+		members["Sql"] = s.bend([]string{sql})[0]
+	} else {
+		var sqls []string
+		for _, s := range members["Sqls"].([]any) {
+			sqls = append(sqls, s.(string))
+		}
+		members["Sqls"] = s.bend(sqls)
 	}
-	members["Sqls"] = s.bend(sqls)
 	if body, err = json.Marshal(members); err != nil {
 		return nil, err
 	}

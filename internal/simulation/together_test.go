@@ -3,16 +3,48 @@ package simulation
 import (
 	"fmt"
 	"log/slog"
+	"net/http"
 	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
-// togetherWorld is a world in a bubble with workers that load together.
-func togetherWorld(t *testing.T, shards, workers int, c Worker) (*World, []*Running) {
+// crew are workers of a world in a bubble that load together.
+type crew struct {
+	t     *testing.T
+	w     *World
+	all   []*Running
+	links []*link
+	calls atomic.Int64 // of BatchExecuteStatement
+}
+
+// countsBatches counts calls of BatchExecuteStatement.
+type countsBatches struct {
+	next http.RoundTripper
+	n    *atomic.Int64
+}
+
+func (c countsBatches) RoundTrip(r *http.Request) (*http.Response, error) {
+	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".BatchExecuteStatement") {
+		c.n.Add(1)
+	}
+	return c.next.RoundTrip(r)
+}
+
+// newCrew starts workers that share shards of which each has as many.
+func newCrew(t *testing.T, o Options, workers int, c Worker) *crew {
 	t.Helper()
-	o := Options{Shards: shards, InMemory: true, Tiny: true, Dir: t.TempDir()}
+	o.InMemory, o.Tiny, o.Dir = true, true, t.TempDir()
 	if os.Getenv("SIMULATION_LOG") != "" {
 		o.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
@@ -25,59 +57,308 @@ func togetherWorld(t *testing.T, shards, workers int, c Worker) (*World, []*Runn
 			t.Error(err)
 		}
 	})
-	c.Staging, c.LeaseTable, c.TTL = stagingBucket(t, w), leaseTable, leaseTime
+	f := &crew{t: t, w: w}
+	c.Staging, c.LeaseTable = stagingBucket(t, w), leaseTable
+	if c.TTL == 0 {
+		c.TTL = leaseTime
+	}
 	if err := w.Account.LeaseTable(c.LeaseTable).Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	var all []*Running
-	for i := range workers {
-		c.Name = fmt.Sprintf("worker-%d", i+1)
-		r, err := w.Start(t.Context(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(r.Kill)
-		all = append(all, r)
-		await(t, "the worker has its share", func() bool { return len(r.Worker.Status().Shards) > 0 })
+	for range workers {
+		f.join(c)
 	}
 	await(t, "the shards are shared", func() bool {
-		for _, r := range all {
-			if len(r.Worker.Status().Shards) != shards/workers {
-				return false
-			}
-		}
-		return true
+		return !slices.ContainsFunc(f.all, func(r *Running) bool { return len(r.Worker.Status().Shards) != o.Shards/workers })
 	})
-	return w, all
+	return f
 }
 
-// TestWorkersLoadTogether: four workers are always in one load, so that there are
-// about as many loads as one worker would make.
-func TestWorkersLoadTogether(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		const bursts = 10
-		w, all := togetherWorld(t, 4, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second})
-		for n := range bursts {
-			put(t, w, plain(100+n))
-			put(t, w, plain(200+n))
-			<-time.After(3 * time.Second)
+// join starts one more worker.
+func (f *crew) join(c Worker) {
+	f.t.Helper()
+	c.Name = fmt.Sprintf("worker-%d", len(f.all)+1)
+	var l *link
+	c.Client = f.w.Client(func(next http.RoundTripper) http.RoundTripper {
+		l = newLink(countsBatches{next, &f.calls}, newTally())
+		return l
+	})
+	r, err := f.w.Start(f.t.Context(), c)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	f.t.Cleanup(r.Kill)
+	f.all, f.links = append(f.all, r), append(f.links, l)
+	await(f.t, "the worker has a share", func() bool { return len(r.Worker.Status().Shards) > 0 })
+}
+
+// loader is which worker loads, by what all of them say.
+func (f *crew) loader() int {
+	f.t.Helper()
+	name := f.all[0].Fleet.Status().Loader
+	for i, r := range f.all {
+		if s := r.Fleet.Status(); s.Loader != name {
+			f.t.Errorf("who loads is %s to worker-1 and %s to worker-%d", name, s.Loader, i+1)
 		}
-		sum := func(of func(r *Running) int64) (n int64) {
-			for _, r := range all {
-				n += of(r)
+	}
+	var i int
+	if _, err := fmt.Sscanf(name, "worker-%d", &i); err != nil {
+		f.t.Fatal(err)
+	}
+	return i - 1
+}
+
+func (f *crew) sum(of func(r *Running) int64) (n int64) {
+	for _, r := range f.all {
+		n += of(r)
+	}
+	return n
+}
+
+func (f *crew) processed() int64 {
+	return f.sum(func(r *Running) int64 { return r.Metrics.RecordsProcessed.Value() })
+}
+
+// loads is how many loads of the fleet this crew has made.
+func (f *crew) loads() int64 { return f.all[f.loader()].Fleet.Status().Loads }
+
+// settles waits until so many records are settled, and asks the checker.
+func (f *crew) settles(records int64) {
+	f.t.Helper()
+	await(f.t, fmt.Sprintf("%d records are settled", records), func() bool { return f.processed() == records })
+	checkOK(f.t, f.w)
+}
+
+// At Redshift's pace, where a load takes seconds, orders are queryable as soon with
+// many workers as with one, and the warehouse is asked for as few loads.
+func TestManyWorkersAreAsQuickAsOne(t *testing.T) {
+	mean, calls := make(map[int]time.Duration), make(map[int]int64)
+	for _, c := range []struct {
+		workers int
+		ratio   float64
+	}{{1, 1}, {8, 1.3}, {16, 1.5}} {
+		synctest.Test(t, func(t *testing.T) { mean[c.workers], calls[c.workers] = underLoad(t, c.workers) })
+		ratio, more := float64(mean[c.workers])/float64(mean[1]), float64(calls[c.workers])/float64(calls[1])
+		t.Logf("%d workers: queryable after %v in the mean, %.2f times that of one; %d batches, %.2f times those of one", c.workers, mean[c.workers], ratio, calls[c.workers], more)
+		if ratio > c.ratio || more > 1.3 {
+			t.Errorf("%d workers: the mean is %.2f times that of one, want %.1f; the batches are %.2f times those of one, want 1.3", c.workers, ratio, c.ratio, more)
+		}
+	}
+}
+
+// underLoad has workers load 40 orders a second for a minute of the virtual clock,
+// and returns how long an order took in the mean, and how many batches it took.
+func underLoad(t *testing.T, workers int) (mean time.Duration, batches int64) {
+	t.Helper()
+	f := newCrew(t, Options{Shards: 16, AtPace: true}, workers, Worker{TTL: 10 * time.Second, PollInterval: time.Second, LoadInterval: time.Second})
+	const warm, measured = 20, 60 // bursts, one each second
+	var marks []metrics.Mark
+	for n := range warm + measured {
+		if n == warm {
+			for _, r := range f.all {
+				marks = append(marks, r.Metrics.EndToEnd.Mark())
+			}
+			batches = -f.calls.Load()
+		}
+		for i := range 4 {
+			put(t, f.w, plain(10*n+i))
+		}
+		<-time.After(time.Second)
+	}
+	batches += f.calls.Load()
+	f.settles((warm + measured) * 40)
+	var all int64
+	for i, r := range f.all {
+		var points []float64
+		for p := range 50 {
+			points = append(points, (float64(p)+0.5)/50)
+		}
+		values, n := r.Metrics.EndToEnd.QuantileSince(marks[i], points...)
+		for _, v := range values {
+			mean += v * time.Duration(n) / time.Duration(len(points))
+		}
+		all += n
+	}
+	return mean / time.Duration(all), batches
+}
+
+// A worker that loads for the others and freezes holds them up for no longer than
+// they wait for a sign. What it does when it wakes up changes nothing.
+func TestAFrozenLoaderHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		put(t, f.w, plain(300))
+		f.settles(10)
+		frozen := f.loader()
+		f.links[frozen].freeze()
+		began := time.Now()
+		put(t, f.w, spread(301, 40))
+		others := func() (n int64) {
+			for i, r := range f.all {
+				if i != frozen {
+					n += int64(r.Worker.Status().Waiting)
+				}
 			}
 			return n
 		}
-		await(t, "all is loaded", func() bool {
-			return sum(func(r *Running) int64 { return r.Metrics.EventsWritten.Value() }) == bursts*20
+		await(t, "the others have read", func() bool { return others() > 0 })
+		await(t, "the others have loaded", func() bool { return others() == 0 })
+		if took := time.Since(began); took > 12*time.Second {
+			t.Errorf("it took the others %v", took)
+		}
+		<-time.After(15 * time.Second)
+		f.links[frozen].thaw()
+		f.settles(50)
+		put(t, f.w, spread(302, 40))
+		f.settles(90)
+	})
+}
+
+// A row of one worker that the warehouse refuses holds the rows of others up for two
+// loads: one that is refused, and one without its batch.
+func TestOneWorkersPoisonHoldsTheOthersUpForTwoLoads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second, RetryAfter: retryTimes})
+		put(t, f.w, spread(400, 40)) // so that all of them are in the last load
+		f.settles(40)
+		put(t, f.w, spread(401, 40))
+		f.settles(80)
+		strike(t, f.w, forGoodByCopy)
+		before := f.calls.Load()
+		put(t, f.w, append(spread(402, 40), order("o-poison", poisonCustomer, 1)))
+		await(t, "the good rows of three workers are in", func() bool {
+			settled := 0
+			for _, r := range f.all {
+				if s := r.Worker.Status(); s.Waiting == 0 && r.Metrics.RecordsProcessed.Value() > 0 {
+					settled++
+				}
+			}
+			return settled >= 3 && f.processed() > 80
 		})
-		checkOK(t, w)
-		alone, together := int64(0), sum(func(r *Running) int64 { return r.Fleet.Status().Loads })
-		for _, r := range all {
-			if r.Fleet.Status().Loader != all[0].Fleet.Status().Loader {
-				t.Errorf("who loads is %s to one and %s to another", all[0].Fleet.Status().Loader, r.Fleet.Status().Loader)
+		if n := f.calls.Load() - before; n > 3 { // the owner's own may have begun
+			t.Errorf("it took %d loads until the other workers' rows were in", n)
+		}
+		f.settles(121)
+		if n := f.sum(func(r *Running) int64 { return r.Metrics.RecordsRejected.Value() }); n != 1 {
+			t.Errorf("%d rows count as rejected, want the one", n)
+		}
+	})
+}
+
+// spread makes orders that lie in all shards.
+func spread(batch, n int) []aws.Entry {
+	var out []aws.Entry
+	for i := range n / 10 {
+		out = append(out, plain(100*batch+i)...)
+	}
+	return out
+}
+
+// Quiet shards of workers that have nothing to load follow the loads of the others:
+// the completeness watermark is the fleet's.
+func TestQuietShardsFollowTheFleet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const poll = 2 * time.Second
+		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: poll, LoadInterval: time.Second, TTL: 10 * time.Second})
+		put(t, f.w, plain(1))
+		f.settles(10)
+		for n := range 30 { // all in one shard
+			var busy []aws.Entry
+			for _, e := range plain(10 + n) {
+				busy = append(busy, aws.Entry{PartitionKey: "k", Data: e.Data})
+			}
+			put(t, f.w, busy)
+			<-time.After(time.Second)
+			if n < 10 {
+				continue
+			}
+			at, err := warehouse.ParseTimestamp(scalar(t, f.w, "SELECT MIN(arrived_until) FROM worker_checkpoints WHERE stream_name <> '*'"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if behind := time.Since(at); behind > 4*poll {
+				t.Fatalf("after %d s all that arrived %v ago is known to be queryable, and no more", n, behind)
 			}
 		}
-		t.Log(alone, together)
+		f.settles(310)
+		for _, r := range f.all {
+			for _, s := range r.Worker.Status().Shards {
+				if behind := time.Since(s.ArrivedUntil); behind > 5*poll {
+					t.Errorf("the owner of %s believes that it stands at %v ago", s.ID, behind)
+				}
+			}
+		}
+	})
+}
+
+// A worker that is told to stop while the one that loads is frozen loads what it has
+// staged by itself, in time.
+func TestADrainBesideAFrozenLoader(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 4, AtPace: true}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		put(t, f.w, spread(500, 40))
+		f.settles(40)
+		frozen := f.loader()
+		f.links[frozen].freeze()
+		put(t, f.w, spread(501, 40))
+		leaver := (frozen + 1) % 4
+		await(t, "the leaver has something to load", func() bool { return f.all[leaver].Worker.Status().Waiting > 0 })
+		drainsWithin(t, f.all[leaver], drainTime)
+		if n := f.all[leaver].Worker.Status().Waiting; n != 0 {
+			t.Errorf("%d records were left", n)
+		}
+		f.links[frozen].thaw()
+		await(t, "all is loaded", func() bool { return f.processed() >= 80 })
+		checkOK(t, f.w)
+	})
+}
+
+// The whole fleet is told to stop at once, with something to load everywhere.
+func TestAFleetDrainsTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 8, AtPace: true}, 8, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		put(t, f.w, spread(510, 80))
+		f.settles(80)
+		put(t, f.w, spread(511, 80))
+		await(t, "all is read", func() bool { return f.sum(func(r *Running) int64 { return int64(r.Worker.Status().Waiting) }) == 80 })
+		var drained sync.WaitGroup
+		for _, r := range f.all {
+			drained.Go(func() { drainsWithin(t, r, drainTime) })
+		}
+		drained.Wait()
+		if n := f.processed(); n != 160 {
+			t.Errorf("%d of 160 records are loaded", n)
+		}
+		checkOK(t, f.w)
+	})
+}
+
+// What a worker staged that died is loaded, or found stale, and removed.
+func TestWhatTheDeadStagedIsSwept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		put(t, f.w, spread(600, 40))
+		f.settles(40)
+		strike(t, f.w, fault.Fault{Service: "redshift-data", Kind: fault.Paused})
+		put(t, f.w, spread(601, 40))
+		dead := (f.loader() + 1) % 4
+		await(t, "it has staged a batch", func() bool { return f.all[dead].Fleet.Status().Waiting > 0 })
+		f.links[dead].kill()
+		f.all[dead].Kill()
+		<-time.After(3 * time.Second)
+		strike(t, f.w)
+		await(t, "all is in", func() bool { return scalar(t, f.w, "SELECT COUNT(*) FROM fact_orders") == "80" })
+		bucket, err := f.w.Account.Bucket(stagingURL)
+		if err != nil {
+			t.Fatal(err)
+		}
+		await(t, "nothing is left in the bucket but words, and news of quiet shards", func() bool {
+			names, err := bucket.List(t.Context(), "")
+			return err == nil && !slices.ContainsFunc(names, func(name string) bool {
+				body, err := bucket.Get(t.Context(), name)
+				return err == nil && !strings.HasSuffix(name, "/word.json") && !strings.Contains(string(body), `"News":true`)
+			})
+		})
+		checkOK(t, f.w)
 	})
 }

@@ -12,8 +12,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
-	"fmt"
 	"log/slog"
 	"slices"
 	"strings"
@@ -50,10 +48,11 @@ type Config struct {
 	// nothing else to load. Advanced says which of them went in.
 	Quiet        func() []warehouse.Move
 	Advanced     func([]warehouse.Move)
-	Duplicates   func(n int)   // counts rows of a load of several workers that changed nothing
-	LoadInterval time.Duration // least time between the starts of two loads
-	PollInterval time.Duration // how often quiet shards tell so
-	Patience     time.Duration // how long a worker waits for a sign of the one that loads; default 5 s
+	Misled       func(shard string, term int64) // the worker was told that moves of the shard are in, and they are not
+	Duplicates   func(n int)                    // counts rows of a load of several workers that changed nothing
+	LoadInterval time.Duration                  // least time between the starts of two loads
+	PollInterval time.Duration                  // how often quiet shards tell so
+	Patience     time.Duration                  // how long a worker waits for a sign of the one that loads; default 5 s
 	Log          *slog.Logger
 }
 
@@ -88,8 +87,9 @@ type Fleet struct {
 	waited  time.Duration      // for the last outcome
 	loader  loader
 
-	news   news
-	saying sync.Mutex // one word at a time is written
+	news    news
+	saying  chan struct{} // taken by whoever writes the word
+	beliefs beliefs
 }
 
 // New returns a Fleet.
@@ -98,7 +98,7 @@ func New(c Config) *Fleet {
 		c.Patience = usualPatience
 	}
 	return &Fleet{
-		c: c, kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}),
+		c: c, kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}), saying: make(chan struct{}, 1),
 		answers: make(map[string]outcome), mine: make(map[string]batch), silent: make(map[string]time.Time),
 		loader: newLoader(),
 	}
@@ -148,7 +148,7 @@ func (f *Fleet) Load(ctx context.Context, b warehouse.Batch) (warehouse.Loaded, 
 		f.note(started)
 		var loaded warehouse.Loaded
 		if loaded, err = o.of(b); err == nil && !ours {
-			err = f.confirm(ctx, b, loaded)
+			err = f.believe(ctx, b, loaded)
 		}
 		if err == nil {
 			return loaded, nil
@@ -253,30 +253,3 @@ func (f *Fleet) note(started time.Time) {
 	defer f.mu.Unlock()
 	f.waited = time.Since(started)
 }
-
-// confirm asks the warehouse whether a batch is in, as the word says, where no later
-// load would find out: where a shard ends, and when the worker stops. Elsewhere a
-// wrong word costs what a lost lease does, as the next load is refused.
-func (f *Fleet) confirm(ctx context.Context, b warehouse.Batch, told warehouse.Loaded) error {
-	f.mu.Lock()
-	last := f.leaving
-	f.mu.Unlock()
-	if !last && !slices.ContainsFunc(b.Moves, func(m warehouse.Move) bool { return m.To.Sequence == stream.ShardEnd }) {
-		return nil
-	}
-	checkpoints, err := f.c.Warehouse.Checkpoints(ctx, b.Stream)
-	if err != nil {
-		return fmt.Errorf("ask the warehouse whether a batch is in: %w", err)
-	}
-	for i, m := range b.Moves {
-		in := slices.ContainsFunc(checkpoints, func(c warehouse.Checkpoint) bool {
-			return c.Shard == m.Shard && c.Term == m.Term && c.Position == m.To
-		})
-		if told.Outcomes[i].Verdict == warehouse.Committed && !in {
-			return fmt.Errorf("shard %s: %w", m.Shard, errUntrue)
-		}
-	}
-	return nil
-}
-
-var errUntrue = errors.New("the word is that it is loaded, and the warehouse does not hold that")

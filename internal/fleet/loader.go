@@ -124,6 +124,7 @@ func (f *Fleet) pause(ctx context.Context, d time.Duration) {
 // round looks whether this worker is the one that loads and, if it is, loads what is
 // staged. It returns when to look again.
 func (f *Fleet) round(ctx context.Context) time.Duration {
+	f.check(ctx)
 	l, p := &f.loader, f.place()
 	if !p.ours() {
 		if l.folder != "" {
@@ -402,8 +403,12 @@ func (f *Fleet) giveSigns(ctx context.Context) {
 
 // say writes the word. That it could not be written is mended by the next one.
 func (f *Fleet) say(ctx context.Context) {
-	f.saying.Lock()
-	defer f.saying.Unlock()
+	select { // no mutex: it would be held for as long as the bucket takes
+	case f.saying <- struct{}{}:
+	case <-ctx.Done():
+		return
+	}
+	defer func() { <-f.saying }()
 	f.mu.Lock()
 	l, now := &f.loader, time.Now()
 	l.done = slices.DeleteFunc(l.done, func(o outcome) bool { return now.Sub(o.at) > keepWords })

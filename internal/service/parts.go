@@ -56,6 +56,7 @@ func (s *Service) loads(by filling) worker.Warehouse {
 		},
 		Quiet:        func() []warehouse.Move { return s.Worker.Quiet() },
 		Advanced:     func(m []warehouse.Move) { s.Worker.Advanced(m) },
+		Misled:       func(shard string, term int64) { s.Worker.Misled(shard, term) },
 		Duplicates:   s.Metrics.DuplicateEvents.Add,
 		LoadInterval: c.LoadInterval, PollInterval: c.PollInterval, Patience: c.Patience, Log: c.Log,
 	})

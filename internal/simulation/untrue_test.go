@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"bytes"
+	"context"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/json"
@@ -13,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -27,6 +29,9 @@ type bucketBender struct {
 	*bending
 }
 
+// staleAfter is when a batch is staged once more: by then the next one is in.
+const staleAfter = 3 * pollTime
+
 // bending is what the benders of a fleet's workers share.
 type bending struct {
 	staged func(name string, body []byte) (put []byte, also func(put func(name string, body []byte))) // nil put = it is swallowed
@@ -37,6 +42,13 @@ type bending struct {
 	lies  []string   // ids of batches that are said to be in
 	first string     // of the rows' numbers of the last file
 	kept  []byte     // a word
+	files map[string][]byte
+}
+
+// keeps has each batch staged twice.
+func (b *bending) keeps() {
+	b.files = make(map[string][]byte)
+	b.staged = b.again
 }
 
 func (b bucketBender) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -55,17 +67,27 @@ func (b bucketBender) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		out, err := b.next.RoundTrip(withBody(r, r.URL.Path, put))
 		if also != nil {
-			also(func(name string, body []byte) {
-				if again, err := b.next.RoundTrip(withBody(r, "/staging/orders/"+name, body)); err == nil {
-					_ = again.Body.Close()
-				}
-			})
+			later := r.Clone(context.WithoutCancel(r.Context()))
+			go func() {
+				<-time.After(staleAfter)
+				also(func(name string, body []byte) {
+					if again, err := b.next.RoundTrip(withBody(later, "/staging/orders/"+name, body)); err == nil {
+						_ = again.Body.Close()
+					}
+				})
+			}()
 		}
 		return out, err
-	case r.Method == http.MethodPut && strings.HasSuffix(name, "/rows.csv.gz") && b.rows != nil:
+	case r.Method == http.MethodPut && strings.HasSuffix(name, "/rows.csv.gz") && (b.rows != nil || b.files != nil):
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return nil, err
+		}
+		if b.files != nil {
+			b.mu.Lock()
+			b.files[name] = body
+			b.mu.Unlock()
+			return b.next.RoundTrip(withBody(r, r.URL.Path, body))
 		}
 		return b.next.RoundTrip(withBody(r, r.URL.Path, zipped(b.rows(unzipped(body)))))
 	case r.Method == http.MethodGet && strings.HasSuffix(name, "/word.json") && b.word != nil:
@@ -172,12 +194,21 @@ func (b *bending) lie(told func(body string) bool) func(string, []byte) ([]byte,
 	}
 }
 
-// again stages each batch twice: the second one is stale once the first is in.
-func again(name string, body []byte) ([]byte, func(func(string, []byte))) {
+// again stages each batch and its rows twice: the second is stale once the first is in.
+func (b *bending) again(name string, body []byte) ([]byte, func(func(string, []byte))) {
 	return body, func(put func(string, []byte)) {
+		var batch struct{ Name string }
 		folder, id, _ := strings.Cut(name, "/staged/")
+		if json.Unmarshal(body, &batch) != nil || batch.Name == "" {
+			return
+		}
+		b.mu.Lock()
+		rows := b.files[batch.Name]
+		b.mu.Unlock()
 		id = strings.TrimSuffix(id, ".json")
 		later := "2100" + id[4:] // so that it is taken behind the first
+		put("again/"+batch.Name, rows)
+		body = bytes.ReplaceAll(body, []byte(batch.Name), []byte("again/"+batch.Name))
 		put(folder+"/staged/"+later+".json", bytes.Replace(body, []byte(id), []byte(later), 1))
 	}
 }
@@ -185,15 +216,12 @@ func again(name string, body []byte) ([]byte, func(func(string, []byte))) {
 // ends reports whether a batch holds the end of a shard.
 func ends(body string) bool { return strings.Contains(body, `"SHARD_END"`) }
 
-// everyThird is true of a third of the batches.
+// everyThird is true of a third of the batches, until there were some.
 func everyThird() func(string) bool {
-	var mu sync.Mutex // guards n
-	n := 0
+	var n atomic.Int64
 	return func(string) bool {
-		mu.Lock()
-		defer mu.Unlock()
-		n++
-		return n%3 == 0
+		i := n.Add(1)
+		return i%3 == 0 && i <= 15
 	}
 }
 
@@ -228,8 +256,8 @@ func TestTheOracleFindsWhatALoaderCanBreak(t *testing.T) {
 				return out
 			}
 		}, nil, "order missing"},
-		"stale batches are loaded":                      {func(b *bending) { b.staged = again }, nil, ""},
-		"G4 stale batches are loaded without the fence": {func(b *bending) { b.staged = again }, unfenced, "differ"},
+		"stale batches are loaded":                      {func(b *bending) { b.keeps() }, nil, ""},
+		"G4 stale batches are loaded without the fence": {func(b *bending) { b.keeps() }, unfenced, "differ"},
 		"G1 moves of two files are confused":            {func(b *bending) { b.rows = b.confused }, nil, "order missing"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -302,7 +330,7 @@ func bentTogether(t *testing.T, b *bending, sql func([]string) []string) error {
 	plain := schedule{
 		{wait: 4 * pollTime, verb: doPublish, n: 60},
 		{wait: 2 * pollTime, verb: doPublish, n: 60},
-		{wait: pollTime, verb: doSplit},
+		{wait: pollTime, verb: doSplit, n: 2}, // which is not of the worker that loads
 		{wait: 2 * pollTime, verb: doPublish, n: 60},
 		{wait: 4 * pollTime, verb: doPublish, n: 30},
 	}

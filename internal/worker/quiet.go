@@ -34,3 +34,14 @@ func (w *Worker) Advanced(moves []warehouse.Move) {
 		}
 	}
 }
+
+// Misled gives a shard up of which somebody said that it is loaded further than it
+// is. It is claimed anew, and read from where the warehouse stands.
+func (w *Worker) Misled(id string, term int64) {
+	for _, s := range w.owned() {
+		if s.term.Shard.ID == id && s.term.N == term {
+			w.queue.drop(s)
+			s.stop(errRefused)
+		}
+	}
+}

@@ -211,15 +211,7 @@ func (f *Fleet) list(ctx context.Context) error {
 	for _, name := range names {
 		id := strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")
 		there[id] = true
-		if _, known := l.batches[id]; known || l.over[id] {
-			continue
-		}
-		f.mu.Lock()
-		b, ours := f.mine[id]
-		f.mu.Unlock()
-		if ours {
-			l.batches[id] = b
-		} else {
+		if _, known := l.batches[id]; !known && !l.over[id] {
 			fresh = append(fresh, name)
 		}
 	}
@@ -233,6 +225,17 @@ func (f *Fleet) list(ctx context.Context) error {
 			delete(l.over, id)
 		}
 	}
+	f.mu.Lock()
+	for id, b := range f.mine { // of which it needs no telling
+		if _, answered := f.answers[id]; !answered && !l.over[id] && b.folder == l.folder {
+			l.batches[id] = b
+		}
+	}
+	f.mu.Unlock()
+	fresh = slices.DeleteFunc(fresh, func(name string) bool {
+		_, ours := l.batches[strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")]
+		return ours
+	})
 	for _, b := range f.read(ctx, fresh) {
 		l.batches[b.ID] = b
 	}

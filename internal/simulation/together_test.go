@@ -19,6 +19,9 @@ import (
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
+// drainTime is how long a worker has to drain, as it is set by default.
+const drainTime = 25 * time.Second
+
 // crew are workers of a world in a bubble that load together.
 type crew struct {
 	t     *testing.T
@@ -137,6 +140,9 @@ func TestManyWorkersAreAsQuickAsOne(t *testing.T) {
 		workers int
 		ratio   float64
 	}{{1, 1}, {8, 1.3}, {16, 1.5}} {
+		if c.workers == 16 && *worlds == 1 {
+			continue // make simulate has it
+		}
 		synctest.Test(t, func(t *testing.T) { mean[c.workers], calls[c.workers] = underLoad(t, c.workers) })
 		ratio, more := float64(mean[c.workers])/float64(mean[1]), float64(calls[c.workers])/float64(calls[1])
 		t.Logf("%d workers: queryable after %v in the mean, %.2f times that of one; %d batches, %.2f times those of one", c.workers, mean[c.workers], ratio, calls[c.workers], more)

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -37,6 +38,9 @@ type bending struct {
 	staged func(name string, body []byte) (put []byte, also func(put func(name string, body []byte))) // nil put = it is swallowed
 	rows   func(lines []string) []string
 	word   func(body []byte) []byte // nil body = there is none; a nil answer says so
+
+	late sync.WaitGroup // batches to be staged once more
+	over chan struct{}  // closed at the end of the run
 
 	mu    sync.Mutex // guards what follows
 	lies  []string   // ids of batches that are said to be in
@@ -68,14 +72,18 @@ func (b bucketBender) RoundTrip(r *http.Request) (*http.Response, error) {
 		out, err := b.next.RoundTrip(withBody(r, r.URL.Path, put))
 		if also != nil {
 			later := r.Clone(context.WithoutCancel(r.Context()))
-			go func() {
-				<-time.After(staleAfter)
+			b.late.Go(func() {
+				select {
+				case <-time.After(staleAfter):
+				case <-b.over:
+					return
+				}
 				also(func(name string, body []byte) {
 					if again, err := b.next.RoundTrip(withBody(later, "/staging/orders/"+name, body)); err == nil {
 						_ = again.Body.Close()
 					}
 				})
-			}()
+			})
 		}
 		return out, err
 	case r.Method == http.MethodPut && strings.HasSuffix(name, "/rows.csv.gz") && (b.rows != nil || b.files != nil):
@@ -225,6 +233,9 @@ func everyThird() func(string) bool {
 	}
 }
 
+// harmless are those of the harmless bends that are always tried.
+var harmless = []string{"wrong outcomes", "files are gone at once", "stale batches are loaded"}
+
 // TestTheOracleFindsWhatALoaderCanBreak: what is wrong in the bucket changes nothing,
 // as long as the warehouse has the last word; and where it is taken away, the oracle
 // finds it.
@@ -262,8 +273,11 @@ func TestTheOracleFindsWhatALoaderCanBreak(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
+			if c.want == "" && !slices.Contains(harmless, name) && *worlds == 1 {
+				t.Skip("make simulate runs it")
+			}
 			synctest.Test(t, func(t *testing.T) {
-				b := new(bending)
+				b := &bending{over: make(chan struct{})}
 				c.bend(b)
 				err := bentTogether(t, b, c.sql)
 				switch {
@@ -313,7 +327,9 @@ func (b *bending) confused(lines []string) []string {
 // bentTogether runs a fleet without faults, whose workers load together.
 func bentTogether(t *testing.T, b *bending, sql func([]string) []string) error {
 	t.Helper()
-	f := spoiledFleet(t, 3)
+	f := spoiledFleet(t, 2)
+	defer b.late.Wait()
+	defer close(b.over)
 	f.together, f.mixed = true, false
 	f.spoil = func(next http.RoundTripper) http.RoundTripper {
 		if sql != nil {
@@ -328,10 +344,10 @@ func bentTogether(t *testing.T, b *bending, sql func([]string) []string) error {
 	}
 	rng := rand.New(rand.NewPCG(1, 2))
 	plain := schedule{
-		{wait: 4 * pollTime, verb: doPublish, n: 60},
-		{wait: 2 * pollTime, verb: doPublish, n: 60},
-		{wait: pollTime, verb: doSplit, n: 2}, // which is not of the worker that loads
-		{wait: 2 * pollTime, verb: doPublish, n: 60},
+		{wait: 4 * pollTime, verb: doPublish, n: 30},
+		{wait: 2 * pollTime, verb: doPublish, n: 30},
+		{wait: pollTime, verb: doSplit, n: 1}, // which is not of the worker that loads
+		{wait: 2 * pollTime, verb: doPublish, n: 30},
 		{wait: 4 * pollTime, verb: doPublish, n: 30},
 	}
 	return f.Run(t.Context(), plain, rng, true)

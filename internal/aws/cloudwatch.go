@@ -81,7 +81,7 @@ func (m *Metrics) PutMetricData(ctx context.Context, data []Datum) error {
 	size := 0
 	for _, d := range data {
 		for _, part := range m.parts(ctx, d) {
-			weight := weigh(part)
+			weight := bodyBytes(part)
 			if len(batch) == maxData || size+weight > maxDataBytes && len(batch) > 0 {
 				if err := m.send(ctx, batch); err != nil {
 					return err
@@ -175,8 +175,8 @@ func (m *Metrics) parts(ctx context.Context, d Datum) []types.MetricDatum {
 
 func fits(v float64) bool { return !math.IsNaN(v) && math.Abs(v) <= maxMetric }
 
-// weigh is about how many bytes a datum takes in the body.
-func weigh(d types.MetricDatum) int {
+// bodyBytes is about how many bytes a datum takes in the body.
+func bodyBytes(d types.MetricDatum) int {
 	n := 120 + len(*d.MetricName) + len(d.Unit) + 9*(len(d.Values)+len(d.Counts)) // a CBOR double has 9 bytes
 	for _, dim := range d.Dimensions {
 		n += 20 + len(*dim.Name) + len(*dim.Value)

@@ -182,7 +182,7 @@ func (l *held) renew() {
 func (l *held) release(ended bool) {
 	var children []string
 	if ended {
-		children = l.bear()
+		children = l.createChildren()
 	}
 	err := l.write(func(r *Row) {
 		r.Owner = ""
@@ -198,13 +198,13 @@ func (l *held) release(ended bool) {
 	}
 }
 
-// bear creates the rows of the shard's children, before the shard's own row
+// createChildren creates the rows of the shard's children, before the shard's own row
 // says that it has ended (KCL's order), and returns their names. It goes on
 // without them when the Holder drains or the listing does not show them: our
 // row alone makes everyone create them rightly.
-func (l *held) bear() []string {
+func (l *held) createChildren() []string {
 	for pause := l.h.c.Scan; ; pause = min(2*pause, l.h.c.TTL/2) {
-		children, settled, err := l.bearOnce()
+		children, settled, err := l.tryCreateChildren()
 		if err == nil && settled || l.owned.Err() != nil || l.trusted.Err() != nil || pause >= l.h.c.TTL/2 {
 			return children
 		}
@@ -215,7 +215,7 @@ func (l *held) bear() []string {
 	}
 }
 
-func (l *held) bearOnce() (children []string, settled bool, err error) {
+func (l *held) tryCreateChildren() (children []string, settled bool, err error) {
 	shards, err := l.h.list(l.trusted)
 	if err != nil {
 		return nil, false, err

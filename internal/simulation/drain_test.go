@@ -152,7 +152,7 @@ func TestTheOracleFindsADrainThatHangs(t *testing.T) {
 		}
 		await(t, "the burst is read", func() bool { return first.run.Worker.Status().Waiting == 20 })
 		f.drain(0)
-		if err := f.left(ctx, time.Now().Add(patient)); !errors.Is(err, service.ErrOverdue) {
+		if err := f.left(ctx, time.Now().Add(settleTime)); !errors.Is(err, service.ErrOverdue) {
 			t.Errorf("the oracle says %v", err)
 		}
 	})

@@ -26,11 +26,11 @@ const (
 	pollTime  = 1500 * time.Millisecond
 	// loadPatience is how long a worker waits for a sign of the one that loads.
 	loadPatience = 1500 * time.Millisecond
-	// patient is how long a fleet may take to settle once all faults have ended.
+	// settleTime is how long a fleet may take to settle once all faults have ended.
 	// The longest wait there is: a call of 30 s that the SDK gives up. Where a load takes
-	// ten seconds, and a refused row a dozen loads to be found, it is patientAtPace.
-	patient       = 3 * time.Minute
-	patientAtPace = 15 * time.Minute
+	// ten seconds, and a refused row a dozen loads to be found, it is settleTimeAtPace.
+	settleTime       = 3 * time.Minute
+	settleTimeAtPace = 15 * time.Minute
 	// drainLimit is how long a worker may drain that no notice gives more.
 	drainLimit       = 12 * time.Second
 	drainLimitAtPace = 2 * time.Minute
@@ -247,9 +247,9 @@ func (f *Fleet) drainLimit() time.Duration {
 // patience is how long the fleet may take to settle.
 func (f *Fleet) patience() time.Duration {
 	if f.world.Options.AtPace {
-		return patientAtPace
+		return settleTimeAtPace
 	}
-	return patient
+	return settleTime
 }
 
 func (f *Fleet) count() int { return len(f.live) }

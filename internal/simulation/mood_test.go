@@ -22,7 +22,7 @@ func TestTheOracleKnowsWhichRowsMayBeLetters(t *testing.T) {
 		"all as it should be":           {map[int]deadletter.Fate{3: deadletter.Final}, false, "", []int{2}},
 		"poison without a letter":       {nil, false, "has no letter", []int{2}},
 		"poison that was loaded":        {map[int]deadletter.Fate{3: deadletter.Loaded}, false, "refused for good", []int{2}},
-		"a good row condemned":          {map[int]deadletter.Fate{2: deadletter.Final, 3: deadletter.Final}, true, "for good", []int{1, 2}},
+		"a good row in a final letter":  {map[int]deadletter.Fate{2: deadletter.Final, 3: deadletter.Final}, true, "for good", []int{1, 2}},
 		"a good row still parked":       {map[int]deadletter.Fate{2: deadletter.Parked, 3: deadletter.Final}, false, "still parked", []int{1, 2}},
 		"a good row whose keeper ended": {map[int]deadletter.Fate{2: deadletter.Parked, 3: deadletter.Final}, true, "", []int{1, 2}},
 		"one that went in late":         {map[int]deadletter.Fate{2: deadletter.Loaded, 3: deadletter.Final}, false, "", []int{1}},

@@ -50,7 +50,7 @@ func (f *Fleet) settle(ctx context.Context, full bool) error {
 	}
 	f.note("all faults end")
 	deadline := time.Now().Add(f.patience())
-	alone := time.Now().Add(patient / 2) // how long poison may be
+	alone := time.Now().Add(settleTime / 2) // how long poison may be
 	open, err := f.openShards(ctx)
 	if err != nil {
 		return err

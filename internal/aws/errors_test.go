@@ -193,7 +193,7 @@ func TestStatementKinds(t *testing.T) {
 		{"ERROR: the cluster is resizing", warehouse.ErrUnavailable},
 		{"terminating: the database system is shutting down", warehouse.ErrUnavailable},
 		{"ERROR: Out of Memory", warehouse.ErrEnded},
-		{"ERROR: Disk Full", warehouse.ErrEnded},
+		{"ERROR: Disk Full", warehouse.ErrFull},
 		{"ERROR: Query (1234) cancelled on user's request", warehouse.ErrEnded},
 		{"ERROR: Query timed out", warehouse.ErrEnded},
 		{"ERROR: Query (28572825) cancelled on user's request", warehouse.ErrEnded},

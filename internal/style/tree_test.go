@@ -56,6 +56,11 @@ func (f *file) imports() map[string]string {
 	return out
 }
 
+// lines is how many lines a node takes.
+func (f *file) lines(n ast.Node) int {
+	return f.set.Position(n.End()).Line - f.set.Position(n.Pos()).Line + 1
+}
+
 func (f *file) at(n ast.Node) string {
 	return fmt.Sprintf("%s:%d", f.path, f.set.Position(n.Pos()).Line)
 }

@@ -56,13 +56,19 @@ func TestEachDifferenceIsFoundInEachTable(t *testing.T) {
 	if tables := report.Tables; tables[event.Orders].Keys != 1 || tables[event.Inventory].Facts != goodLevels || tables[event.Payments].Rollups != 4 {
 		t.Fatalf("%+v", tables)
 	}
-
 	// A page that ends between the articles of a store, or the stores of an article.
 	for _, page := range []int{2, 3} {
 		r.agrees(r.verify(page))
 	}
+	findsChanges(r, report)
+	findsRows(r)
+	findsRollups(r)
+	r.agrees(r.verify(largePage))
+}
 
-	// Each change is of a row of its own.
+// findsChanges changes each column of each table. Each change is of a row of its own.
+func findsChanges(r *rig, report *verify.Report) {
+	r.T.Helper()
 	for family, changes := range map[event.Family][]string{
 		event.Inventory: {
 			"quantity = 1 WHERE store_id = 1 AND sku = 'sku-0'",
@@ -93,11 +99,15 @@ func TestEachDifferenceIsFoundInEachTable(t *testing.T) {
 		got := r.verify(largePage)
 		r.only(got, map[event.Family]string{event.Inventory: "level differs", event.Payments: "payment differs"}[family])
 		if n := got.Tables[family].Differing; int(n) != len(changes) || got.Differing != n {
-			t.Errorf("%d of %d changes in %s are found: %+v", n, len(changes), table, got.Differences)
+			r.T.Errorf("%d of %d changes in %s are found: %+v", n, len(changes), table, got.Differences)
 		}
 		r.restore()
 	}
+}
 
+// findsRows takes rows away, and adds some.
+func findsRows(r *rig) {
+	r.T.Helper()
 	r.sql(
 		"DELETE FROM fact_inventory WHERE store_id = 1 AND sku = 'sku-1'",
 		"INSERT INTO fact_inventory SELECT * FROM kept_fact_inventory WHERE store_id = 2 AND sku = 'sku-1'",
@@ -113,23 +123,27 @@ func TestEachDifferenceIsFoundInEachTable(t *testing.T) {
 		"payment missing": "payment-01", "payment twice": "payment-03", "payment not on the stream": "new",
 	} {
 		if d := r.difference(got, kind); d.Key != want {
-			t.Errorf("%s: %+v, want the key %s", kind, d, want)
+			r.T.Errorf("%s: %+v, want the key %s", kind, d, want)
 		}
 	}
 	for _, f := range []event.Family{event.Inventory, event.Payments} {
 		if c := got.Tables[f]; c.Missing != 1 || c.Surplus != 2 || c.Differing != 0 || c.Unverifiable != 1 {
-			t.Errorf("%+v", c)
+			r.T.Errorf("%+v", c)
 		}
 	}
 	r.restore()
+}
 
+// findsRollups changes minutes of payments.
+func findsRollups(r *rig) {
+	r.T.Helper()
 	r.sql(
 		"UPDATE agg_payments_minute SET amount = amount + 0.01 WHERE payment_method = 'card'",
 		"UPDATE agg_payments_minute SET payment_count = payment_count + 1 WHERE payment_method = 'cash'",
 		"DELETE FROM agg_payments_minute WHERE payment_method = 'app'",
 		"INSERT INTO agg_payments_minute VALUES ("+january+", 'card', 'payment_completed', 0, 0.00)",
 	)
-	got = r.verify(largePage)
+	got := r.verify(largePage)
 	r.only(got, "rollup differs")
 	var keys []string
 	for _, d := range got.Differences {
@@ -138,10 +152,9 @@ func TestEachDifferenceIsFoundInEachTable(t *testing.T) {
 	slices.Sort(keys)
 	want := []string{"/app/payment_completed", "/card/payment_completed", "/card/payment_completed", "/cash/payment_completed"}
 	if !slices.Equal(keys, want) || got.Tables[event.Payments].RollupsDiffering != 4 || got.Tables[event.Orders].RollupsDiffering != 0 {
-		t.Errorf("rollups %q differ, want %q: %+v", keys, want, got.Tables)
+		r.T.Errorf("rollups %q differ, want %q: %+v", keys, want, got.Tables)
 	}
 	r.restore()
-	r.agrees(r.verify(largePage))
 }
 
 // TestAFamilyThatIsLeftOut: any letter stands for its events, be it one of before

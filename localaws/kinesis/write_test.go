@@ -249,45 +249,50 @@ func TestLargePageIsPaidFor(t *testing.T) {
 }
 
 // TestCBOR speaks the form that the SDK for Java does.
+// inCBOR makes one call as SDKs do that speak CBOR.
+func inCBOR(t *testing.T, client *http.Client, operation string, in map[string]any) (status int, out map[string]any) {
+	t.Helper()
+	body, err := cbor.Marshal(in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.localhost/", bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Content-Type", "application/x-amz-cbor-1.1")
+	r.Header.Set("X-Amz-Target", "Kinesis_20131202."+operation)
+	response, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if kind := response.Header.Get("Content-Type"); kind != "application/x-amz-cbor-1.1" {
+		t.Errorf("%s answers in %s", operation, kind)
+	}
+	reply, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Times are tagged, and in milliseconds where the tag means seconds.
+	mode, err := cbor.DecOptions{DefaultMapType: nil, TimeTagToAny: cbor.TimeTagToTime}.DecMode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(reply) > 0 {
+		if err := mode.Unmarshal(reply, &out); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return response.StatusCode, out
+}
+
 func TestCBOR(t *testing.T) {
 	c := open(t, kinesis.Options{})
 	c.create("s", 1)
 	call := func(operation string, in map[string]any) (int, map[string]any) {
 		t.Helper()
-		body, err := cbor.Marshal(in)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, "http://kinesis.localhost/", bytes.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Content-Type", "application/x-amz-cbor-1.1")
-		r.Header.Set("X-Amz-Target", "Kinesis_20131202."+operation)
-		response, err := c.http.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer response.Body.Close()
-		if kind := response.Header.Get("Content-Type"); kind != "application/x-amz-cbor-1.1" {
-			t.Errorf("%s answers in %s", operation, kind)
-		}
-		reply, err := io.ReadAll(response.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		// Times are tagged, and in milliseconds where the tag means seconds.
-		mode, err := cbor.DecOptions{DefaultMapType: nil, TimeTagToAny: cbor.TimeTagToTime}.DecMode()
-		if err != nil {
-			t.Fatal(err)
-		}
-		var out map[string]any
-		if len(reply) > 0 {
-			if err := mode.Unmarshal(reply, &out); err != nil {
-				t.Fatal(err)
-			}
-		}
-		return response.StatusCode, out
+		return inCBOR(t, c.http, operation, in)
 	}
 	before := time.Now().UnixMilli()
 	if status, out := call("PutRecords", map[string]any{"StreamName": "s", "Records": []any{

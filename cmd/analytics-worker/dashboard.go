@@ -15,6 +15,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/vitals"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -27,7 +28,7 @@ type pages struct {
 }
 
 // openPages listens for the pages, so that an address in use ends the start.
-func openPages(c config, s *service.Service, self string, db warehouse.DB, recent *admin.Recent, log *slog.Logger) (*pages, error) {
+func openPages(c config, s *service.Service, who identity, started time.Time, db warehouse.DB, recent *admin.Recent, log *slog.Logger) (*pages, error) {
 	p := &pages{metrics: s.Metrics, log: log}
 	if c.HTTPAddr == "" {
 		return p, nil
@@ -37,7 +38,7 @@ func openPages(c config, s *service.Service, self string, db warehouse.DB, recen
 		return nil, err
 	}
 	p.site, err = admin.New(admin.Config{
-		Version: buildVersion(), Worker: self, Stream: s.Stream(), Environment: c.Environment, MemoryLimit: c.MemoryLimit,
+		Version: buildVersion(), Worker: who.name, Since: started, Past: who.Beside(".past"), Stream: s.Stream(), Environment: c.Environment, MemoryLimit: c.MemoryLimit,
 		Status: s.Worker.Status, Verdict: s.Watch.Verdict, Metrics: s.Metrics, Leases: func() admin.Leases { return leases(s.Holder) }, Recent: recent, Gatherer: shown, Log: log,
 		Sales: func(ctx context.Context) (admin.Sales, error) { return sales(ctx, db, s.Stream(), time.Now()) },
 	})
@@ -62,6 +63,44 @@ func (p *pages) address() string {
 	return p.listen.Addr().String()
 }
 
+// url is where others find the dashboard, as far as this machine can tell; empty =
+// there is none. It is written into the lease table. On the loopback address nobody
+// finds it from elsewhere, and it is told as that.
+func (p *pages) url() string {
+	if p == nil || p.listen == nil {
+		return ""
+	}
+	at, ok := p.listen.Addr().(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	host := at.IP
+	if host.IsUnspecified() {
+		host = ownAddress()
+	}
+	return "http://" + net.JoinHostPort(host.String(), strconv.Itoa(at.Port)) + "/"
+}
+
+// ownAddress is the first address of this machine that others may reach, one of the
+// older kind before one of the newer; without any, the loopback address.
+func ownAddress() net.IP {
+	out := net.IPv4(127, 0, 0, 1)
+	found, _ := net.InterfaceAddrs()
+	for _, a := range found {
+		n, ok := a.(*net.IPNet)
+		if !ok || !n.IP.IsGlobalUnicast() {
+			continue
+		}
+		if n.IP.To4() != nil {
+			return n.IP
+		}
+		if out.IsLoopback() {
+			out = n.IP
+		}
+	}
+	return out
+}
+
 // serve serves the pages until ctx ends.
 func (p *pages) serve(ctx context.Context) {
 	if p.listen == nil {
@@ -82,12 +121,13 @@ func leases(h *lease.Holder) admin.Leases {
 	}
 	now := time.Now()
 	for _, r := range v.Rows {
-		l := admin.Lease{Shard: r.Shard, Term: r.Term, Position: r.Checkpoint.String(), Ended: r.Ended()}
+		l := admin.Lease{Shard: r.Shard, Term: r.Term, Position: r.Checkpoint.String(), Ended: r.Ended(), Until: r.Until, Seen: r.Changed}
 		if r.Live(now, v.TTL) {
 			l.Owner = r.Owner
 		}
 		out.Shards = append(out.Shards, l)
 	}
+	out.Workers = vitals.Members(v.Rows, func(r lease.Seen) bool { return r.Live(now, v.TTL) })
 	return out
 }
 
@@ -119,7 +159,7 @@ func sales(ctx context.Context, db warehouse.DB, streamName string, now time.Tim
 	if err != nil {
 		return admin.Sales{}, fmt.Errorf("ask the warehouse for the rollups: %w", err)
 	}
-	out := admin.Sales{At: now.UTC(), Minutes: []admin.Minute{}, Stores: []admin.Store{}}
+	out := admin.Sales{At: now.UTC(), Minutes: []admin.Minute{}, Stores: []admin.Store{}, Shards: make(map[string]time.Time)}
 	var complete []time.Time // by shard; a shard that nobody knows of yet has none
 	for _, row := range results[0].Rows {
 		if len(row) != 4 {
@@ -131,6 +171,7 @@ func sales(ctx context.Context, db warehouse.DB, streamName string, now time.Tim
 			err = addSales(&out, row)
 		case !row[2].Null:
 			at, err = warehouse.ParseTimestamp(row[2].Text)
+			out.Shards[row[1].Text] = at
 			fallthrough
 		default:
 			complete = append(complete, at)

@@ -76,12 +76,13 @@ func (a *app) work(ctx context.Context, c config, log *slog.Logger) error {
 	sc := a.serviceConfig(c, account, who, log)
 	sc.Metrics, sc.Stopping = counts, m.stopping
 	sc.Vitals = c.vitals(account, publisher, m, recent)
+	var pages *pages
+	sc.Vitals.Version, sc.Vitals.Since, sc.Vitals.Page = buildVersion(), a.started, func() string { return pages.url() }
 	s, err := service.New(sc)
 	if err != nil {
 		return err
 	}
-	pages, err := openPages(c, s, who.name, account.Redshift(c.Redshift), recent, log)
-	if err != nil {
+	if pages, err = openPages(c, s, who, a.started, account.Redshift(c.Redshift), recent, log); err != nil {
 		return err
 	}
 	log.Info("starting", "version", buildVersion(), "stream", c.Stream, "region", region+" ("+found+")", "worker", who.name,

@@ -26,7 +26,9 @@ import (
 // then do without.
 type Config struct {
 	Version     string
-	Worker      string // name of this worker
+	Worker      string    // name of this worker
+	Since       time.Time // when it started; zero = now
+	Past        string    // file that keeps the last minutes over a restart; empty = none
 	Stream      string
 	Environment string // optional
 	MemoryLimit int64  // bytes that the process keeps to; optional
@@ -45,6 +47,8 @@ type Leases struct {
 	Seen   time.Time // when the lease table was last read; zero = never
 	Shards []Lease
 	Alarms []string // what is wrong with them and does not mend itself, each with the next step
+	// Workers are those that have a shard, by name, with what they say of themselves.
+	Workers []verdict.Member
 }
 
 // Lease is one shard of the stream.
@@ -54,6 +58,9 @@ type Lease struct {
 	Term     int64
 	Position string
 	Ended    bool // read to its end
+	// Until is the time before which all that arrived on it can be queried, as its owner
+	// wrote, and Seen when that was. Zero = not known.
+	Until, Seen time.Time
 }
 
 // Site is the pages of one worker.
@@ -76,8 +83,17 @@ func New(c Config) (*Site, error) {
 	if c.Recent == nil {
 		c.Recent = NewRecent()
 	}
+	now := time.Now()
+	if c.Since.IsZero() {
+		c.Since = now
+	}
 	s := &Site{c: c, page: p, feed: feed{patience: writeTime, viewers: make(map[*viewer]struct{})}}
-	s.past.sample(time.Now(), c)
+	if c.Past != "" {
+		if err := s.recall(now); err != nil {
+			c.Log.Info("the dashboard begins with this start", "error", err)
+		}
+	}
+	s.past.sample(now, c)
 	return s, nil
 }
 

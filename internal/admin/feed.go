@@ -29,6 +29,8 @@ type Sales struct {
 	// ArrivedUntil is the completeness watermark over all shards of the stream,
 	// whoever loads them. Null = not known.
 	ArrivedUntil *time.Time `json:"arrived_until"`
+	// Shards is the same of each shard, as of its last load; without those of which it is not known.
+	Shards map[string]time.Time `json:"-"`
 }
 
 // Minute is the orders of one minute, by event time.
@@ -51,8 +53,9 @@ type feed struct {
 
 	mu      sync.Mutex // guards what follows
 	viewers map[*viewer]struct{}
-	sales   json.RawMessage // of a Sales, encoded once: it is most of a state; nil = not known
-	failed  string          // why sales are old; empty = they are not
+	sales   json.RawMessage      // of a Sales, encoded once: it is most of a state; nil = not known
+	loaded  map[string]time.Time // its Shards
+	failed  string               // why sales are old; empty = they are not
 	nextAsk time.Time
 	asking  bool
 }
@@ -75,12 +78,16 @@ func (s *Site) run(ctx context.Context) {
 	defer tick.Stop()
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	sampled := time.Now()
+	sampled, keeping := time.Now(), keeper{site: s, last: time.Now()}
+	defer func() { keeping.write(time.Now()) }()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case now := <-tick.C:
+			if now.Sub(keeping.last) >= keepEvery {
+				keeping.write(now)
+			}
 			if now.Sub(sampled) >= sampleEvery {
 				sampled = now
 				s.past.sample(now, s.c)
@@ -102,6 +109,14 @@ func (s *Site) event(now time.Time) []byte {
 	st.Sales, st.SalesError = s.feed.sales, s.feed.failed
 	s.feed.mu.Unlock()
 	return encode("state", st)
+}
+
+// loadedUntil is how far the warehouse says that each shard is loaded, as it was last
+// asked; nil = it was not.
+func (f *feed) loadedUntil() map[string]time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.loaded
 }
 
 func encode(name string, v any) []byte {
@@ -131,7 +146,7 @@ func (s *Site) askSales(ctx context.Context) {
 		f.failed = clip(err.Error())
 		return
 	}
-	f.sales, f.failed = text, ""
+	f.sales, f.loaded, f.failed = text, sales.Shards, ""
 }
 
 // mayAsk reports whether it is time to ask the warehouse, and takes the turn.

@@ -36,6 +36,15 @@ type past struct {
 // written.
 type sample []int64
 
+// Columns of a sample that are no counts.
+const (
+	atColumn     = 0
+	behindColumn = 4
+)
+
+// columns is how many a sample has.
+func columns(m *metrics.Metrics) int { return behindColumn + 1 + len(families(m)) }
+
 type mark struct {
 	at          time.Time
 	loads, ends metrics.Mark

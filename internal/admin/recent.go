@@ -33,6 +33,7 @@ type Problem struct {
 	Error   string    `json:"error,omitempty"`
 	Hint    string    `json:"hint,omitempty"`
 	Fields  string    `json:"fields,omitempty"`
+	Before  bool      `json:"before_start,omitempty"` // of the process that this one replaced
 }
 
 // NewRecent returns an empty Recent.
@@ -56,7 +57,7 @@ func (r *Recent) Problems() []Problem {
 // Since are the problems of a time on as the verdict takes them, newest first.
 func (r *Recent) Since(at time.Time) (out []verdict.Problem) {
 	for _, p := range r.Problems() {
-		if p.At.Before(at) {
+		if p.Before || p.At.Before(at) {
 			continue
 		}
 		out = append(out, verdict.Problem{At: p.At, Error: p.Level == slog.LevelError.String(), Message: p.Message, Cause: p.Error, Hint: p.Hint})
@@ -68,8 +69,10 @@ func (r *Recent) note(p Problem) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if i := slices.IndexFunc(r.list, func(o Problem) bool { return o.Message == p.Message }); i >= 0 {
-		p.First = r.list[i].First
-		p.Times += r.list[i].Times
+		if !r.list[i].Before {
+			p.First = r.list[i].First
+			p.Times += r.list[i].Times
+		}
 		r.list = slices.Delete(r.list, i, i+1)
 	}
 	r.list = append(r.list, p)

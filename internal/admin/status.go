@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"slices"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
@@ -14,6 +15,7 @@ type Status struct {
 	At            time.Time `json:"at"`
 	Version       string    `json:"version"`
 	Worker        string    `json:"worker"`
+	Started       time.Time `json:"started"`
 	Stream        string    `json:"stream"`
 	Environment   string    `json:"environment,omitempty"`
 	Read          int64     `json:"records_read"`
@@ -36,6 +38,8 @@ type Status struct {
 	// Fleet is all shards of the stream that are not read to their ends, with
 	// the names of their owners.
 	Fleet []ShardOwner `json:"fleet"`
+	// Workers are those that have a shard, and this one.
+	Workers []verdict.Member `json:"workers"`
 	// ArrivedUntil is the completeness watermark over the owned shards: every
 	// order that arrived on them before it is queryable. Null = not known.
 	ArrivedUntil      *time.Time       `json:"arrived_until"`
@@ -79,6 +83,11 @@ type ShardOwner struct {
 	Owner    string `json:"owner"` // empty = nobody
 	Term     int64  `json:"term"`
 	Position string `json:"position"` // as the lease table has it, which follows the warehouse
+	// ArrivedUntil is as its owner last wrote into the lease table or, where it wrote
+	// nothing, as the warehouse was last asked; null = neither knows. LagMillis is then
+	// how far what can be queried is behind, at most.
+	ArrivedUntil *time.Time `json:"arrived_until"`
+	LagMillis    *int64     `json:"millis_behind_committed"`
 }
 
 // Percentiles are of the last minutes.
@@ -107,13 +116,13 @@ func (s *Site) status(now time.Time) Status {
 	loads, _ := m.WriteDuration.QuantileSince(metrics.Mark{}, 0.5, 0.99)
 	ends, _ := m.EndToEnd.QuantileSince(metrics.Mark{}, 0.5, 0.99)
 	out := Status{
-		At: now.UTC(), Version: c.Version, Worker: c.Worker, Stream: c.Stream, Environment: c.Environment,
+		At: now.UTC(), Version: c.Version, Worker: c.Worker, Started: c.Since.UTC(), Stream: c.Stream, Environment: c.Environment,
 		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(), Parked: st.Parked,
 		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
 		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), LagMillis: st.Lag.Milliseconds(), HeldBytes: st.HeldBytes, Full: st.Full,
 		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),
 		DelayP50: ends[0].Milliseconds(), DelayP99: ends[1].Milliseconds(),
-		Shards: []ShardStatus{}, Fleet: []ShardOwner{}, Alarms: []string{},
+		Shards: []ShardStatus{}, Fleet: []ShardOwner{}, Workers: []verdict.Member{}, Alarms: []string{},
 		RejectedByReason: m.RejectedBy.Values(), Families: families(m),
 		Errors:   ErrorCounts{m.ShardErrors.Value(), m.WriteErrors.Value(), m.WorkerErrors.Value()},
 		Problems: c.Recent.Problems(),
@@ -127,16 +136,40 @@ func (s *Site) status(now time.Time) Status {
 	}
 	out.addShards(st)
 	out.Warehouse = warehouseStatus(st.Writes, now)
-	if c.Leases != nil {
-		leases := c.Leases()
-		out.Alarms = append(out.Alarms, leases.Alarms...)
-		for _, l := range leases.Shards {
-			if !l.Ended {
-				out.Fleet = append(out.Fleet, ShardOwner{l.Shard, l.Owner, l.Term, l.Position})
-			}
-		}
-	}
+	s.addFleet(&out, now)
 	return out
+}
+
+// addFleet adds what the lease table tells of all shards and workers.
+func (s *Site) addFleet(out *Status, now time.Time) {
+	if s.c.Leases == nil {
+		return
+	}
+	leases, loaded := s.c.Leases(), s.feed.loadedUntil()
+	out.Alarms = append(out.Alarms, leases.Alarms...)
+	out.Workers = append(out.Workers, leases.Workers...)
+	if !slices.ContainsFunc(out.Workers, func(m verdict.Member) bool { return m.Worker == out.Worker }) {
+		out.Workers = append(out.Workers, verdict.Member{Worker: out.Worker, Shards: len(out.Shards), Alive: true})
+	}
+	for _, l := range leases.Shards {
+		if l.Ended {
+			continue
+		}
+		one := ShardOwner{ID: l.Shard, Owner: l.Owner, Term: l.Term, Position: l.Position}
+		until, asOf := l.Until, l.Seen
+		if l.Owner == "" || asOf.IsZero() {
+			asOf = now // nobody has looked since
+		}
+		if until.IsZero() {
+			until, asOf = loaded[l.Shard], now
+		}
+		if !until.IsZero() {
+			until = until.UTC()
+			lag := max(0, asOf.Sub(until).Milliseconds())
+			one.ArrivedUntil, one.LagMillis = &until, &lag
+		}
+		out.Fleet = append(out.Fleet, one)
+	}
 }
 
 func families(m *metrics.Metrics) []FamilyStatus {

@@ -25,6 +25,15 @@ type Seat struct {
 	lock        *os.File // held until the process ends, however it ends; nil = no seat
 }
 
+// Beside is the path of a file that whoever sits on this seat next finds again, and
+// that nobody else writes; empty = there is no seat.
+func (s Seat) Beside(suffix string) string {
+	if s.lock == nil {
+		return ""
+	}
+	return s.lock.Name() + suffix
+}
+
 // seats bounds how many workers of one stream can tell their predecessors on a
 // machine; more than these just wait for the lease time.
 const seats = 64

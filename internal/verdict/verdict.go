@@ -9,7 +9,6 @@ package verdict
 
 import (
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -102,33 +101,6 @@ func (v Verdict) Own() Finding {
 		}
 	}
 	return Finding{Cause: Unknown, State: Look, Says: says[Unknown]}
-}
-
-// Word is a finding as its worker leaves it for others to read.
-func Word(f Finding) string {
-	f.Says, f.Next = clip(f.Says), clip(f.Next)
-	text, err := json.Marshal(f)
-	if err != nil {
-		return ""
-	}
-	return string(text)
-}
-
-// mostWord is how long a sentence of a Word may be: it is written with each renewal.
-const mostWord = 400
-
-func clip(s string) string {
-	if r := []rune(s); len(r) > mostWord {
-		return string(r[:mostWord]) + "…"
-	}
-	return s
-}
-
-// ParseWord reads what Word wrote; false = it is none, or of a version that says more
-// than this one knows.
-func ParseWord(text string) (f Finding, ok bool) {
-	err := json.Unmarshal([]byte(text), &f)
-	return f, err == nil && f.State != 0
 }
 
 // Of judges the facts. Of findings that are equally bad, the one comes first that

@@ -218,17 +218,42 @@ func TestWordsCarryWhatIsTold(t *testing.T) {
 	f := inside()
 	f.Rejects.Rejected = 900
 	own := Of(f).Own()
-	got, ok := ParseWord(Word(own))
-	if !ok || got != own {
-		t.Errorf("%+v came as %+v", own, got)
+	self := Self{Version: "v2", Since: noon, Page: "http://10.0.0.7:8080/", Rate: 12.5, Rejected: 1.5, Waiting: 7}
+	got, told, ok := ParseWord(Word(own, self))
+	if !ok || got != own || told == nil || *told != self {
+		t.Errorf("%+v of %+v came as %+v of %+v", own, self, got, told)
 	}
-	for _, text := range []string{"", "{}", "null", `{"state":"odd"}`, "\x00"} {
-		if f, ok := ParseWord(text); ok {
+	// One of the version before, which told no more than how it goes.
+	if f, told, ok := ParseWord(`{"cause":"caught-up","state":"fine","says":"well"}`); !ok || f.Says != "well" || told != nil {
+		t.Errorf("a word without a self came as %+v, %+v, %t", f, told, ok)
+	}
+	for _, text := range []string{"", "{}", "null", `{"state":"odd"}`, `{"self":{}}`, "\x00"} {
+		if f, _, ok := ParseWord(text); ok {
 			t.Errorf("%q was taken for %+v", text, f)
 		}
 	}
 	long := Finding{Cause: Logged, State: Look, Says: strings.Repeat("ö", 5000), Next: strings.Repeat("x", 5000)}
-	if n := len(Word(long)); n > 2000 {
+	if n := len(Word(long, self)); n > 2000 {
 		t.Errorf("a word of %d bytes", n)
+	}
+}
+
+// A sum is of all who live, or of nobody: one that does not say may do the most.
+func TestTotalsAreOfAllWhoLive(t *testing.T) {
+	a, b := &Self{Rate: 10, Rejected: 1, Waiting: 3}, &Self{Rate: 5, Waiting: 4}
+	for name, c := range map[string]struct {
+		members []Member
+		want    Self
+		known   bool
+	}{
+		"two":         {[]Member{{Alive: true, Self: a}, {Alive: true, Self: b}}, Self{Rate: 15, Rejected: 1, Waiting: 7}, true},
+		"one is dead": {[]Member{{Alive: true, Self: a}, {Self: b}}, *a, true},
+		"one is mute": {[]Member{{Alive: true, Self: a}, {Alive: true}}, Self{}, false},
+		"none":        {nil, Self{}, false},
+		"all dead":    {[]Member{{Self: a}}, Self{}, false},
+	} {
+		if sum, known := Total(c.members); sum != c.want || known != c.known {
+			t.Errorf("%s: %+v, %t; want %+v, %t", name, sum, known, c.want, c.known)
+		}
 	}
 }

@@ -104,6 +104,15 @@ func (p *past) rate() (records, orders float64) {
 	return 0, 0
 }
 
+// rejectRate is how many records a second were rejected lately.
+func (p *past) rejectRate() float64 {
+	last, first := p.counts[len(p.counts)-1], p.before(lately)
+	if took := last.at.Sub(first.at).Seconds(); took > 0 {
+		return float64(last.rejected-first.rejected) / took
+	}
+	return 0
+}
+
 // reads sums up how reading went lately.
 func (p *past) reads(st worker.Status, now time.Time) verdict.Reads {
 	r := st.Reads

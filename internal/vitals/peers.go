@@ -80,10 +80,34 @@ func Told(rows []lease.Seen, live func(lease.Seen) bool) (out []verdict.Told) {
 		if r.Word == "" || r.Owner == "" || !live(r) {
 			continue
 		}
-		if f, ok := verdict.ParseWord(r.Word); ok {
+		if f, _, ok := verdict.ParseWord(r.Word); ok {
 			out = append(out, verdict.Told{Worker: r.Owner, Finding: f})
 		}
 	}
 	slices.SortFunc(out, func(a, b verdict.Told) int { return cmp.Compare(a.Worker, b.Worker) })
+	return out
+}
+
+// Members are the workers that have a lease, by name. One that is not live may have
+// ended, or hang.
+func Members(rows []lease.Seen, live func(lease.Seen) bool) []verdict.Member {
+	out := []verdict.Member{}
+	for _, r := range rows {
+		if r.Owner == "" || r.Foreign || r.Unreadable != "" || r.Ended() {
+			continue
+		}
+		i := slices.IndexFunc(out, func(m verdict.Member) bool { return m.Worker == r.Owner })
+		if i < 0 {
+			i = len(out)
+			out = append(out, verdict.Member{Worker: r.Owner})
+		}
+		m := &out[i]
+		m.Shards++
+		m.Alive = m.Alive || live(r)
+		if f, self, ok := verdict.ParseWord(r.Word); ok {
+			m.Says, m.Self = &f, self
+		}
+	}
+	slices.SortFunc(out, func(a, b verdict.Member) int { return cmp.Compare(a.Worker, b.Worker) })
 	return out
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"sync"
 	"time"
 
@@ -27,6 +28,9 @@ type Config struct {
 	Publishes func() error                            // how the last publication of metrics ended; nil = there are none
 	Hangs     func(now time.Time) string              // what of the worker does not get on; nil = nothing is watched
 	Problems  func(since time.Time) []verdict.Problem // that were logged, newest first; nil = not known
+	Version   string                                  // of the program
+	Since     time.Time                               // when it started
+	Page      func() string                           // URL of the worker's dashboard, for others; nil = it has none
 	Log       *slog.Logger
 }
 
@@ -39,6 +43,7 @@ type Watch struct {
 	past    past
 	peers   peers
 	verdict verdict.Verdict
+	self    verdict.Self
 	partial time.Time // since when leases are held that are not worked on
 	told    telling
 }
@@ -76,7 +81,24 @@ func (w *Watch) Verdict() verdict.Verdict {
 }
 
 // Word is what the worker says of itself to others.
-func (w *Watch) Word() string { return verdict.Word(w.Verdict().Own()) }
+func (w *Watch) Word() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return verdict.Word(w.verdict.Own(), w.self)
+}
+
+// of is what the worker tells of itself now. The caller holds mu.
+func (w *Watch) of(st worker.Status) verdict.Self {
+	out := verdict.Self{Version: w.c.Version, Since: w.c.Since.UTC().Truncate(time.Second), Waiting: st.Waiting}
+	if w.c.Page != nil {
+		out.Page = w.c.Page()
+	}
+	records, _ := w.past.rate()
+	out.Rate, out.Rejected = tenths(records), tenths(w.past.rejectRate())
+	return out
+}
+
+func tenths(v float64) float64 { return math.Round(10*v) / 10 }
 
 // look takes the facts of now and judges them.
 func (w *Watch) look(now time.Time) {
@@ -91,7 +113,7 @@ func (w *Watch) look(now time.Time) {
 	w.peers.see(now, view, w.c.Worker)
 	f := w.facts(now, st, view)
 	f.Hangs = hangs
-	w.verdict = verdict.Of(f)
+	w.verdict, w.self = verdict.Of(f), w.of(st)
 }
 
 // facts are what is known now. The caller holds mu.

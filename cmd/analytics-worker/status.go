@@ -41,6 +41,10 @@ the five reads a second that a shard grants.
 It begins with how it goes: fine, look or act, a sentence and the next step, from what it found and from what
 each worker says of itself in the lease table. The dashboard, /readyz and the log say the same.
 
+The workers tell their rate, what they read and have not loaded, their version and the address of their page in
+the lease table, with each renewal; of a version that says less, a dash stands there. One without a shard is not
+listed.
+
 complete until is the time before which every record that arrived is queryable. An owner counts as alive when
 it is seen to renew a lease, which takes up to 4 seconds to find out. The warehouse has 8 seconds to start a
 statement and 30 to answer; everything else has 8. While it does not answer, the lease table tells the positions.
@@ -169,10 +173,18 @@ func (s *survey) clear() {
 	s.asked = answers{reads: make(map[string]error)}
 }
 
+// answerTime is when the reads of the shards have to be through, and placesTime what
+// they have at least.
+const (
+	answerTime = quickTime + 3*time.Second/2
+	placesTime = 3 * time.Second / 2
+)
+
 // take asks all of them side by side. Whatever does not answer in its time is
 // reported as that.
 func (s *survey) take(ctx context.Context) statusReport {
 	s.clear()
+	began := time.Now()
 	short, cancel := quick(ctx)
 	defer cancel()
 	var asking, first sync.WaitGroup
@@ -186,7 +198,8 @@ func (s *survey) take(ctx context.Context) statusReport {
 	if s.checkpoints == nil {
 		asking.Wait() // the leases have copies of the positions
 	}
-	places, cancelPlaces := quick(ctx)
+	// Whoever asks has an answer within ten seconds, also where the warehouse took most of them.
+	places, cancelPlaces := context.WithTimeoutCause(ctx, max(placesTime, answerTime-time.Since(began)), errQuickTime)
 	defer cancelPlaces()
 	s.askPlaces(places) // needs the shards and the positions
 	asking.Wait()

@@ -15,18 +15,19 @@ import (
 
 // statusReport is what status prints. A null means that it is not known.
 type statusReport struct {
-	At             time.Time       `json:"at"`
-	Stream         string          `json:"stream"`
-	StreamStatus   string          `json:"stream_status"`
-	RetentionHours float64         `json:"retention_hours"`
-	Warehouse      string          `json:"warehouse"`
-	CompleteUntil  *time.Time      `json:"complete_until"` // every record that arrived before it is queryable
-	LagMillis      *int64          `json:"lag_millis"`     // age of the oldest record that is not loaded; 0 = there is none
-	HeadroomMillis *int64          `json:"headroom_millis"`
-	LastUpdate     *time.Time      `json:"last_update"` // of a checkpoint, by a load or a claim
-	Shards         []shardStatus   `json:"shards"`
-	Problems       []string        `json:"problems"` // what needs a look, one line each
-	Verdict        verdict.Verdict `json:"verdict"`
+	At             time.Time     `json:"at"`
+	Stream         string        `json:"stream"`
+	StreamStatus   string        `json:"stream_status"`
+	RetentionHours float64       `json:"retention_hours"`
+	Warehouse      string        `json:"warehouse"`
+	CompleteUntil  *time.Time    `json:"complete_until"` // every record that arrived before it is queryable
+	LagMillis      *int64        `json:"lag_millis"`     // age of the oldest record that is not loaded; 0 = there is none
+	HeadroomMillis *int64        `json:"headroom_millis"`
+	LastUpdate     *time.Time    `json:"last_update"` // of a checkpoint, by a load or a claim
+	Shards         []shardStatus `json:"shards"`
+	fleetReport
+	Problems []string        `json:"problems"` // what needs a look, one line each
+	Verdict  verdict.Verdict `json:"verdict"`
 }
 
 // shardStatus is one shard of the stream, or one that the warehouse remembers.
@@ -46,6 +47,7 @@ func (s *survey) report(now time.Time) statusReport {
 	r := statusReport{
 		At: now.UTC(), Stream: s.account.Stream(s.config.Stream).Name(), StreamStatus: s.summary.Status,
 		RetentionHours: s.summary.Retention.Hours(), Warehouse: s.config.warehouseName(), Shards: []shardStatus{},
+		fleetReport: s.fleet(),
 	}
 	unfinished := make(map[string]bool) // shards that are listed and not loaded to their end
 	for _, sh := range s.shards {
@@ -154,6 +156,7 @@ func writeStatus(w io.Writer, format string, r statusReport) error {
 	fmt.Fprintf(tw, "warehouse\t%s, last update %s\n", r.Warehouse, moment(r.LastUpdate))
 	fmt.Fprintf(tw, "complete until\t%s\n", moment(r.CompleteUntil))
 	fmt.Fprintf(tw, "lag\t%s\n", millis(r.LagMillis))
+	fmt.Fprintf(tw, "loading\t%s\n", r.flow())
 	if err := tw.Flush(); err != nil {
 		return err
 	}
@@ -167,6 +170,9 @@ func writeStatus(w io.Writer, format string, r statusReport) error {
 		if err := tw.Flush(); err != nil {
 			return err
 		}
+	}
+	if err := r.write(w, true, r.At); err != nil {
+		return err
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintln(w, "! "+printable(p))

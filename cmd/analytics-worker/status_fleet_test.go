@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+)
+
+// quickest runs a command up to so many times until it took less than the limit: what
+// else the machine does only ever adds.
+func quickest(t *testing.T, times int, limit time.Duration, run func()) {
+	t.Helper()
+	best := time.Hour
+	for range times {
+		began := time.Now()
+		run()
+		if best = min(best, time.Since(began)); best < limit {
+			break
+		}
+	}
+	t.Logf("took %v", best.Round(time.Millisecond))
+	if best >= limit {
+		t.Errorf("took %v, want less than %v", best, limit)
+	}
+}
+
+// Status shows all workers and all shards, with the warehouse and, from the lease table
+// alone, while that does not answer; and a worker's page shows the other one's.
+func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
+	const shards = 200
+	m := newMachine(t)
+	m.must("publish", "--create", fmt.Sprint(shards), "--count", "2000", "--seed", "1")
+	m.must("schema", "--apply")
+	a, b := m.worker(anyAddr), m.worker(anyAddr)
+	pages := []string{a.address(), b.address()}
+	look := func() (r statusReport) {
+		out, _ := m.run("status", "--format", "json")
+		if err := json.Unmarshal([]byte(out), &r); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		return r
+	}
+	m.await("all is loaded, and both workers are told of with what they say of themselves", func() (bool, error) {
+		r := look()
+		return len(r.Workers) == 2 && r.Rate != nil && r.LagMillis != nil && *r.LagMillis == 0, nil
+	})
+	var r statusReport
+	quickest(t, 10, 2*time.Second, func() { r = look() })
+	if len(r.Shards) != shards {
+		t.Errorf("%d shards, want %d", len(r.Shards), shards)
+	}
+	theirs := 0
+	for _, w := range r.Workers {
+		theirs += w.Shards
+		if !w.Alive || w.Self == nil || w.Self.Version == "" || w.Self.Since.IsZero() || w.Says == nil ||
+			w.Self.Page != "http://"+pages[0]+"/" && w.Self.Page != "http://"+pages[1]+"/" {
+			t.Errorf("a worker is told of as %+v of %+v", w, w.Self)
+		}
+	}
+	if theirs != shards {
+		t.Errorf("the workers have %d shards, want %d", theirs, shards)
+	}
+	for _, page := range pages {
+		s, err := m.status(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(s.Fleet) != shards || len(s.Workers) != 2 || s.Workers[0].Self == nil || s.Workers[1].Self == nil {
+			t.Errorf("%s shows %d shards and the workers %+v", page, len(s.Fleet), s.Workers)
+		}
+		for _, one := range s.Fleet {
+			if one.LagMillis == nil {
+				t.Errorf("%s does not know how far %s is behind", page, one.ID)
+			}
+		}
+	}
+
+	m.faults(`[{"service":"redshift-data","fault":"paused"}]`)
+	r = look()
+	if r.Verdict.State == verdict.Fine || r.LagMillis == nil || len(r.Workers) != 2 {
+		t.Errorf("while the warehouse is paused: %s, lag %v, %d workers; want it from the lease table", r.Verdict.Says, millis(r.LagMillis), len(r.Workers))
+	}
+	out, _ := m.run("status")
+	for _, want := range []string{"\nloading ", " records/s, 0/s rejected; ", "\nWORKER ", pages[0], pages[1]} {
+		if !strings.Contains(out, want) {
+			t.Errorf("no %q in:\n%s", want, out)
+		}
+	}
+	m.faults(`[]`)
+}
+
+// Whoever asks while nothing answers has the answer within ten seconds.
+func TestStatusAnswersWithEverythingDown(t *testing.T) {
+	for name, endpoint := range map[string]func(testing.TB) string{"refused": freeAddr, "silent": silentAddr} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := &machine{t: t, env: sessionEnvironment("http://"+endpoint(t), t.TempDir())}
+			quickest(t, 3, 10*time.Second, func() {
+				if out, status := m.run("status"); status != exitError || !strings.Contains(out, "! ") || strings.HasPrefix(out, "FINE") {
+					t.Errorf("status %d: %s", status, out)
+				}
+			})
+		})
+	}
+}

@@ -119,7 +119,7 @@ Settings come from the environment:
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
-	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.verifyCommand(),
+	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.queryCommand(), a.verifyCommand(),
 		a.lettersCommand(), a.redriveCommand(), a.stressCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
 	strictHelp(root)
 	return root

@@ -147,6 +147,17 @@ func TestPermissionsAreThoseOfTheCalls(t *testing.T) {
 	f.must("positions", "--start-over", "--dry-run")
 	f.must("schema", "--apply")
 	f.must("report", "top-stores")
+	f.must("query", "SELECT COUNT(*) FROM fact_orders")
+	record(deploy.Operator)
+	// A question that is given up is cancelled.
+	f.faults(`[{"service":"redshift-data","fault":"statement-slow","delay":"1h","match":"fact_orders"}]`)
+	if out, err := f.run("query", "--timeout", "1s", "SELECT COUNT(*) FROM fact_orders"); err == nil || !strings.Contains(out, "was cancelled") {
+		t.Errorf("a question without an answer: %v, %s", err, out)
+	}
+	f.faults(`[]`)
+	if !slices.ContainsFunc(f.callsSince(last), func(c awsCall) bool { return c.Operation == "CancelStatement" }) {
+		t.Error("a question that was given up was not cancelled")
+	}
 	f.must("redrive", "--dry-run")
 	f.must("redrive")
 	f.must("stress", "2", "100", "--concurrency", "4")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -23,12 +24,14 @@ type reportOptions struct {
 	plot   bool
 	safe   bool
 
+	timeout time.Duration
+
 	from    time.Time // of since; zero = all
 	storeID int64     // of store
 }
 
 func (a *app) reportCommand() *cobra.Command {
-	o := reportOptions{format: "table", limit: 20}
+	o := reportOptions{format: "table", limit: 20, timeout: askTimeout}
 	var names []string
 	var about strings.Builder
 	for _, r := range reports(warehouse.Names{}) {
@@ -38,7 +41,8 @@ func (a *app) reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report NAME",
 		Short: "Ask the warehouse: " + strings.Join(names, ", "),
-		Long:  "report runs one of these queries in the warehouse and prints the answer. Times are UTC.\n\n" + about.String(),
+		Long: "report runs one of these queries in the warehouse and prints the answer. Times are UTC. In JSON, numbers are numbers\n" +
+			"with all their digits, and times are as RFC 3339 has them. Ctrl-C and --timeout cancel the query.\n\n" + about.String(),
 		Example: `  analytics-worker report top-stores --since 24h --limit 5
   analytics-worker report orders-over-time --format csv > hours.csv
   analytics-worker report minutes --since 2026-11-20T08:00:00Z --store 7`,
@@ -62,10 +66,14 @@ func (a *app) reportCommand() *cobra.Command {
 	f.IntVar(&o.limit, "limit", o.limit, "rows at most")
 	f.StringVar(&o.since, "since", "", "only what happened since then: a time, or how long ago (90m, 24h, 7d)")
 	f.StringVar(&o.store, "store", "", "only this store_id")
-	f.BoolVar(&o.safe, "safe-cells", false, "with --format csv, put a ' before each cell that a spreadsheet would take for a formula (=, +, -, @, tab, return first)")
+	f.BoolVar(&o.safe, "safe-cells", false, safeCellsUsage)
+	f.DurationVar(&o.timeout, "timeout", o.timeout, timeoutUsage)
 	f.BoolVar(&o.plot, "plot", false, "draw a bar beside each row of a table (default: on a terminal)")
 	return cmd
 }
+
+// safeCellsUsage describes --safe-cells.
+const safeCellsUsage = "with --format csv, put a ' before each cell that a spreadsheet would take for a formula (=, +, -, @, tab, return first)"
 
 func (o *reportOptions) check(r report, now time.Time) (err error) {
 	switch {
@@ -90,7 +98,7 @@ func (o *reportOptions) check(r report, now time.Time) (err error) {
 			return usagef("--store %s: must be a whole number", o.store)
 		}
 	}
-	return nil
+	return checkTimeout(o.timeout)
 }
 
 // parseSince reads an instant, or a duration before now. Days are 24 hours.
@@ -113,14 +121,15 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 
 // report runs the report that is at this place in the list.
 func (a *app) report(ctx context.Context, at int, o reportOptions) error {
-	_, db, err := a.openWarehouse(ctx)
-	if err != nil {
+	var r report
+	var results []warehouse.Result
+	err := a.ask(ctx, o.timeout, func(ctx context.Context, db *aws.Redshift, _ func()) (err error) {
+		r = reports(db.Names())[at]
+		results, err = db.Run(ctx, warehouse.Token(), []string{r.query(o)})
 		return err
-	}
-	r := reports(db.Names())[at]
-	results, err := db.Run(ctx, warehouse.Token(), []string{r.query(o)})
+	})
 	if err != nil {
-		return fmt.Errorf("report %s: %w", r.name, err)
+		return fmt.Errorf("report %s: %w", reports(warehouse.Names{})[at].name, err)
 	}
 	result := results[0]
 	if r.finish != nil {

@@ -118,6 +118,9 @@ func (r report) query(o reportOptions) string {
 func withAge(in warehouse.Result, now time.Time) warehouse.Result {
 	const arrived = 3
 	out := warehouse.Result{Columns: append(in.Columns[:len(in.Columns):len(in.Columns)], "age_seconds")}
+	if in.Types != nil {
+		out.Types = append(in.Types[:len(in.Types):len(in.Types)], "float8")
+	}
 	for _, row := range in.Rows {
 		age := warehouse.Value{Null: true}
 		if from, err := warehouse.ParseTimestamp(row[arrived].Text); err == nil {
@@ -146,7 +149,7 @@ func withBars(in warehouse.Result, column string) warehouse.Result {
 		}
 		most = max(most, values[i])
 	}
-	out := warehouse.Result{Columns: append(in.Columns[:len(in.Columns):len(in.Columns)], column)}
+	out := warehouse.Result{Columns: append(in.Columns[:len(in.Columns):len(in.Columns)], column), Types: in.Types}
 	for i, row := range in.Rows {
 		n := 0
 		if most > 0 {

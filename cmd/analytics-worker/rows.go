@@ -1,47 +1,122 @@
 package main
 
 import (
-	"encoding/csv"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"regexp"
+	"strconv"
 	"strings"
-	"text/tabwriter"
+	"time"
+	"unicode/utf8"
 
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 var formats = []string{"table", "csv", "json"}
 
-// writeRows prints a result. JSON is an array of objects whose values are
-// strings as the warehouse writes them, or null: no digit of an amount is lost.
-// safeCells is for CSV: see safeCell.
+// rowWriter prints a result part by part.
+type rowWriter struct {
+	w      io.Writer
+	format string
+	// safeCells is for CSV: see safeCell.
+	safeCells bool
+
+	began  bool
+	rows   int64
+	widths []int    // of a table's columns, in characters
+	keys   [][]byte // of the objects of JSON
+	buf    bytes.Buffer
+}
+
+// writeRows prints a whole result.
 func writeRows(w io.Writer, format string, safeCells bool, r warehouse.Result) error {
-	switch format {
+	out := &rowWriter{w: w, format: format, safeCells: safeCells}
+	if err := out.part(r); err != nil {
+		return err
+	}
+	return out.end()
+}
+
+// part prints the next rows. Parts of one result have the same columns; the first tells
+// them, and how wide a table's are.
+func (o *rowWriter) part(r warehouse.Result) error {
+	o.buf.Reset()
+	if !o.began {
+		o.begin(r)
+	}
+	for _, row := range r.Rows {
+		o.rows++
+		switch o.format {
+		case "csv":
+			o.csvRow(row)
+		case "json":
+			o.jsonRow(row, r.Types)
+		default:
+			o.tableRow(row)
+		}
+	}
+	_, err := o.w.Write(o.buf.Bytes())
+	return err
+}
+
+func (o *rowWriter) begin(r warehouse.Result) {
+	o.began = true
+	names := make([]warehouse.Value, len(r.Columns))
+	for i, c := range r.Columns {
+		names[i].Text = c
+	}
+	switch o.format {
 	case "csv":
-		return writeCSV(w, safeCells, r)
+		o.csvRow(names)
 	case "json":
-		return writeJSON(w, r)
+		o.keys = jsonKeys(r.Columns)
+		o.buf.WriteByte('[')
 	default:
-		return writeTable(w, r)
+		o.widths = make([]int, len(names))
+		for _, row := range append([][]warehouse.Value{names}, r.Rows...) {
+			for i, v := range row {
+				o.widths[i] = max(o.widths[i], utf8.RuneCountInString(cellText(v)))
+			}
+		}
+		o.tableRow(names)
 	}
 }
 
-func writeTable(w io.Writer, r warehouse.Result) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, strings.Join(r.Columns, "\t")+"\t")
-	for _, row := range r.Rows {
-		for _, v := range row {
-			if v.Null {
-				fmt.Fprint(tw, "-\t")
-				continue
-			}
-			fmt.Fprint(tw, printable(v.Text)+"\t")
-		}
-		fmt.Fprintln(tw)
+// end prints what comes after the last row.
+func (o *rowWriter) end() error {
+	text := ""
+	switch {
+	case o.format != "json":
+	case o.rows > 0:
+		text = "\n]\n"
+	case o.began:
+		text = "]\n"
+	default: // a statement without a result
+		text = "[]\n"
 	}
-	return tw.Flush()
+	_, err := io.WriteString(o.w, text)
+	return err
+}
+
+// cellText is a value in a table.
+func cellText(v warehouse.Value) string {
+	if v.Null {
+		return "-"
+	}
+	return printable(v.Text)
+}
+
+func (o *rowWriter) tableRow(row []warehouse.Value) {
+	for i, v := range row {
+		text := cellText(v)
+		for range o.widths[i] + 2 - utf8.RuneCountInString(text) {
+			o.buf.WriteByte(' ')
+		}
+		o.buf.WriteString(text)
+	}
+	o.buf.WriteByte('\n')
 }
 
 // number is text that a spreadsheet reads as a number, and as nothing else.
@@ -56,40 +131,95 @@ func safeCell(text string) string {
 	return text
 }
 
-func writeCSV(w io.Writer, safeCells bool, r warehouse.Result) error {
-	cw := csv.NewWriter(w)
-	if err := cw.Write(r.Columns); err != nil {
-		return err
-	}
-	for _, row := range r.Rows {
-		fields := make([]string, len(row))
-		for i, v := range row {
-			fields[i] = v.Text
-			if safeCells {
-				fields[i] = safeCell(v.Text)
-			}
+// csvRow writes a line. NULL is an empty field and the empty text a quoted one, as
+// PostgreSQL writes and reads them.
+func (o *rowWriter) csvRow(row []warehouse.Value) {
+	for i, v := range row {
+		if i > 0 {
+			o.buf.WriteByte(',')
 		}
-		if err := cw.Write(fields); err != nil {
-			return err
+		text := v.Text
+		if o.safeCells {
+			text = safeCell(text)
+		}
+		switch {
+		case v.Null:
+		case text == "", text == `\.`, strings.ContainsAny(text, "\",\r\n"), text[0] == ' ', text[0] == '\t':
+			o.buf.WriteString(`"` + strings.ReplaceAll(text, `"`, `""`) + `"`)
+		default:
+			o.buf.WriteString(text)
 		}
 	}
-	cw.Flush()
-	return cw.Error()
+	o.buf.WriteByte('\n')
 }
 
-func writeJSON(w io.Writer, r warehouse.Result) error {
-	rows := make([]map[string]*string, 0, len(r.Rows))
-	for _, row := range r.Rows {
-		o := make(map[string]*string, len(row))
-		for i, v := range row {
-			o[r.Columns[i]] = nil
-			if !v.Null {
-				o[r.Columns[i]] = &v.Text
+// jsonRow writes an object, whose members are in the order of the columns.
+func (o *rowWriter) jsonRow(row []warehouse.Value, types []string) {
+	if o.rows > 1 {
+		o.buf.WriteByte(',')
+	}
+	o.buf.WriteString("\n  {")
+	for i, v := range row {
+		if i > 0 {
+			o.buf.WriteString(", ")
+		}
+		o.buf.Write(o.keys[i])
+		o.buf.WriteString(": ")
+		typeName := ""
+		if i < len(types) {
+			typeName = types[i]
+		}
+		o.buf.Write(jsonValue(v, typeName))
+	}
+	o.buf.WriteByte('}')
+}
+
+// jsonKeys are the columns' names as they stand in JSON. Of two that are the same the
+// second has a number, as readers would drop one of them.
+func jsonKeys(columns []string) [][]byte {
+	used := make(map[string]bool, len(columns))
+	out := make([][]byte, len(columns))
+	for i, c := range columns {
+		name := c
+		for n := 2; used[name]; n++ {
+			name = c + "_" + strconv.Itoa(n)
+		}
+		used[name] = true
+		out[i] = jsonText(name)
+	}
+	return out
+}
+
+func jsonText(s string) []byte {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(s) // a string always encodes
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n"))
+}
+
+// jsonValue is a value by its type: numbers with all their digits, also those that a
+// reader of JSON may round; true and false; times in UTC by RFC 3339; the rest, also
+// NaN and what is infinite, as the warehouse writes it.
+func jsonValue(v warehouse.Value, typeName string) []byte {
+	if v.Null {
+		return []byte("null")
+	}
+	switch typeName {
+	case "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "decimal":
+		if text := []byte(v.Text); json.Valid(text) { // NaN is no number of JSON's
+			return text
+		}
+	case "bool":
+		if v.Text == "true" || v.Text == "false" {
+			return []byte(v.Text)
+		}
+	case "timestamp", "timestamptz":
+		for _, layout := range []string{"2006-01-02 15:04:05.999999999Z07:00", "2006-01-02 15:04:05.999999999Z07", "2006-01-02 15:04:05.999999999"} {
+			if t, err := time.Parse(layout, v.Text); err == nil {
+				return fmt.Appendf(nil, `"%s"`, t.UTC().Format(time.RFC3339Nano))
 			}
 		}
-		rows = append(rows, o)
 	}
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	return e.Encode(rows)
+	return jsonText(v.Text)
 }

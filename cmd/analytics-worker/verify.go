@@ -21,7 +21,7 @@ import (
 )
 
 func (a *app) verifyCommand() *cobra.Command {
-	format, since := "table", ""
+	format, since, timeout := "table", "", time.Duration(0)
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Compare the stream with the warehouse, record by record",
@@ -41,11 +41,17 @@ which nothing has noted down: give it with --since.`,
 			if !slices.Contains([]string{"table", "json"}, format) {
 				return usagef("--format %s: must be table or json", format)
 			}
-			return a.verify(cmd.Context(), format, since)
+			if err := checkTimeout(timeout); err != nil {
+				return err
+			}
+			ctx, cancel := within(cmd.Context(), timeout)
+			defer cancel()
+			return a.verify(ctx, format, since)
 		},
 	}
 	cmd.Flags().StringVar(&format, "format", format, "table or json")
 	cmd.Flags().StringVar(&since, "since", "", "records that arrived earlier need not be loaded: a time, or how long ago (default INITIAL_POSITION)")
+	cmd.Flags().DurationVar(&timeout, "timeout", 0, timeoutUsage)
 	return cmd
 }
 
@@ -95,12 +101,12 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 	}
 	progress := newLine(ctx, a.stderr)
 	defer progress.done()
-	return verify.Run(ctx, verify.Config{
+	return verify.Run(told(ctx, progress.say), verify.Config{
 		Stream:   source.Name(),
 		Identity: identity,
 		Shards:   source.Shards,
 		Open:     func(s stream.Shard, at stream.Position) verify.Reader { return source.Reader(s, at) },
-		DB:       account.Redshift(c.Redshift),
+		DB:       account.Redshift(reading(c.Redshift)),
 		Letters:  letters.All(ctx),
 		Fates:    letters.Fates,
 		Tell:     progress.say,

@@ -108,7 +108,7 @@ resource "aws_iam_policy" "worker" {
 # Not attached to the instances: for people who publish test orders, put dead letters back, or run a drill.
 resource "aws_iam_policy" "operator" {
   name_prefix = "${var.name}-operator-"
-  description = "What the verbs publish, redrive and stress of analytics-worker call beyond the worker's policy."
+  description = "What the verbs publish, redrive and stress of analytics-worker, and query, report and verify when given up, call beyond the worker's policy."
   tags        = local.tags
   policy = jsonencode({ Version = "2012-10-17", Statement = [
     {

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"strconv"
 	"strings"
 	"time"
 
@@ -14,7 +13,6 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
 
-	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -55,6 +53,10 @@ type RedshiftConfig struct {
 
 	Names warehouse.Names // of the worker's tables
 
+	// Cancel: a statement is cancelled whose caller does not wait for it any more. It
+	// is for what only reads; a load goes on, and is found done or not.
+	Cancel bool
+
 	Log        *slog.Logger // nil: the account's
 	OnThrottle func()       // called at each call that was throttled; may be nil
 }
@@ -79,18 +81,20 @@ func (a *Account) Redshift(c RedshiftConfig) *Redshift {
 }
 
 // Run implements warehouse.DB. It returns promptly when ctx ends; a statement
-// that runs then is left to run, and the outcome is open.
+// that runs then is left to run, and the outcome is open, unless the settings say
+// that it is cancelled.
 func (r *Redshift) Run(ctx context.Context, token string, statements []string) ([]warehouse.Result, error) {
 	if err := checkLimits(token, statements); err != nil {
 		return nil, err
 	}
-	id, err := r.submit(ctx, token, statements)
+	submit := func(ctx context.Context) (string, error) { return r.submitOnce(ctx, token, statements) }
+	id, err := r.submit(ctx, len(statements), submit)
 	if err != nil {
-		return nil, err
+		return nil, r.givenUp(ctx, id, submit, err)
 	}
 	done, err := r.follow(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, r.givenUp(ctx, id, submit, err)
 	}
 	if done.Status != types.StatusStringFinished {
 		return nil, refused(done, len(statements))
@@ -116,10 +120,11 @@ func checkLimits(token string, statements []string) error {
 	return nil
 }
 
-// submit hands the statements over and returns the id to follow.
-func (r *Redshift) submit(ctx context.Context, token string, statements []string) (string, error) {
+// submit hands statements over by once, whose calls have one token, and returns the
+// id to follow.
+func (r *Redshift) submit(ctx context.Context, statements int, once func(context.Context) (string, error)) (string, error) {
 	for attempt := 1; ; attempt++ {
-		id, err := r.submitOnce(ctx, token, statements)
+		id, err := once(ctx)
 		if err == nil {
 			return id, nil
 		}
@@ -131,7 +136,7 @@ func (r *Redshift) submit(ctx context.Context, token string, statements []string
 		}
 		r.log.WarnContext(ctx, "no reply to a submitted statement, submitting it again with the same token", "attempt", attempt, "error", err)
 		if err := pause(ctx, jitter(submitAgain<<(attempt-1))); err != nil {
-			return "", fmt.Errorf("submit %d statements, the outcome is open: %w", len(statements), err)
+			return "", fmt.Errorf("submit %d statements, the outcome is open: %w", statements, err)
 		}
 	}
 }
@@ -165,16 +170,20 @@ func (r *Redshift) submitOnce(ctx context.Context, token string, statements []st
 			id = out.Id
 		}
 	}
-	doing := fmt.Sprintf("submit %d statements to %s", len(statements), t.name())
+	return r.answered(parent, ctx, fmt.Sprintf("submit %d statements to %s", len(statements), t.name()), id, err)
+}
+
+// answered judges the answer to a submit under call, which parent is the parent of.
+func (r *Redshift) answered(parent, call context.Context, doing string, id *string, err error) (string, error) {
 	switch {
 	case err == nil && sdk.ToString(id) == "":
 		return "", fmt.Errorf("%w: %w", errUnanswered, incomplete(doing, "it holds no statement id"))
 	case err == nil:
 		return *id, nil
 	case parent.Err() == nil && unanswered(err):
-		return "", fmt.Errorf("%w: %w", errUnanswered, r.failed(ctx, doing, err))
+		return "", fmt.Errorf("%w: %w", errUnanswered, r.failed(call, doing, err))
 	default:
-		return "", r.failed(ctx, doing, err)
+		return "", r.failed(call, doing, err)
 	}
 }
 
@@ -321,143 +330,6 @@ func refused(done *redshiftdata.DescribeStatementOutput, statements int) error {
 	}
 	e.Kind = statementKind(e.Message)
 	return e
-}
-
-// results fetches what the statements returned, in their order.
-func (r *Redshift) results(ctx context.Context, id string, done *redshiftdata.DescribeStatementOutput, statements []string) ([]warehouse.Result, error) {
-	if len(statements) == 1 {
-		one, err := r.result(ctx, id, statements[0], done.HasResultSet, done.ResultRows)
-		if err != nil {
-			return nil, err
-		}
-		return []warehouse.Result{one}, nil
-	}
-	if len(done.SubStatements) != len(statements) {
-		return nil, incomplete("describe statement "+id+", which has finished",
-			fmt.Sprintf("%d statements were submitted, it tells of %d", len(statements), len(done.SubStatements)))
-	}
-	out := make([]warehouse.Result, len(statements))
-	for i, sub := range done.SubStatements {
-		var err error
-		if out[i], err = r.result(ctx, sdk.ToString(sub.Id), statements[i], sub.HasResultSet, sub.ResultRows); err != nil {
-			return nil, err
-		}
-	}
-	return out, nil
-}
-
-func (r *Redshift) result(ctx context.Context, id, statement string, has *bool, affected int64) (warehouse.Result, error) {
-	if !sdk.ToBool(has) {
-		if has == nil && returnsRows(statement) {
-			return warehouse.Result{}, incomplete("describe statement "+id+", which has finished", "a SELECT has a result, and it does not say so")
-		}
-		return warehouse.Result{Affected: affected}, nil
-	}
-	if id == "" {
-		return warehouse.Result{}, incomplete("describe a batch, which has finished", "a statement with a result has no id to fetch it by")
-	}
-	out := warehouse.Result{Affected: -1}
-	in := &redshiftdata.GetStatementResultInput{Id: &id}
-	for {
-		page, err := r.fetch(ctx, in, len(out.Columns))
-		if err != nil {
-			return warehouse.Result{}, err
-		}
-		if out.Columns == nil {
-			for _, c := range page.ColumnMetadata {
-				out.Columns = append(out.Columns, columnName(c))
-			}
-		}
-		for _, record := range page.Records {
-			row := make([]warehouse.Value, len(record))
-			for i, field := range record {
-				row[i] = toValue(field)
-			}
-			out.Rows = append(out.Rows, row)
-		}
-		if sdk.ToString(page.NextToken) == "" {
-			return out, nil
-		}
-		in.NextToken = page.NextToken
-	}
-}
-
-// returnsRows: statements that have a result whatever they find. One that begins
-// otherwise may have one too.
-func returnsRows(statement string) bool {
-	const word = "SELECT"
-	s := strings.TrimSpace(statement)
-	return len(s) > len(word) && strings.EqualFold(s[:len(word)], word)
-}
-
-// wholePage says what a page of a result lacks. columns is how many the pages
-// before it had, 0 for the first.
-func wholePage(page *redshiftdata.GetStatementResultOutput, columns int) error {
-	if columns == 0 {
-		columns = len(page.ColumnMetadata)
-	}
-	switch {
-	case page.Records == nil:
-		return fmt.Errorf("%w: it holds no list of rows", stream.ErrIncomplete)
-	case columns == 0:
-		return fmt.Errorf("%w: it does not name the columns", stream.ErrIncomplete)
-	}
-	for i, row := range page.Records {
-		if len(row) != columns {
-			return fmt.Errorf("%w: row %d has %d fields of %d", stream.ErrIncomplete, i+1, len(row), columns)
-		}
-	}
-	return nil
-}
-
-// fetch gets one page of a result. The transaction is through by now, so it is
-// worth some patience: giving up means to run it all again.
-func (r *Redshift) fetch(ctx context.Context, in *redshiftdata.GetStatementResultInput, columns int) (*redshiftdata.GetStatementResultOutput, error) {
-	const attempts = 6
-	for attempt := 1; ; attempt++ {
-		page, err := func() (*redshiftdata.GetStatementResultOutput, error) {
-			ctx, cancel := bounded(ctx, callTimeout)
-			defer cancel()
-			page, err := r.client.GetStatementResult(ctx, in)
-			if err == nil {
-				err = wholePage(page, columns)
-			}
-			if err != nil {
-				return nil, r.failed(ctx, "fetch the result of statement "+*in.Id+", which has finished", err)
-			}
-			return page, nil
-		}()
-		passing := errors.Is(err, warehouse.ErrThrottled) || errors.Is(err, warehouse.ErrUnavailable)
-		if err == nil || !passing || attempt == attempts {
-			return page, err
-		}
-		if err := pause(ctx, jitter(submitAgain<<(attempt-1))); err != nil {
-			return nil, fmt.Errorf("fetch the result of statement %s, which has finished: %w", *in.Id, err)
-		}
-	}
-}
-
-func columnName(c types.ColumnMetadata) string {
-	if label := sdk.ToString(c.Label); label != "" { // the alias of SELECT x AS label
-		return label
-	}
-	return sdk.ToString(c.Name)
-}
-
-func toValue(f types.Field) warehouse.Value {
-	switch f := f.(type) {
-	case *types.FieldMemberStringValue:
-		return warehouse.Value{Text: f.Value}
-	case *types.FieldMemberLongValue:
-		return warehouse.Value{Text: strconv.FormatInt(f.Value, 10)}
-	case *types.FieldMemberDoubleValue:
-		return warehouse.Value{Text: strconv.FormatFloat(f.Value, 'g', -1, 64)}
-	case *types.FieldMemberBooleanValue:
-		return warehouse.Value{Text: strconv.FormatBool(f.Value)}
-	case *types.FieldMemberBlobValue:
-		return warehouse.Value{Text: string(f.Value)}
-	}
-	return warehouse.Value{Null: true}
 }
 
 // jitter spreads d by a fifth to both sides, so that workers that began

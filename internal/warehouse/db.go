@@ -57,6 +57,7 @@ type DB interface {
 // Result is what one statement returned.
 type Result struct {
 	Columns  []string
+	Types    []string // of the columns, such as int4, numeric, varchar; nil where not told
 	Rows     [][]Value
 	Affected int64 // rows changed, -1 where not known
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 
@@ -36,6 +37,7 @@ type backend struct {
 	early  bool                                      // transactions take their snapshots at once
 	refuse func(fields []string) (fault.Fault, bool) // a line of COPY by a fault; nil where none stands
 	block  bool                                      // a transaction is open that BEGIN or a batch started
+	reads  bool                                      // it is READ ONLY
 	failed bool                                      // a statement of it failed: it is rolled back, and its end is awaited
 }
 
@@ -108,7 +110,7 @@ func (b *backend) end(ctx context.Context, commit bool) error {
 		return nil
 	}
 	over := b.failed
-	b.block, b.failed = false, false
+	b.block, b.failed, b.reads = false, false, false
 	if over {
 		return nil
 	}
@@ -182,12 +184,21 @@ func (b *backend) single(ctx context.Context, sql string, params map[string]stri
 func (b *backend) step(ctx context.Context, st dialect.Statement, out sink) (int64, error) {
 	switch st.Verb {
 	case "BEGIN":
-		return -1, b.begin(ctx)
+		fresh := !b.block
+		err := b.begin(ctx)
+		if fresh {
+			b.reads = st.ReadOnly
+		}
+		return -1, err
 	case "COMMIT", "ROLLBACK":
 		return -1, b.end(ctx, st.Verb == "COMMIT")
 	}
 	if b.failed {
 		return -1, errAborted
+	}
+	if b.reads && b.writes(st) {
+		b.fail(ctx)
+		return -1, refusal("transaction is read-only")
 	}
 	if st.Verb == "VACUUM" {
 		b.fail(ctx)
@@ -298,6 +309,20 @@ func (b *backend) locks(ctx context.Context, st dialect.Statement) error {
 	default:
 		return nil
 	}
+}
+
+// writes reports whether a transaction that is READ ONLY refuses the statement. It
+// refuses what changes a table that outlives the session or defines anything; TRUNCATE
+// and GRANT pass, as they do in Redshift.
+func (b *backend) writes(st dialect.Statement) bool {
+	word, _, _ := strings.Cut(st.Verb, " ")
+	switch {
+	case counts(st.Verb):
+		return !slices.ContainsFunc(st.Writes, func(table string) bool { return b.temporary[table] })
+	case word == "CREATE", word == "ALTER", word == "DROP":
+		return true
+	}
+	return st.Makes != "" // SELECT INTO
 }
 
 // counts reports whether the statement changes rows and says how many.

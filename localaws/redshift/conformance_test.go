@@ -40,6 +40,7 @@ func checks() []check {
 		{"DefineAtOnce", checkDefineAtOnce},
 		{"Catalog", checkCatalog},
 		{"Session", checkSession},
+		{"ReadOnly", checkReadOnly},
 		{"SessionHoldsLocks", checkSessionHoldsLocks},
 		{"Types", checkTypes},
 		{"Literals", checkLiterals},

@@ -160,3 +160,37 @@ func checkSessionSnapshot(t *testing.T, r *rig) {
 		t.Errorf("counted %s, want 2", got)
 	}
 }
+
+// A transaction that is READ ONLY reads, and refuses what writes or defines.
+func checkReadOnly(t *testing.T, r *rig) {
+	r.must(t, "CREATE TABLE kept (n INTEGER)", "INSERT INTO kept VALUES (1)")
+	for _, sql := range []string{
+		"INSERT INTO kept VALUES (2)", "UPDATE kept SET n = 2", "DELETE FROM kept", "CREATE TABLE other (n INTEGER)", "CREATE TEMP TABLE other (n INTEGER)",
+		"SELECT n INTO other FROM kept", "ALTER TABLE kept ADD COLUMN m INTEGER", "DROP TABLE kept",
+	} {
+		id, _ := r.openSession(t, "BEGIN READ ONLY", 60)
+		if d := r.in(t, id, "SELECT n FROM kept"); fmt.Sprint(r.result(t, *d.Id)) != "[[1]]" {
+			t.Errorf("before %s: %s", sql, d.Status)
+		}
+		if d := r.in(t, id, sql); aws.ToString(d.Error) != "ERROR: transaction is read-only" {
+			t.Errorf("%s: %s %s", sql, d.Status, aws.ToString(d.Error))
+		}
+		r.in(t, id, "ROLLBACK")
+		if d := r.in(t, id, "INSERT INTO kept VALUES (3)"); d.Status != "FINISHED" {
+			t.Errorf("after %s: %s", sql, aws.ToString(d.Error))
+		}
+		r.must(t, "DELETE FROM kept WHERE n = 3")
+	}
+	// A session that ends with its query keeps no lock on what it read.
+	id, _ := r.openSession(t, "BEGIN TRANSACTION READ ONLY", 60)
+	zero, sql := int32(0), "SELECT n FROM kept"
+	out, err := r.ExecuteStatement(t.Context(), &redshiftdata.ExecuteStatementInput{SessionId: &id, Sql: &sql, SessionKeepAliveSeconds: &zero})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.await(t, *out.Id)
+	r.must(t, "LOCK kept", "DELETE FROM kept")
+	if got := fmt.Sprint(r.result(t, *out.Id)); got != "[[1]]" {
+		t.Errorf("the result of a session that has ended: %s", got)
+	}
+}

@@ -49,6 +49,8 @@ type Statement struct {
 	Set    int
 	Sets   []string
 	Target string
+	// ReadOnly is set for a BEGIN of a transaction that only reads.
+	ReadOnly bool
 	// Copy is set for COPY.
 	Copy *Copy
 	// Before and After are engine statements to run right before and right

@@ -163,6 +163,8 @@ func (t *translation) statement() error {
 		return t.set()
 	case "begin", "start":
 		t.out.Verb = "BEGIN"
+		n := len(t.toks)
+		t.out.ReadOnly = n > 2 && t.toks[n-2].is("read") && t.toks[n-1].is("only")
 	case "commit", "end":
 		t.out.Verb = "COMMIT"
 	case "rollback", "abort":

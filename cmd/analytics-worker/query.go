@@ -154,7 +154,7 @@ func (a *app) ask(ctx context.Context, timeout time.Duration, question func(_ co
 	answered := sync.OnceFunc(progress.done)
 	defer answered()
 	progress.say("waiting for the warehouse; Ctrl-C gives up")
-	return question(told(ctx, progress.say), account.Redshift(reading(c.Redshift)), answered)
+	return question(overheard(ctx, progress.say), account.Redshift(reading(c.Redshift)), answered)
 }
 
 // reading is the warehouse for what only reads: nothing is left running in it.
@@ -171,8 +171,8 @@ func within(ctx context.Context, d time.Duration) (context.Context, context.Canc
 	return context.WithTimeoutCause(ctx, d, fmt.Errorf("no answer within %v (--timeout)", d))
 }
 
-// told is ctx with somebody to tell how statements in the warehouse stand.
-func told(ctx context.Context, say func(string)) context.Context {
+// overheard is ctx with somebody to tell how statements in the warehouse stand.
+func overheard(ctx context.Context, say func(string)) context.Context {
 	return warehouse.Watched(ctx, func(p warehouse.Progress) {
 		switch {
 		case p.Err != nil:

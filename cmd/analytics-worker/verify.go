@@ -101,7 +101,7 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 	}
 	progress := newLine(ctx, a.stderr)
 	defer progress.done()
-	return verify.Run(told(ctx, progress.say), verify.Config{
+	return verify.Run(overheard(ctx, progress.say), verify.Config{
 		Stream:   source.Name(),
 		Identity: identity,
 		Shards:   source.Shards,

@@ -29,7 +29,7 @@ output "worker_policy_arn" {
 }
 
 output "operator_policy_arn" {
-  description = "What an operator needs beside it for publish, redrive and stress."
+  description = "What an operator needs beside it for publish, redrive and stress, and to cancel what query, report and verify gave up."
   value       = aws_iam_policy.operator.arn
 }
 

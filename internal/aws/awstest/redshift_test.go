@@ -39,7 +39,7 @@ func TestABatchIsOneTransactionWithAResultForEachStatement(t *testing.T) {
 	if got[1].Affected != 2 || got[1].Columns != nil {
 		t.Errorf("insert: %+v", got[1])
 	}
-	want := warehouse.Result{Columns: []string{"number", "b", "c", "d"}, Affected: -1, Rows: [][]warehouse.Value{
+	want := warehouse.Result{Columns: []string{"number", "b", "c", "d"}, Types: []string{"int4", "numeric", "varchar", "timestamp"}, Affected: -1, Rows: [][]warehouse.Value{
 		{{Text: "1"}, {Text: "10.35"}, {Text: `quo'te \ é`}, {Text: "2026-11-23 07:08:09.123456"}},
 		{{Text: "2"}, {Null: true}, {Null: true}, {Null: true}},
 	}}
@@ -135,5 +135,101 @@ func TestRunReturnsWhenItsContextEndsAndTheStatementGoesOn(t *testing.T) {
 	}
 	if got := run(t, db, "count", "SELECT COUNT(*) FROM x"); got[0].Rows[0][0].Text != "1" {
 		t.Errorf("%s rows", got[0].Rows[0][0].Text)
+	}
+}
+
+// A reading comes part by part, in order, and can change nothing.
+func TestReadGivesItsResultInPartsAndWritesNothing(t *testing.T) {
+	l, db := startRedshift(t)
+	var values []string
+	for i := range 2000 {
+		values = append(values, fmt.Sprintf("(%d, '%s')", i, strings.Repeat("x", 30)))
+	}
+	run(t, db, "t", "CREATE TABLE x (a INTEGER, b VARCHAR(2000))", "INSERT INTO x VALUES "+strings.Join(values, ","))
+	// The replies to both submissions are lost once, and to a page.
+	for _, operation := range []string{"ExecuteStatement", "GetStatementResult"} {
+		l.SetFaults(fault.Fault{Service: "redshift-data", Operation: operation, Kind: fault.ReplyLost, Count: 1})
+		parts, rows := 0, 0
+		err := db.Read(t.Context(), "SELECT a, b || b || b || b || b || b || b || b || b || b FROM x ORDER BY a", func(part warehouse.Result) error {
+			parts++
+			for _, row := range part.Rows {
+				if row[0].Text != fmt.Sprint(rows) {
+					t.Fatalf("row %d is %s", rows, row[0].Text)
+				}
+				rows++
+			}
+			if !reflect.DeepEqual(part.Types, []string{"int4", "varchar"}) {
+				t.Errorf("part %d has the types %q", parts, part.Types)
+			}
+			return nil
+		})
+		if err != nil || rows != 2000 || parts < 2 {
+			t.Errorf("%d rows in %d parts, %v", rows, parts, err)
+		}
+		struck(t, l)
+	}
+	var refused *warehouse.StatementError
+	if err := db.Read(t.Context(), "DELETE FROM x", nil); !errors.As(err, &refused) || !strings.Contains(refused.Message, "read-only") {
+		t.Errorf("a DELETE: %v", err)
+	}
+	if got := run(t, db, "count", "SELECT COUNT(*) FROM x")[0].Rows[0][0].Text; got != "2000" {
+		t.Errorf("%s rows are left", got)
+	}
+	run(t, db, "lock", "LOCK x", "SELECT 1") // no session keeps the table
+	stop := errors.New("no more")
+	if err := db.Read(t.Context(), "SELECT a FROM x", func(warehouse.Result) error { return stop }); !errors.Is(err, stop) {
+		t.Errorf("a part that was refused: %v", err)
+	}
+}
+
+// What reads is cancelled when its caller does not wait any more, also where the reply
+// to its submission was not waited for; what loads goes on.
+func TestWhatNobodyWaitsForIsCancelled(t *testing.T) {
+	l, a := start(t, false)
+	conf := aws.RedshiftConfig{ClusterID: "cloudcafe-redshift-dev", Database: "analytics", DBUser: "admin"}
+	loads := a.Redshift(conf)
+	conf.Cancel = true
+	reads := a.Redshift(conf)
+	slow := fault.Fault{Service: "redshift-data", Kind: fault.StatementSlow, Delay: fault.Duration(time.Hour)}
+	gone := errors.New("the caller is gone")
+	for _, c := range []struct {
+		what   string
+		faults []fault.Fault
+		run    func(ctx context.Context) error
+		left   int
+	}{
+		{"a batch", []fault.Fault{slow}, func(ctx context.Context) error {
+			_, err := reads.Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
+			return err
+		}, 0},
+		{"a reading", []fault.Fault{slow}, func(ctx context.Context) error { return reads.Read(ctx, "SELECT 1", nil) }, 0},
+		{"a lost reply", []fault.Fault{slow, {Service: "redshift-data", Operation: "ExecuteStatement", Kind: fault.ReplyLost, Count: 3}}, func(ctx context.Context) error {
+			_, err := reads.Run(ctx, warehouse.Token(), []string{"SELECT 1"})
+			return err
+		}, 0},
+		{"a load", []fault.Fault{slow}, func(ctx context.Context) error {
+			_, err := loads.Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
+			return err
+		}, 1},
+	} {
+		l.SetFaults(c.faults...)
+		ctx, end := context.WithCancelCause(t.Context())
+		var unended []aws.Query
+		done := make(chan error)
+		go func() { done <- c.run(ctx) }()
+		for len(unended) == 0 { // until it runs
+			var err error
+			if unended, err = loads.Unended(t.Context(), ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end(gone)
+		if err := <-done; !errors.Is(err, gone) || c.left == 0 != strings.Contains(err.Error(), "was cancelled") {
+			t.Errorf("%s: %v", c.what, err)
+		}
+		unended, err := loads.Unended(t.Context(), "")
+		if err != nil || len(unended) != c.left {
+			t.Errorf("%s left %d statements, %v", c.what, len(unended), err)
+		}
 	}
 }

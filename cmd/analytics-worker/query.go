@@ -32,6 +32,7 @@ type queryOptions struct {
 
 func (a *app) queryCommand() *cobra.Command {
 	o := queryOptions{format: "table", timeout: askTimeout}
+	facts, _ := warehouse.Names{}.Orders()
 	cmd := &cobra.Command{
 		Use:   "query SQL",
 		Short: "Ask the warehouse one question in SQL; it only reads",
@@ -48,8 +49,8 @@ worker's own statements, so write the schema before the table (sales.fact_orders
 In CSV, NULL is an empty field and an empty text is "". In JSON, numbers are numbers with all their digits,
 and times are UTC by RFC 3339. A table's columns are as wide as the first page needs. Ctrl-C, SIGTERM and
 --timeout cancel the statement.`,
-		Example: `  analytics-worker query 'SELECT event_type, COUNT(*) FROM fact_orders GROUP BY 1'
-  analytics-worker query --format csv 'SELECT * FROM fact_orders' > orders.csv
+		Example: `  analytics-worker query 'SELECT event_type, COUNT(*) FROM ` + facts + ` GROUP BY 1'
+  analytics-worker query --format csv 'SELECT * FROM ` + facts + `' > orders.csv
   analytics-worker query --format json - < question.sql | jq '.[0]'`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) != 1 {

@@ -140,6 +140,7 @@ func errorsOfAWS(p provoked) []advised {
 		{"no answer", p.struck(fault.Fault{Service: "s3", Kind: fault.Reset}, p.store), "network path to AWS"},
 		{"no answer", &askedError{p.struck(fault.Fault{Service: "kinesis", Kind: fault.Reset}, p.read), "Kinesis"}, "network path to Kinesis"},
 		{"a lost transaction", p.statement("ERROR: 1023 Detail: Serializable isolation violation"), "who else writes"},
+		{"a full warehouse", p.statement("ERROR: Disk Full"), "free space"},
 		{"a missing grant", p.statement("ERROR: permission denied for relation fact_orders"), "schema --grants"},
 		{"a refused statement", p.statement("ERROR: numeric field overflow"), "doctor compares"},
 		{"a missing table or column", p.sql(p.ctx, "SELECT nothing FROM worker_checkpoints"), "schema --apply"},

@@ -12,6 +12,8 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
@@ -62,6 +64,8 @@ const (
 	mostHurried = 2 * time.Second
 	// longestWait is how long a worker waits for an outcome, whatever signs there are.
 	longestWait = time.Minute
+	// askAgain is how long a worker that may not list or read loads for itself.
+	askAgain = time.Minute
 	// passedOver is how long a worker that gave no sign is not taken for the one that
 	// loads.
 	passedOver = 30 * time.Second
@@ -82,6 +86,7 @@ type Fleet struct {
 	answers map[string]outcome   // of batches staged here which this process has loaded
 	mine    map[string]batch     // staged by this process, and waited for
 	silent  map[string]time.Time // workers that gave no sign, and when they were waited for
+	denied  time.Time            // when the bucket last refused to list or to read; zero = it did not
 	leaving bool
 	end     context.CancelFunc // of Run
 	waited  time.Duration      // for the last outcome
@@ -184,6 +189,9 @@ func (f *Fleet) place() place {
 	now := time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if !f.denied.IsZero() && now.Sub(f.denied) < askAgain {
+		return place{loader: f.c.Self, self: f.c.Self}
+	}
 	found := false
 	for _, o := range owners {
 		if o != f.c.Self {
@@ -231,6 +239,23 @@ func (f *Fleet) Close(ctx context.Context) {
 	}
 	f.mu.Unlock()
 	<-f.done
+}
+
+// refused notes that the bucket does not let this worker see what others stage: a role
+// of an older version may put and delete alone. It loads for itself meanwhile.
+func (f *Fleet) refused(err error) bool {
+	if !errors.Is(err, fs.ErrPermission) {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if time.Since(f.denied) >= 10*askAgain {
+		f.c.Log.Warn("the worker may not list or read what others stage, and loads for itself; with many workers that makes orders arrive later",
+			"error", err, "hint", "allow s3:ListBucket and s3:GetObject on STAGING_URL; see deploy/iam")
+	}
+	f.denied = time.Now()
+	f.broadcast()
+	return true
 }
 
 // broadcast wakes whoever waits for a word. The caller holds mu.

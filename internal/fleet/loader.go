@@ -148,8 +148,10 @@ func (f *Fleet) round(ctx context.Context) time.Duration {
 		return min(wait, listEvery)
 	}
 	if err := f.list(ctx); err != nil {
-		f.c.Log.Warn("what is staged for the fleet cannot be listed; each worker loads for itself meanwhile", "error", err)
-		return listEvery
+		if f.refused(err) {
+			return listEvery
+		}
+		f.c.Log.Warn("what others have staged cannot be listed; they load for themselves meanwhile", "error", err)
 	}
 	if !f.gather(ctx) {
 		return every
@@ -202,10 +204,12 @@ func (f *Fleet) list(ctx context.Context) error {
 	l := &f.loader
 	prefix := l.folder + stagedFolder
 	names, err := f.c.Bucket.List(ctx, prefix)
+	l.listed = time.Now()
 	if err != nil {
+		f.addOurs()
+		f.count(false)
 		return err
 	}
-	l.listed = time.Now()
 	there := make(map[string]bool, len(names))
 	var fresh []string
 	for _, name := range names {
@@ -225,13 +229,7 @@ func (f *Fleet) list(ctx context.Context) error {
 			delete(l.over, id)
 		}
 	}
-	f.mu.Lock()
-	for id, b := range f.mine { // of which it needs no telling
-		if _, answered := f.answers[id]; !answered && !l.over[id] && b.folder == l.folder {
-			l.batches[id] = b
-		}
-	}
-	f.mu.Unlock()
+	f.addOurs()
 	fresh = slices.DeleteFunc(fresh, func(name string) bool {
 		_, ours := l.batches[strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")]
 		return ours
@@ -241,6 +239,18 @@ func (f *Fleet) list(ctx context.Context) error {
 	}
 	f.count(true)
 	return nil
+}
+
+// addOurs adds what this process has staged, of which it needs no telling.
+func (f *Fleet) addOurs() {
+	l := &f.loader
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for id, b := range f.mine {
+		if _, answered := f.answers[id]; !answered && !l.over[id] && b.folder == l.folder {
+			l.batches[id] = b
+		}
+	}
 }
 
 // read reads batches' objects. What cannot be read now is read at the next listing,

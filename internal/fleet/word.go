@@ -110,7 +110,7 @@ func (f *Fleet) look(ctx context.Context, folder string) {
 		err = json.Unmarshal(body, &w)
 	}
 	if err != nil {
-		if !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil {
+		if !errors.Is(err, fs.ErrNotExist) && ctx.Err() == nil && !f.refused(err) {
 			f.c.Log.Warn("the word of the worker that loads for the fleet cannot be read; without it each loads for itself", "error", err)
 		}
 		return
@@ -170,7 +170,7 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 		if w.Gone && w.Loader == p.loader {
 			f.miss(p.loader)
 		}
-		if next := f.place(); next.loader != p.loader {
+		if next := f.place(); next.loader != p.loader || next.folder != p.folder {
 			p, sign = next, now
 		}
 		if heard.After(sign) {
@@ -185,6 +185,8 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 		case !p.ours() && now.Sub(sign) >= patience:
 			f.miss(p.loader)
 			return o, false, fmt.Errorf("%w: no sign of %s for %s", errSilent, p.loader, patience)
+		case p.folder == "":
+			return o, false, fmt.Errorf("%w: the bucket does not let it be read", errSilent)
 		case now.Sub(began) >= longestWait:
 			return o, false, fmt.Errorf("%w: not within %s", errSilent, longestWait)
 		}

@@ -368,3 +368,22 @@ func TestWhatTheDeadStagedIsSwept(t *testing.T) {
 		checkOK(t, f.w)
 	})
 }
+
+// Workers whose role is of an older version may put and delete in the bucket, and not
+// list and read: they load for themselves, and wait for nobody.
+func TestWithoutTheRightToReadEachLoadsForItself(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		strike(t, f.w,
+			fault.Fault{Service: "s3", Operation: "ListObjectsV2", Kind: fault.AccessDenied},
+			fault.Fault{Service: "s3", Operation: "GetObject", Kind: fault.AccessDenied})
+		for n := range 5 {
+			put(t, f.w, spread(700+n, 40))
+			began := time.Now()
+			f.settles(int64(40 * (n + 1)))
+			if took := time.Since(began); n > 0 && took > 4*time.Second {
+				t.Errorf("burst %d took %v", n, took)
+			}
+		}
+	})
+}

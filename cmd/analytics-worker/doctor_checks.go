@@ -188,7 +188,12 @@ func (p *patient) checkBucket(ctx context.Context, check, location, more string)
 	if err == nil {
 		_, err = bucket.List(ctx, nothing)
 	}
-	if err == nil || errors.Is(err, fs.ErrPermission) && check == "staging" { // a worker lists dead letters only
+	if err == nil {
+		if _, err = bucket.Get(ctx, nothing); errors.Is(err, fs.ErrNotExist) {
+			err = nil
+		}
+	}
+	if err == nil {
 		err = bucket.Probe(ctx, nothing)
 	}
 	if err != nil {

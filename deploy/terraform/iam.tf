@@ -61,7 +61,7 @@ locals {
     },
     {
       Sid      = "StageRows", Effect = "Allow"
-      Action   = ["s3:DeleteObject", "s3:PutObject"]
+      Action   = ["s3:DeleteObject", "s3:GetObject", "s3:PutObject"]
       Resource = ["${aws_s3_bucket.staging.arn}/staging/*"]
     },
     {
@@ -70,9 +70,9 @@ locals {
       Resource = ["${aws_s3_bucket.dead_letters.arn}/dead-letters/*"]
     },
     {
-      Sid      = "ListDeadLetters", Effect = "Allow"
+      Sid      = "ListBuckets", Effect = "Allow"
       Action   = ["s3:ListBucket"]
-      Resource = [aws_s3_bucket.dead_letters.arn]
+      Resource = [aws_s3_bucket.dead_letters.arn, aws_s3_bucket.staging.arn]
     },
     {
       Sid       = "PublishMetrics", Effect = "Allow"

@@ -251,7 +251,7 @@ func (f *Fleet) refused(err error) bool {
 	defer f.mu.Unlock()
 	if time.Since(f.denied) >= 10*askAgain {
 		f.c.Log.Warn("the worker may not list or read what others stage, and loads for itself; with many workers that makes orders arrive later",
-			"error", err, "hint", "allow s3:ListBucket and s3:GetObject on STAGING_URL; see deploy/iam")
+			"error", err, "hint", "allow s3:ListBucket and s3:GetObject where batches are staged to the worker's role; see deploy/iam")
 	}
 	f.denied = time.Now()
 	f.broadcast()

@@ -48,10 +48,11 @@ test: ## Run every test with the race detector, and make simulate (PKG=./interna
 
 # Apart from the others, as Chromium is large. The pictures are kept for CI.
 .PHONY: test-browser
-test-browser: ## Look at the dashboard with headless Chromium (pictures in .screenshots)
+test-browser: ## Look at the dashboard with headless Chromium and axe-core (pictures in .screenshots)
 	@scripts/need-chromium
+	@scripts/need-axe
 	@rm -rf .screenshots
-	SCREENSHOTS='$(CURDIR)/.screenshots' CGO_ENABLED=0 $(GO) test -tags browser -count=1 -timeout 10m -v ./internal/admin/browsertest
+	AXE="$${AXE:-$(CURDIR)/.tools/axe/node_modules/axe-core/axe.min.js}" SCREENSHOTS='$(CURDIR)/.screenshots' CGO_ENABLED=0 $(GO) test -tags browser -count=1 -timeout 10m -v ./internal/admin/browsertest
 
 # Apart from the others, as they need the machine for themselves: the CPU is held at
 # targets, and it is measured how well.

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"sync"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
 
 const (
@@ -69,6 +71,8 @@ type state struct {
 	Status
 	Sales      json.RawMessage `json:"sales"` // null = not known yet, or not available
 	SalesError string          `json:"sales_error,omitempty"`
+	// Docs are sections of the handbook about what the verdict found, by cause.
+	Docs map[verdict.Cause]string `json:"docs"`
 }
 
 // run keeps the past and feeds the viewers until ctx ends. While nobody watches
@@ -105,6 +109,7 @@ func (s *Site) run(ctx context.Context) {
 // event is the present state as an event of the stream.
 func (s *Site) event(now time.Time) []byte {
 	st := state{Status: s.status(now)}
+	st.Docs = docs(st.Verdict)
 	s.feed.mu.Lock()
 	st.Sales, st.SalesError = s.feed.sales, s.feed.failed
 	s.feed.mu.Unlock()

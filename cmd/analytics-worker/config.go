@@ -120,7 +120,7 @@ type configError struct{ wrong []error }
 
 func (e *configError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%d setting(s) wrong; see analytics-worker --help for what each takes:", len(e.wrong))
+	fmt.Fprintf(&b, "%s wrong; see analytics-worker help settings for what each takes:", counted(len(e.wrong), "setting"))
 	for _, err := range e.wrong {
 		b.WriteString("\n  " + err.Error())
 	}

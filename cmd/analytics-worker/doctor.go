@@ -55,7 +55,7 @@ Status 0 means that nothing failed, 1 that something did.`,
 				return usagef("--format %s: must be table or json", format)
 			}
 			findings := a.examine(cmd.Context())
-			if err := writeFindings(a.stdout, format, findings); err != nil {
+			if err := writeFindings(a.reporting(format), format, findings); err != nil {
 				return err
 			}
 			if slices.ContainsFunc(findings, func(f finding) bool { return f.Level == levelFail }) {
@@ -93,7 +93,7 @@ func (a *app) examine(ctx context.Context) []finding {
 	if errors.As(err, &bad) {
 		var out []finding
 		for _, w := range bad.wrong {
-			out = append(out, finding{"settings", levelFail, w.Error(), "correct the environment variable; analytics-worker --help says what each takes"})
+			out = append(out, finding{"settings", levelFail, w.Error(), "correct the environment variable; analytics-worker help settings says what each takes"})
 		}
 		return out
 	}

@@ -11,7 +11,9 @@ import (
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -34,33 +36,59 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
+	a := newApp(os.LookupEnv, os.Stdout, os.Stderr)
+	a.environ = os.Environ()
 	go func() {
 		<-ctx.Done()
 		again := make(chan os.Signal, 1)
 		signal.Notify(again, syscall.SIGINT, syscall.SIGTERM)
 		<-again
-		fmt.Fprintln(os.Stderr, "second signal: exiting at once; what was not committed will be read again")
+		fmt.Fprintln(os.Stderr, "second signal: exiting at once"+leftBehind(a.verb.Load()))
 		os.Exit(exitError)
 	}()
-	os.Exit(run(ctx, os.Args[1:], os.LookupEnv, os.Stdout, os.Stderr))
+	os.Exit(a.run(ctx, os.Args[1:]))
+}
+
+// leftBehind is what a verb leaves that is ended on the spot.
+func leftBehind(verb any) string {
+	switch verb {
+	case "analytics-worker":
+		return "; what was not committed will be read again"
+	case "stress":
+		return "; queries of the storm may still run in the warehouse, which ends them by itself"
+	case "redrive":
+		return "; letters under way are in doubt, and the next redrive --dry-run counts them"
+	case "publish":
+		return "; what was put stays on the stream"
+	}
+	return ""
 }
 
 // app is what every verb shares.
 type app struct {
 	lookup         func(string) (string, bool) // of environment variables
+	environ        []string                    // all of them, NAME=value; nil where it does not matter
 	stdout, stderr io.Writer
 	verbose        bool
+	color          string
 	started        time.Time
+	verb           atomic.Value // name of the command that runs
+}
+
+func newApp(lookup func(string) (string, bool), stdout, stderr io.Writer) *app {
+	return &app{lookup: lookup, stdout: onTerminal(stdout), stderr: onTerminal(stderr), color: colorAuto, started: time.Now()}
 }
 
 // run is the whole program: it returns the exit status.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stdout, stderr io.Writer) int {
-	stdout, stderr = onTerminal(stdout), onTerminal(stderr)
-	a := &app{lookup: lookup, stdout: stdout, stderr: stderr, started: time.Now()}
+	return newApp(lookup, stdout, stderr).run(ctx, args)
+}
+
+func (a *app) run(ctx context.Context, args []string) int {
 	root := a.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
+	root.SetOut(a.stdout)
+	root.SetErr(a.stderr)
 	err := root.ExecuteContext(ctx)
 	var bad *configError
 	var usage *usageError
@@ -70,9 +98,10 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	case errors.Is(err, errSilent):
 		return exitError
 	}
-	fmt.Fprintln(stderr, "analytics-worker:", printableText(err.Error()))
+	said := a.painted(a.stderr)
+	fmt.Fprintln(said, "analytics-worker:", printableText(err.Error()))
 	if next := nextStep(err); next != "" {
-		fmt.Fprintln(stderr, "  ->", printableText(next))
+		fmt.Fprintln(said, "  ->", printableText(next))
 	}
 	switch {
 	case errors.Is(err, service.ErrGone):
@@ -99,52 +128,45 @@ func (a *app) root() *cobra.Command {
 one-minute rollups into Amazon Redshift through the Redshift Data API. Each record takes effect exactly once.
 
 Without a verb it runs until SIGTERM or Ctrl-C, then finishes what it has read and exits; a second signal
-exits at once. Any number of workers share a stream.
-
-Settings come from the environment:
-
-` + settingsHelp(),
+exits at once. Any number of workers share a stream. Settings come from the environment: see
+"analytics-worker help settings".`,
 		Example: `  # against AWS
   KINESIS_STREAM_NAME=order-events REDSHIFT_CLUSTER_ID=my-cluster analytics-worker
 
-  # against the local AWS (see localaws --help)
+  # against the local AWS, which runs in another terminal; localaws env prints what a shell needs
   export AWS_ENDPOINT_URL=http://127.0.0.1:4566 AWS_ACCESS_KEY_ID=local AWS_SECRET_ACCESS_KEY=local
-  analytics-worker schema --apply && analytics-worker --verbose`,
+  analytics-worker schema --apply && analytics-worker publish --create 4 && analytics-worker`,
+		Version:       versionText(),
 		Args:          noArgs,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		RunE:          func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
+		PersistentPreRunE: func(cmd *cobra.Command, _ []string) error {
+			a.verb.Store(cmd.Name())
+			if !slices.Contains(colors, a.color) {
+				return usagef("--color %s: must be one of %s", a.color, strings.Join(colors, ", "))
+			}
+			for _, warning := range misspelt(a.environ) {
+				if cmd.Name() == cmd.Root().Name() { // it logs
+					a.logger().Warn(warning)
+					continue
+				}
+				fmt.Fprintln(a.painted(a.stderr), "! "+printable(warning))
+			}
+			return nil
+		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return a.serve(cmd.Context()) },
 	}
+	root.SetVersionTemplate("{{.Version}}\n")
+	root.PersistentFlags().StringVar(&a.color, "color", colorAuto, "auto (on a terminal, unless NO_COLOR is set), always or never")
 	root.PersistentFlags().BoolVar(&a.verbose, "verbose", false, "log more: each load, each retry")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.queryCommand(), a.verifyCommand(),
 		a.lettersCommand(), a.redriveCommand(), a.stressCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
-	strictHelp(root)
+	a.strictHelp(root)
+	completeValues(a, root)
 	return root
-}
-
-// strictHelp makes the verbs that cobra adds refuse what they do not know, with
-// the status of a mistake: by themselves they print their help, and are content.
-func strictHelp(root *cobra.Command) {
-	root.SetHelpCommand(&cobra.Command{
-		Use:   "help [VERB]",
-		Short: "Help about a verb",
-		RunE: func(_ *cobra.Command, args []string) error {
-			cmd, rest, err := root.Find(args)
-			if err != nil || len(rest) > 0 {
-				return usagef("no help on %q; see %s --help", strings.Join(args, " "), root.Name())
-			}
-			return cmd.Help()
-		},
-	})
-	root.InitDefaultCompletionCmd("completion")
-	for _, cmd := range root.Commands() {
-		if cmd.Name() == "completion" {
-			cmd.Args, cmd.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
-		}
-	}
 }
 
 // noArgs refuses arguments, among them verbs that are not there.
@@ -155,28 +177,21 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-func settingsHelp() string {
-	var b strings.Builder
-	for _, s := range settings() {
-		initial := s.initial
-		if initial == "" {
-			initial = "(empty)"
-		}
-		fmt.Fprintf(&b, "  %-22s %s\n  %-22s   default %s\n", s.name, s.meaning, "", initial)
-	}
-	return b.String()
-}
-
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
 		Args:  noArgs,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(a.stdout, "analytics-worker %s %s %s/%s\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintln(a.stdout, versionText())
 			return err
 		},
 	}
+}
+
+// versionText is what both version and --version print.
+func versionText() string {
+	return fmt.Sprintf("analytics-worker %s %s %s/%s", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 func buildVersion() string {

@@ -43,7 +43,8 @@ func (a *app) publishCommand() *cobra.Command {
 		Use:   "publish",
 		Short: "Put test events, or the lines of a file, on the stream",
 		Long: `publish puts made-up events on the stream, or each line of a file as one record. Made-up events are orders, the
-payments of them and the levels of inventory that they leave. The same seed makes the same events. It goes as fast as the stream takes them, or at --rate; Ctrl-C ends it with a summary.`,
+payments of them and the levels of inventory that they leave. The same seed makes the same events. It goes as
+fast as the stream takes them, or at --rate; Ctrl-C ends it with a summary.`,
 		Example: `  analytics-worker publish --count 1000
   analytics-worker publish --count 0 --rate 200 --seed 7     # until Ctrl-C
   analytics-worker publish --file orders.ndjson --stream order-events`,
@@ -51,6 +52,11 @@ payments of them and the levels of inventory that they leave. The same seed make
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if err := o.check(); err != nil {
 				return err
+			}
+			for _, flag := range []string{"count", "seed", "bad", "orders-only"} {
+				if o.file != "" && cmd.Flags().Changed(flag) {
+					return usagef("--%s is about made-up events, and --file puts every line of the file on the stream: leave one of the two out", flag)
+				}
 			}
 			if !cmd.Flags().Changed("seed") {
 				o.seed = rand.Uint64()
@@ -116,7 +122,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	err = p.run(ctx, source)
 	p.bar.done()
 	took := time.Since(p.started).Round(time.Millisecond)
-	if _, werr := fmt.Fprintf(a.stdout, "published %d records to %s in %v\n", p.sent, o.stream, took); err == nil {
+	if _, werr := fmt.Fprintf(a.stdout, "published %s to %s in %v\n", counted(p.sent, "record"), o.stream, took); err == nil {
 		err = werr
 	}
 	if errors.Is(err, context.Canceled) {
@@ -314,7 +320,7 @@ func (p *publisher) put(ctx context.Context, batch []entry) error {
 	case first.line > 0 && len(batch) == 1:
 		return fmt.Errorf("put line %d, of %d bytes: %w", first.line, len(first.Data), err)
 	case first.line > 0:
-		return fmt.Errorf("put %d of %d records, lines %d to %d: %w", len(failed), len(batch), first.line, last.line, err)
+		return fmt.Errorf("put failed for %d of %s, of lines %d to %d: %w", len(failed), counted(len(batch), "record"), first.line, last.line, err)
 	}
-	return fmt.Errorf("put %d of %d records: %w", len(failed), len(batch), err)
+	return fmt.Errorf("put failed for %d of %s: %w", len(failed), counted(len(batch), "record"), err)
 }

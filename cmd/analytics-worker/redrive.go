@@ -176,7 +176,7 @@ func writeRedrive(w io.Writer, o redriveOptions, s redrive.Summary, reasons map[
 		}{s, o.dryRun, reasons})
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintf(tw, "dead letters\t%d\n  matched\t%d\n", s.Letters, s.Matched)
+	fmt.Fprintf(tw, "dead letters looked at\t%d\n  matched\t%d\n", s.Letters, s.Matched)
 	var names []string
 	for r := range reasons {
 		names = append(names, r)

@@ -132,14 +132,29 @@ func (a *app) applySchema(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	plan, err := warehouse.PlanOf(ctx, db) // for what is said afterwards
+	if err != nil {
+		return fmt.Errorf("plan the schema: %w", err)
+	}
 	added, err := warehouse.Apply(ctx, db)
 	if err != nil {
 		return fmt.Errorf("apply the schema: %w", err)
 	}
+	var made []string
+	if plan.Schema != "" {
+		made = append(made, "made schema "+plan.Schema)
+	}
+	for _, t := range plan.Tables {
+		made = append(made, "made table "+t)
+	}
 	for _, column := range added {
-		if _, err := fmt.Fprintln(a.stdout, "column added:", column); err != nil {
-			return err
-		}
+		made = append(made, "column added: "+column)
+	}
+	if len(made) == 0 {
+		made = []string{"nothing was missing"}
+	}
+	if _, err := fmt.Fprintln(a.stdout, strings.Join(made, "\n")); err != nil {
+		return err
 	}
 	names := warehouse.Tables()
 	for i, n := range names {

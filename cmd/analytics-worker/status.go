@@ -1,9 +1,12 @@
 package main
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -25,6 +28,7 @@ import (
 type statusOptions struct {
 	format string
 	watch  bool
+	wide   bool
 	every  time.Duration
 	maxLag time.Duration
 }
@@ -49,6 +53,11 @@ complete until is the time before which every record that arrived is queryable. 
 it is seen to renew a lease, which takes up to 4 seconds to find out. The warehouse has 8 seconds to start a
 statement and 30 to answer; everything else has 8. While it does not answer, the lease table tells the positions.
 
+Times are UTC. With --format json they are RFC 3339, numbers are numbers, a null is what is not known, and the keys
+stay: at, stream, stream_status, retention_hours, warehouse, complete_until, lag_millis, headroom_millis,
+last_update, problems, verdict, and shards with id, state, owner, owner_alive, term, position, complete_until,
+lag_millis and updated_at. With --watch each report is an object on a line of its own.
+
 Status 0 means that all is well; 1 that something was found that needs a look, or could not be asked.`,
 		Example: `  analytics-worker status
   analytics-worker status --watch
@@ -68,7 +77,8 @@ Status 0 means that all is well; 1 that something was found that needs a look, o
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", o.format, "table or json")
-	f.BoolVar(&o.watch, "watch", false, "show it again and again until Ctrl-C")
+	f.BoolVar(&o.watch, "watch", false, "show it again and again until Ctrl-C, in place on a terminal")
+	f.BoolVar(&o.wide, "wide", false, "show terms and positions, and the ids of shards in full")
 	f.DurationVar(&o.every, "every", 5*time.Second, "how often with --watch")
 	f.DurationVar(&o.maxLag, "max-lag", 0, "a lag above this needs a look; 0 = no bound")
 	return cmd
@@ -84,7 +94,7 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 		return err
 	}
 	defer account.Close()
-	s := newSurvey(c, account, o.maxLag)
+	s, first := newSurvey(c, account, o.maxLag), true
 	for {
 		progress := newLine(ctx, a.stderr)
 		s.tell = progress.say
@@ -93,12 +103,10 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 		if ctx.Err() != nil {
 			return nil // Ctrl-C is the way to end a watch
 		}
-		if o.watch && isTerminal(a.stdout) && o.format == "table" {
-			fmt.Fprint(screenOf(a.stdout), "\033[H\033[2J")
-		}
-		if err := writeStatus(a.stdout, o.format, report); err != nil {
+		if err := a.showStatus(o, report, first); err != nil {
 			return err
 		}
+		first = false
 		if !o.watch && len(report.Problems) > 0 {
 			return errSilent
 		}
@@ -113,6 +121,45 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 			return nil
 		}
 	}
+}
+
+// showStatus writes a report. With --watch on a terminal it takes the place of the one
+// before; elsewhere each begins with its time, and JSON is an object a line.
+func (a *app) showStatus(o statusOptions, r statusReport, first bool) error {
+	if o.format == "json" {
+		e := json.NewEncoder(a.stdout)
+		if !o.watch {
+			e.SetIndent("", "  ")
+		}
+		return e.Encode(r)
+	}
+	w := a.reporting(o.format)
+	if t, ok := a.stdout.(*terminal); ok && o.watch {
+		var b bytes.Buffer
+		if err := writeStatus(&b, o.wide, r); err != nil {
+			return err
+		}
+		t.keep()
+		// From the top left, line by line, and then nothing of the last one below: a
+		// screen that is cleared first flickers.
+		start := "\033[H"
+		if first {
+			start = "\033[2J\033[H"
+		}
+		text := fmt.Sprintf("%s (every %v; Ctrl-C ends it)\n\n%s", moment(&r.At), o.every, b.String())
+		columns, lines := size(a.stdout)
+		var page bytes.Buffer
+		fmt.Fprint(&painter{w: &page, plain: !a.colorful(a.stdout)}, clip(text, columns, lines-1))
+		_, err := io.WriteString(t.screen, start+strings.ReplaceAll(page.String(), "\n", "\033[K\n")+"\033[J")
+		return err
+	}
+	if o.watch {
+		if !first {
+			fmt.Fprintln(w)
+		}
+		fmt.Fprintln(w, "at "+moment(&r.At))
+	}
+	return writeStatus(w, o.wide, r)
 }
 
 // quietAccount opens the account for a verb that reports failures itself: the

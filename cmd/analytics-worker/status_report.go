@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -136,12 +135,8 @@ func (s *survey) shard(sh stream.Shard, unfinished map[string]bool, now time.Tim
 	return st
 }
 
-func writeStatus(w io.Writer, format string, r statusReport) error {
-	if format == "json" {
-		e := json.NewEncoder(w)
-		e.SetIndent("", "  ")
-		return e.Encode(r)
-	}
+// writeStatus writes a report for people. wide is with terms, positions and whole ids.
+func writeStatus(w io.Writer, wide bool, r statusReport) error {
 	fmt.Fprintf(w, "%s: %s\n", strings.ToUpper(r.Verdict.State.String()), printable(r.Verdict.Says))
 	if next := r.Verdict.Step(); next != "" {
 		fmt.Fprintf(w, "  -> %s\n", printable(next))
@@ -151,7 +146,7 @@ func writeStatus(w io.Writer, format string, r statusReport) error {
 	if r.StreamStatus == "" {
 		fmt.Fprintf(tw, "stream\t%s, not known\n", r.Stream)
 	} else {
-		fmt.Fprintf(tw, "stream\t%s %s, %d shards, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), len(r.Shards), r.RetentionHours)
+		fmt.Fprintf(tw, "stream\t%s %s, %s, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), counted(len(r.Shards), "shard"), r.RetentionHours)
 	}
 	fmt.Fprintf(tw, "warehouse\t%s, last update %s\n", r.Warehouse, moment(r.LastUpdate))
 	fmt.Fprintf(tw, "complete until\t%s\n", moment(r.CompleteUntil))
@@ -162,10 +157,18 @@ func writeStatus(w io.Writer, format string, r statusReport) error {
 	}
 	if len(r.Shards) > 0 {
 		fmt.Fprintln(w)
-		fmt.Fprintln(tw, "SHARD\tSTATE\tLAG\tOWNER\tALIVE\tTERM\tPOSITION")
+		head := "SHARD\tSTATE\tLAG\tALIVE\tOWNER"
+		if wide {
+			head += "\tTERM\tPOSITION"
+		}
+		fmt.Fprintln(tw, head)
 		for _, s := range r.Shards {
-			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", printable(s.ID), s.State, millis(s.LagMillis), dash(printable(s.Owner)),
-				yesNo(s.OwnerAlive), s.Term, dash(s.Position))
+			if !wide {
+				fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", printable(shortShard(s.ID)), s.State, millis(s.LagMillis), yesNo(s.OwnerAlive), dash(printable(s.Owner)))
+				continue
+			}
+			fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%d\t%s\n", printable(s.ID), s.State, millis(s.LagMillis), yesNo(s.OwnerAlive), dash(printable(s.Owner)),
+				s.Term, dash(s.Position))
 		}
 		if err := tw.Flush(); err != nil {
 			return err
@@ -184,7 +187,7 @@ func moment(t *time.Time) string {
 	if t == nil {
 		return "not known"
 	}
-	return t.UTC().Format("2006-01-02 15:04:05")
+	return t.UTC().Format("2006-01-02 15:04:05 UTC")
 }
 
 func millis(n *int64) string {

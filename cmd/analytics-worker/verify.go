@@ -71,7 +71,7 @@ func (a *app) verify(ctx context.Context, format, since string) error {
 	if err != nil {
 		return err
 	}
-	if err := writeVerify(a.stdout, format, report, time.Now()); err != nil {
+	if err := writeVerify(a.reporting(format), format, report, time.Now()); err != nil {
 		return err
 	}
 	if report.OK {

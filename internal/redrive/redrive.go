@@ -49,18 +49,19 @@ type Config struct {
 	Tell     func(Summary)                // progress; may be nil
 }
 
-// Summary is what came of a run.
+// Summary is what came of a run. Its keys are the words of the table that redrive
+// prints.
 type Summary struct {
-	Letters  int `json:"letters"`  // looked at
-	Matched  int `json:"matched"`  // of them, those that the filters let through
-	Already  int `json:"already"`  // of those, put back by an earlier run
-	Loaded   int `json:"loaded"`   // of those, rows that the warehouse took at a later try: nothing to put back
-	Doubtful int `json:"in_doubt"` // claimed by an earlier run whose outcome is not known; left alone
-	Due      int `json:"due"`      // the rest, up to the limit
-	Placed   int `json:"placed"`   // put back by this run
-	Refused  int `json:"refused"`  // the stream did not take them; another run tries again
-	Unknown  int `json:"unknown"`  // this run got no answer: they are in doubt from now on
-	Lost     int `json:"lost"`     // another program claimed them first
+	Letters  int `json:"looked_at"`         // looked at
+	Matched  int `json:"matched"`           // of them, those that the filters let through
+	Already  int `json:"went_back_earlier"` // of those, put back by an earlier run
+	Loaded   int `json:"loaded"`            // of those, rows that the warehouse took at a later try: nothing to put back
+	Doubtful int `json:"in_doubt"`          // claimed by an earlier run whose outcome is not known; left alone
+	Due      int `json:"would_go_back"`     // the rest, up to the limit
+	Placed   int `json:"went_back"`         // put back by this run
+	Refused  int `json:"refused"`           // the stream did not take them; another run tries again
+	Unknown  int `json:"no_answer"`         // this run got no answer: they are in doubt from now on
+	Lost     int `json:"left_to_another"`   // another program claimed them first
 }
 
 // One call of PutRecords takes 500 records and 5 MiB; less at a time leaves less

@@ -1,0 +1,37 @@
+package main
+
+import (
+	"strconv"
+	"strings"
+)
+
+// counted is a count and its noun, in the plural where it is not one.
+func counted[N ~int | ~int64](n N, noun string) string {
+	text := strconv.FormatInt(int64(n), 10) + " " + noun
+	if n != 1 {
+		text += "s"
+	}
+	return text
+}
+
+// shortShard is the id of a shard without what all ids begin with: Kinesis numbers
+// them. Others are as they are.
+func shortShard(id string) string {
+	digits, numbered := strings.CutPrefix(id, "shardId-")
+	if n, err := strconv.ParseUint(digits, 10, 64); numbered && err == nil {
+		return strconv.FormatUint(n, 10)
+	}
+	return id
+}
+
+// positionEnd is how much of a long position tells it apart: positions of a shard
+// have the same beginnings for hours.
+const positionEnd = 12
+
+// shortPosition is the end of a long position.
+func shortPosition(s string) string {
+	if len(s) <= positionEnd+8 {
+		return s
+	}
+	return "…" + s[len(s)-positionEnd:]
+}

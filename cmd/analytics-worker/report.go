@@ -41,11 +41,8 @@ func (a *app) reportCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "report NAME",
 		Short: "Ask the warehouse a known question, such as top-stores or freshness",
-		Long: "report runs one of these queries in the warehouse and prints the answer. Times are UTC. In JSON, numbers are numbers
-" +
-			"with all their digits, and times are as RFC 3339 has them. Ctrl-C and --timeout cancel the query.
-
-" + about.String(),
+		Long: "report runs one of these queries in the warehouse and prints the answer. Times are UTC. In JSON, numbers are numbers\n" +
+			"with all their digits, and times are as RFC 3339 has them. Ctrl-C and --timeout cancel the query.\n\n" + about.String(),
 		Example: `  analytics-worker report top-stores --since 24h --limit 5
   analytics-worker report orders-over-time --format csv > hours.csv
   analytics-worker report minutes --since 2026-11-20T08:00:00Z --store 7`,

@@ -26,9 +26,7 @@ func completeValues(a *app, root *cobra.Command) {
 			case "shard":
 				values = a.completeShards
 			}
-			if err := cmd.RegisterFlagCompletionFunc(f.Name, values); err != nil {
-				panic(err) // the flag is there, and has no completion yet
-			}
+			_ = cmd.RegisterFlagCompletionFunc(f.Name, values) // the flag is there, and has no completion yet
 		}
 		cmd.LocalNonPersistentFlags().VisitAll(flags)
 		if cmd == root {

@@ -106,7 +106,7 @@ func (m *machine) everyVerb() {
 			m.rows(query.SQL)
 		}
 	}
-	if got := m.rows(salesQuery(names, "order-events", time.Now().Add(-time.Hour))); !strings.Contains(got, "store") || !strings.Contains(got, "watermark") {
+	if got := m.rows(salesQuery(names, "order-events", time.Now().Add(-time.Hour))); !strings.Contains(got, "store") || !strings.Contains(got, "shard shardId") {
 		m.t.Errorf("the dashboard: %s", got)
 	}
 }

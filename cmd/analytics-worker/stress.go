@@ -207,7 +207,11 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 		return err
 	}
 	if report.NotEnded > 0 {
-		fmt.Fprintf(a.stderr, "%d queries could not be cancelled (%s); they end by themselves, within 24 hours at the latest\n", report.NotEnded, printable(report.NotEndedBy))
+		why := ""
+		if report.Trouble != nil {
+			why = " (" + printable(withNextStep(report.Trouble)) + ")"
+		}
+		fmt.Fprintf(a.stderr, "%d queries could not be cancelled%s; they end by themselves, within 24 hours at the latest\n", report.NotEnded, why)
 	}
 	if !report.Completed || report.NotEnded > 0 {
 		return errSilent

@@ -152,7 +152,7 @@ func TestAStormThatMayNotCancelSaysSo(t *testing.T) {
 	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
 	m.awaitUnended(4)
 	p.signal(syscall.SIGTERM)
-	p.await("queries could not be cancelled", "must allow redshift-data:CancelStatement")
+	p.await("queries could not be cancelled", "allow redshift-data:CancelStatement to the IAM role")
 	if status := p.exit(patience); status != 1 {
 		t.Errorf("exit status %d", status)
 	}

@@ -70,7 +70,7 @@ func (c *canceller) note(err error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.trouble = err.Error()
+	c.trouble = err
 }
 
 func (c *canceller) deaf() bool { return time.Since(c.heard) > deafTime }

@@ -83,7 +83,7 @@ type launcher struct {
 	mu      sync.Mutex         // guards what follows
 	flying  map[string]*flight // the queries in the warehouse by id; nil of one that is known by its name alone
 	highest int                // in the warehouse at once
-	trouble string             // the last error of cancelling what is left
+	trouble error              // the last error of cancelling what is left
 }
 
 func newLauncher(c Config, p *pool, s *stats) *launcher {

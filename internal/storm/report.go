@@ -18,7 +18,8 @@ type Report struct {
 	AtOnce     int            `json:"queries_at_once"`           // the most in flight
 	QuotaFound int            `json:"quota_found"`               // active statements at which the service took no more; 0 = it never refused
 	NotEnded   int            `json:"not_ended"`                 // queries that could not be cancelled
-	NotEndedBy string         `json:"not_ended_error,omitempty"` // the last error of trying
+	NotEndedBy string         `json:"not_ended_error,omitempty"` // the last error of trying, which is Trouble
+	Trouble    error          `json:"-"`
 	QueueP50   float64        `json:"queue_p50"`
 	QueueP95   float64        `json:"queue_p95"`
 	RunP50     float64        `json:"run_p50"`
@@ -131,8 +132,8 @@ func (s *storm) report(took time.Duration, whole bool, left int) *Report {
 		Freshness: freshnessReport(s.before, after, s.seconds),
 		Alarms:    judge(Alarms(), s.began, s.seconds), PerSecond: append([]Second{}, s.seconds...),
 	}
-	if left > 0 {
-		r.NotEndedBy = s.launcher.trouble
+	if left > 0 && s.launcher.trouble != nil {
+		r.Trouble, r.NotEndedBy = s.launcher.trouble, s.launcher.trouble.Error()
 	}
 	for _, c := range r.Checksums {
 		if c.Queries <= checksumOf {

@@ -67,6 +67,7 @@ type Server struct {
 	endpoint *endpoint.Endpoint
 	offset   atomic.Int64 // of AWS's clock
 	instance atomic.Pointer[imds.Service]
+	sql      *redshift.Service
 	closers  []func() error // of the services, in the order of their opening
 }
 
@@ -117,7 +118,7 @@ func (s *Server) open(ctx context.Context) ([]wire.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.closers = append(s.closers, statements.Close)
+	s.closers, s.sql = append(s.closers, statements.Close), statements
 	if err := c.fill(ctx, streams, objects, statements); err != nil {
 		return nil, err
 	}
@@ -176,4 +177,11 @@ func (s *Server) Handler() http.Handler { return s.endpoint }
 // and returns nil. It closes the listener, which may be one in memory.
 func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 	return s.endpoint.Serve(ctx, listener)
+}
+
+// ServePSQL answers the PostgreSQL protocol on the listener until ctx ends, for psql and
+// what else speaks it to Redshift: any user and database, no password, no encryption. It
+// closes the listener and, in the end, every connection.
+func (s *Server) ServePSQL(ctx context.Context, listener net.Listener) error {
+	return s.sql.ServePSQL(ctx, listener)
 }

@@ -29,7 +29,7 @@ look whether one runs there.`,
   eval "$(localaws env --addr 127.0.0.1:4567)"`,
 		Args: flagsOnly,
 		RunE: func(*cobra.Command, []string) error {
-			if err := checkLoopback(*addr); err != nil {
+			if err := checkLoopback("--addr", *addr, "127.0.0.1:4566"); err != nil {
 				return usageError{err}
 			}
 			for _, v := range [][2]string{

@@ -38,6 +38,10 @@ const examples = `  # start it, keep what it holds, and use it from another term
       -d '[{"service":"kinesis","operation":"GetRecords","fault":"throttle","count":3}]'
   curl 'http://127.0.0.1:4566/_localaws/calls?service=kinesis&limit=10'
 
+  # SQL by psql, as on Redshift's own port
+  localaws --psql 127.0.0.1:5439
+  psql -h 127.0.0.1 -p 5439 -U admin analytics
+
   # SQL in PostgreSQL, without AWS's rates
   localaws --warehouse postgres://localhost/analytics --limits off
 

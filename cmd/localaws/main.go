@@ -46,6 +46,7 @@ func main() {
 // options are the flags.
 type options struct {
 	addr      string
+	psql      string
 	data      string
 	warehouse string
 	limits    string
@@ -86,6 +87,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.DurationVar(&o.parts.Statement, "pace-statement", 0, paceUsage("of each statement", redshift.Published().Statement))
 	flags.DurationVar(&o.parts.Write, "pace-write", 0, paceUsage("more of each that writes rows", redshift.Published().Write))
 	flags.DurationVar(&o.parts.Commit, "pace-commit", 0, paceUsage("of each commit, while its locks are held", redshift.Published().Commit))
+	flags.StringVar(&o.psql, "psql", "", "loopback address and port to serve the warehouse on to psql and what else speaks PostgreSQL's protocol, such as 127.0.0.1:5439 (default: not served)")
 	flags.DurationVar(&o.clock, "clock-offset", 0, "how far AWS's clock is ahead of this machine's; -30s plays a machine that is ahead")
 	flags.BoolVar(&o.verbose, "verbose", false, "log every call to standard error")
 	command.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -136,8 +138,13 @@ func (o *options) settle(asked func(flag string) bool) {
 // check reports everything that is wrong with the flags.
 func (o options) check() error {
 	var wrong []error
-	if err := checkLoopback(o.addr); err != nil {
+	if err := checkLoopback("--addr", o.addr, "127.0.0.1:4566"); err != nil {
 		wrong = append(wrong, err)
+	}
+	if o.psql != "" {
+		if err := checkLoopback("--psql", o.psql, "127.0.0.1:5439"); err != nil {
+			wrong = append(wrong, err)
+		}
 	}
 	if o.limits != "aws" && o.limits != "off" {
 		wrong = append(wrong, fmt.Errorf("--limits %q: give aws or off", o.limits))
@@ -165,15 +172,15 @@ func (o options) check() error {
 
 // checkLoopback refuses addresses that other machines could reach: nothing here
 // checks a credential.
-func checkLoopback(addr string) error {
+func checkLoopback(flag, addr, example string) error {
 	host, _, err := net.SplitHostPort(addr)
 	if err != nil {
-		return fmt.Errorf("--addr %q: give an address and a port, like 127.0.0.1:4566", addr)
+		return fmt.Errorf("%s %q: give an address and a port, like %s", flag, addr, example)
 	}
 	if ip := net.ParseIP(host); host == "localhost" || ip != nil && ip.IsLoopback() {
 		return nil
 	}
-	return fmt.Errorf("--addr %q is not a loopback address: localaws checks no credentials, so it serves this machine only; give one like 127.0.0.1:4566", addr)
+	return fmt.Errorf("%s %q is not a loopback address: localaws checks no credentials, so it serves this machine only; give one like %s", flag, addr, example)
 }
 
 func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
@@ -209,8 +216,33 @@ func serve(ctx context.Context, o options, stdout, stderr io.Writer) error {
 		pace = fmt.Sprintf(", a call %v, a statement %v, a write %v more, a commit %v", o.parts.Start, o.parts.Statement, o.parts.Write, o.parts.Commit)
 	}
 	fmt.Fprintf(stdout, "localaws is ready on http://%s (data %s, limits %s%s); stop it with Ctrl-C\n", listener.Addr(), kept, o.limits, pace)
+	return errors.Join(serveAll(ctx, server, listener, o.psql, stdout), server.Close())
+}
+
+// serveAll serves AWS and, where an address is given, SQL to psql, until ctx ends.
+func serveAll(ctx context.Context, server *localaws.Server, listener net.Listener, psql string, stdout io.Writer) error {
+	if psql == "" {
+		return server.Serve(ctx, listener)
+	}
+	sql, err := net.Listen("tcp", psql)
+	if err != nil {
+		return errors.Join(fmt.Errorf("--psql: %w", err), listener.Close())
+	}
+	host, port, err := net.SplitHostPort(sql.Addr().String())
+	if err != nil {
+		return errors.Join(err, sql.Close(), listener.Close())
+	}
+	fmt.Fprintf(stdout, "for SQL: psql -h %s -p %s -U admin analytics\n", host, port)
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	served := make(chan error, 1)
+	go func() {
+		defer stop() // one does not go on without the other
+		served <- server.ServePSQL(ctx, sql)
+	}()
 	err = server.Serve(ctx, listener)
-	return errors.Join(err, server.Close())
+	stop()
+	return errors.Join(err, <-served)
 }
 
 func versionText() string {

@@ -179,3 +179,34 @@ func TestEnvIsForAShell(t *testing.T) {
 		}
 	}
 }
+
+// TestServesPSQL: with --psql the warehouse is there for PostgreSQL's clients, and only on
+// this machine.
+func TestServesPSQL(t *testing.T) {
+	var errs bytes.Buffer
+	if code := run(t.Context(), []string{"--psql", "0.0.0.0:0"}, io.Discard, &errs); code != exitUsage || !strings.Contains(errs.String(), "--psql \"0.0.0.0:0\" is not a loopback address") {
+		t.Errorf("exit code %d: %s", code, errs.String())
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	in, out := io.Pipe()
+	code := make(chan int, 1)
+	go func() { code <- run(ctx, []string{"--addr", "127.0.0.1:0", "--psql", "127.0.0.1:0"}, out, io.Discard) }()
+	lines := bufio.NewReader(in)
+	var command string
+	for range 2 {
+		var err error
+		if command, err = lines.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+	}
+	args := strings.Fields(strings.TrimPrefix(command, "for SQL: psql "))
+	shown, err := exec.CommandContext(t.Context(), "psql", append(args, "-w", "-A", "-t", "-c", "SELECT 6 * 7")...).CombinedOutput()
+	if err != nil || string(shown) != "42\n" {
+		t.Errorf("psql %q: %s, %v", args, shown, err)
+	}
+	cancel()
+	if got := <-code; got != exitOK {
+		t.Errorf("exit code %d", got)
+	}
+}

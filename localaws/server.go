@@ -67,7 +67,7 @@ type Server struct {
 	endpoint *endpoint.Endpoint
 	offset   atomic.Int64 // of AWS's clock
 	instance atomic.Pointer[imds.Service]
-	sql      *redshift.Service
+	sql      atomic.Pointer[redshift.Service]
 	closers  []func() error // of the services, in the order of their opening
 }
 
@@ -118,7 +118,8 @@ func (s *Server) open(ctx context.Context) ([]wire.Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	s.closers, s.sql = append(s.closers, statements.Close), statements
+	s.closers = append(s.closers, statements.Close)
+	s.sql.Store(statements)
 	if err := c.fill(ctx, streams, objects, statements); err != nil {
 		return nil, err
 	}
@@ -181,7 +182,7 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 
 // ServePSQL answers the PostgreSQL protocol on the listener until ctx ends, for psql and
 // what else speaks it to Redshift: any user and database, no password, no encryption. It
-// closes the listener and, in the end, every connection.
+// closes the listener and, in the end, every connection; a reset closes those too.
 func (s *Server) ServePSQL(ctx context.Context, listener net.Listener) error {
-	return s.sql.ServePSQL(ctx, listener)
+	return redshift.ServePSQL(ctx, listener, s.sql.Load)
 }

@@ -24,7 +24,7 @@ const (
 
 // psqlPort is what the clients of one port share.
 type psqlPort struct {
-	service *Service
+	service func() *Service
 	places  chan struct{} // one for each client
 
 	mu      sync.Mutex // guards clients
@@ -33,7 +33,7 @@ type psqlPort struct {
 
 // client is one connection of the PostgreSQL protocol.
 type client struct {
-	port   *psqlPort
+	svc    *Service
 	wire   *pgproto3.Backend
 	b      *backend
 	pid    uint32
@@ -49,9 +49,10 @@ type client struct {
 
 // ServePSQL answers the PostgreSQL protocol, version 3, until ctx ends; then it closes the
 // listener and every connection, whose transactions are rolled back. Any user and any
-// database may connect, without a password, and never encrypted.
-func (s *Service) ServePSQL(ctx context.Context, listener net.Listener) error {
-	p := &psqlPort{service: s, places: make(chan struct{}, maxClients), clients: make(map[uint32]*client)}
+// database may connect, without a password, and never encrypted. A client is served by
+// the service of its time, until that is closed.
+func ServePSQL(ctx context.Context, listener net.Listener, service func() *Service) error {
+	p := &psqlPort{service: service, places: make(chan struct{}, maxClients), clients: make(map[uint32]*client)}
 	ctx, stop := context.WithCancel(ctx)
 	var running sync.WaitGroup
 	defer running.Wait()
@@ -61,6 +62,9 @@ func (s *Service) ServePSQL(ctx context.Context, listener net.Listener) error {
 	for {
 		conn, err := listener.Accept()
 		if ctx.Err() != nil {
+			if err == nil {
+				_ = conn.Close() // nobody has spoken on it
+			}
 			return nil
 		}
 		if err != nil {
@@ -70,16 +74,34 @@ func (s *Service) ServePSQL(ctx context.Context, listener net.Listener) error {
 			end := context.AfterFunc(ctx, func() { _ = conn.Close() })
 			defer end()
 			defer func() { _ = conn.Close() }() // it may be closed already
-			err := p.serve(ctx, conn)
-			if err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
-				s.opts.Log.Debug("redshift: PostgreSQL client", "error", err)
+			s := service()
+			if s == nil || !s.enter() {
+				return
+			}
+			defer s.running.Done()
+			ended := context.AfterFunc(s.ctx, func() { _ = conn.Close() })
+			defer ended()
+			if err := p.serve(ctx, s, conn); err != nil && ctx.Err() == nil && !errors.Is(err, io.EOF) {
+				s.opts.Log.Debug("redshift: a client of the PostgreSQL protocol went", "error", err)
 			}
 		})
 	}
 }
 
-// serve talks to one client until it leaves.
-func (p *psqlPort) serve(ctx context.Context, conn net.Conn) error {
+// enter keeps the service from closing its engine until its running is done; false once it
+// closes.
+func (s *Service) enter() bool {
+	s.gate.Lock()
+	defer s.gate.Unlock()
+	if s.ctx.Err() != nil {
+		return false
+	}
+	s.running.Add(1)
+	return true
+}
+
+// serve talks to one client until it leaves, or the service closes.
+func (p *psqlPort) serve(ctx context.Context, s *Service, conn net.Conn) error {
 	wire := pgproto3.NewBackend(conn, conn)
 	wire.SetMaxBodyLen(maxMessage)
 	if err := conn.SetDeadline(time.Now().Add(startupTimeout)); err != nil {
@@ -103,19 +125,19 @@ func (p *psqlPort) serve(ctx context.Context, conn net.Conn) error {
 	if database == "" {
 		database = start.Parameters["user"]
 	}
-	b, err := p.service.connect(ctx, submission{database: database, user: start.Parameters["user"]})
+	b, err := s.connect(ctx, submission{database: database, user: start.Parameters["user"]})
 	if err != nil {
 		wire.Send(errorResponse(err))
 		return errors.Join(err, wire.Flush())
 	}
 	defer func() {
 		if err := b.close(); err != nil {
-			p.service.opts.Log.Warn("redshift: close a connection", "error", err)
+			s.opts.Log.Warn("redshift: close a connection", "error", err)
 		}
 	}()
-	b.pace = p.service.opts.Pace
+	b.pace = s.opts.Pace
 	c := &client{
-		port: p, wire: wire, b: b, pid: uint32(b.asks.PID), secret: make([]byte, 4),
+		svc: s, wire: wire, b: b, pid: uint32(b.asks.PID), secret: make([]byte, 4),
 		statements: make(map[string]prepared), portals: make(map[string]*portal),
 	}
 	if _, err := rand.Read(c.secret); err != nil {
@@ -124,7 +146,7 @@ func (p *psqlPort) serve(ctx context.Context, conn net.Conn) error {
 	p.enter(c)
 	defer p.leave(c)
 	wire.Send(&pgproto3.AuthenticationOk{})
-	for _, s := range [][2]string{
+	for _, told := range [][2]string{
 		{"server_version", "8.0.2"},
 		{"server_encoding", "UTF8"},
 		{"client_encoding", "UTF8"},
@@ -134,7 +156,7 @@ func (p *psqlPort) serve(ctx context.Context, conn net.Conn) error {
 		{"is_superuser", "off"},
 		{"session_authorization", start.Parameters["user"]},
 	} {
-		wire.Send(&pgproto3.ParameterStatus{Name: s[0], Value: s[1]})
+		wire.Send(&pgproto3.ParameterStatus{Name: told[0], Value: told[1]})
 	}
 	wire.Send(&pgproto3.BackendKeyData{ProcessID: c.pid, SecretKey: c.secret})
 	c.ready()
@@ -210,6 +232,8 @@ func (c *client) ready() {
 func (c *client) run(ctx context.Context, sql string, out sink) (int64, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	closing := context.AfterFunc(c.svc.ctx, func() { cancel(errClosing) })
+	defer closing()
 	c.mu.Lock()
 	c.cancel = cancel
 	c.mu.Unlock()
@@ -218,7 +242,7 @@ func (c *client) run(ctx context.Context, sql string, out sink) (int64, error) {
 		c.cancel = nil
 		c.mu.Unlock()
 	}()
-	s := c.port.service
+	s := c.svc
 	if err := s.awaitStart(ctx); err != nil {
 		c.b.fail(ctx)
 		return -1, err

@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
+	"github.com/cloudcafe/analytics-worker/localaws/redshift"
 )
 
 // psqlPort serves the rig's warehouse to PostgreSQL's clients and returns the URL.
@@ -24,7 +25,7 @@ func psqlPort(t *testing.T, r *rig) string {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() { done <- r.svc.ServePSQL(ctx, listener) }()
+	go func() { done <- redshift.ServePSQL(ctx, listener, func() *redshift.Service { return r.svc }) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-done; err != nil {

@@ -65,7 +65,8 @@ type Service struct {
 
 	ctx     context.Context // ends at Close; statements run under it, not under their request
 	stop    context.CancelFunc
-	running sync.WaitGroup // the statements that are not yet at their end
+	running sync.WaitGroup // the statements that are not yet at their end, and the clients of the PostgreSQL protocol
+	gate    sync.Mutex     // no client enters while stop is called
 }
 
 // MostSlots bounds the slots, and the connections that calls outside sessions hold at
@@ -109,7 +110,9 @@ func New(ctx context.Context, opts Options) (*Service, error) {
 
 // Close aborts the statements that run and closes the warehouse.
 func (s *Service) Close() error {
+	s.gate.Lock()
 	s.stop()
+	s.gate.Unlock()
 	s.jobs.close()
 	s.running.Wait()
 	s.jobs.drop()

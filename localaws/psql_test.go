@@ -1,0 +1,70 @@
+package localaws_test
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/cloudcafe/analytics-worker/localaws"
+)
+
+// A reset ends the connections to the warehouse that was, and the port serves the new one.
+func TestPSQLOutlivesAReset(t *testing.T) {
+	server, err := localaws.New(t.Context(), localaws.Config{Tiny: true, SQL: []string{"CREATE TABLE at_first (n INTEGER)"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	url := "postgres://anybody@" + listener.Addr().String() + "/analytics"
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.ServePSQL(ctx, listener) }()
+	web := httptest.NewServer(server.Handler())
+	defer func() {
+		web.Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if err := server.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	first, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = first.Close(context.Background()) }() // the reset has ended it
+	if _, err := first.Exec(t.Context(), "CREATE TABLE later (n INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
+	reply, err := http.Post(web.URL+"/_localaws/reset", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = reply.Body.Close()
+	if reply.StatusCode != http.StatusOK {
+		t.Fatal(reply.Status)
+	}
+	if _, err := first.Exec(t.Context(), "SELECT 1"); err == nil {
+		t.Error("a connection to the warehouse before the reset goes on")
+	}
+	second, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = second.Close(context.Background()) }() // there is nothing left to do
+	if _, err := second.Exec(t.Context(), "SELECT n FROM at_first"); err != nil {
+		t.Error(err)
+	}
+	if _, err := second.Exec(t.Context(), "SELECT n FROM later"); err == nil {
+		t.Error("a table from before the reset is there")
+	}
+}

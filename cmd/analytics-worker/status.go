@@ -450,7 +450,8 @@ func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Positi
 			return place{}, err
 		}
 		if err == nil && len(page.Records) > 0 {
-			return place{unread: page.Records[0].ArrivedAt, behind: time.Since(page.Records[0].ArrivedAt), known: true}, nil
+			arrived := page.Records[0].ArrivedAt
+			return place{unread: arrived, behind: max(0, s.account.ServiceTime(time.Now()).Sub(arrived)), known: true}, nil
 		}
 		if err == nil && (page.Behind == 0 || page.Ended) {
 			return place{known: true}, nil

@@ -1,0 +1,249 @@
+package main
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+)
+
+// trouble is one of the sixteen ways in which orders stop, are late or are lost. It is
+// produced for real, and every place has to tell it: the sentence, the next step and
+// how bad it is. Once it is over, every place has to say that all is well.
+type trouble struct {
+	name     string
+	cause    verdict.Cause
+	state    verdict.State
+	says     string
+	next     string
+	shards   int
+	workers  int
+	settings []string
+	begin    func(*scene) (end func())
+	outside  bool // no worker is there that could tell
+}
+
+func faulty(text string) func(*scene) func() {
+	return func(s *scene) func() {
+		s.faults(text)
+		return func() { s.faults(`[]`) }
+	}
+}
+
+var troubles = []trouble{
+	{name: "all records rejected", cause: verdict.RejectedAll, state: verdict.Act, says: "of what arrives is rejected", next: "letters --last 1", begin: func(s *scene) func() {
+		s.flow(40, 1)
+		return func() { s.flow(60, 0) }
+	}},
+	{name: "5 percent rejected", cause: verdict.RejectedSome, state: verdict.Look, says: "of the records are rejected", next: "letters --last 1", begin: func(s *scene) func() {
+		s.flow(60, 0.06)
+		return func() { s.flow(60, 0) }
+	}},
+	{
+		name: "reads throttled", cause: verdict.ReadsThrottled, state: verdict.Look, says: "Kinesis throttles the reads", next: "list-stream-consumers",
+		begin: faulty(`[{"service":"kinesis","operation":"GetRecords","fault":"throttle","probability":0.98,"seed":5}]`),
+	},
+	{name: "one hot shard", cause: verdict.HotShard, state: verdict.Look, says: "records a second, near the most that one may", next: "split-shard --stream-name order-events", shards: 4, begin: hotShard},
+	{name: "warehouse paused", cause: verdict.WarehousePaused, state: verdict.Look, says: "has not started it", next: "resume-cluster --cluster-identifier cloudcafe-redshift-dev", begin: func(s *scene) func() {
+		const call = "Version=2012-12-01&ClusterIdentifier=cloudcafe-redshift-dev&Action="
+		s.form(call + "PauseCluster")
+		return func() { s.form(call + "ResumeCluster") }
+	}},
+	{
+		name: "warehouse full", cause: verdict.WarehouseFull, state: verdict.Act, says: "The warehouse is full", next: "free space",
+		begin: faulty(`[{"service":"redshift-data","fault":"statement-failed","error":"ERROR: Disk Full","match":"worker_load_lock"}]`),
+	},
+	{
+		name: "warehouse slow", cause: verdict.WarehouseSlow, state: verdict.Look, says: "The warehouse is slow", next: "describe-clusters",
+		begin: faulty(`[{"service":"redshift-data","fault":"statement-slow","delay":"60s","match":"LOCK TABLE"}]`),
+	},
+	{name: "lock held by a stranger", cause: verdict.WarehouseLocked, state: verdict.Look, says: "have waited for worker_load_lock", next: "end that session", begin: holdLock},
+	{
+		name: "permission missing", cause: verdict.ReadsDenied, state: verdict.Act, says: "kinesis:GetRecords", next: "add what is named",
+		begin: faulty(`[{"service":"kinesis","operation":"GetRecords","fault":"access-denied"}]`),
+	},
+	{name: "lease table deleted", cause: verdict.LeasesGone, state: verdict.Act, says: "is gone, so nobody owns a shard", next: "describe-table --table-name " + leasesOfOrders, begin: func(s *scene) func() {
+		s.faults(`[{"service":"dynamodb","operation":"CreateTable","fault":"access-denied"}]`)
+		s.dynamodb("DeleteTable", map[string]any{"TableName": leasesOfOrders})
+		return func() { s.faults(`[]`) }
+	}},
+	{
+		name: "DynamoDB throttled", cause: verdict.LeasesThrottled, state: verdict.Act, says: "DynamoDB throttles the lease table", next: "describe-table",
+		begin: faulty(`[{"service":"dynamodb","fault":"throttle"}]`),
+	},
+	{name: "dead-letter store full", cause: verdict.LettersFull, state: verdict.Act, says: "The dead-letter store is full", next: "free some space", begin: fillLetters},
+	{name: "stream re-created", cause: verdict.OtherStream, state: verdict.Act, says: "positions of the stream order-events", next: "positions --start-over", begin: func(s *scene) func() {
+		s.flowing.kill()
+		s.fleet.again(2)
+		s.flow(40, 0)
+		return func() { s.must("positions", "--start-over") }
+	}},
+	{name: "no worker running", cause: verdict.NoWorker, state: verdict.Act, says: "No worker is running", next: "start", outside: true, begin: func(s *scene) func() {
+		s.teller().signal(syscall.SIGTERM)
+		s.teller().leave()
+		return s.again
+	}},
+	{name: "one worker of three hung", cause: verdict.WorkerMissed, state: verdict.Look, says: "stopped renewing", next: "restart", shards: 3, workers: 3, begin: func(s *scene) func() {
+		s.held(0, s.workers...)
+		s.workers[0].signal(syscall.SIGSTOP)
+		return func() { s.workers[0].signal(syscall.SIGCONT) }
+	}},
+	{name: "clock off", cause: verdict.ClockOff, state: verdict.Look, says: "The clock of this machine is 2 min ahead of AWS's", next: "chronyc", begin: func(s *scene) func() {
+		s.admin(http.MethodPut, "/_localaws/clock", `{"offset":"-2m"}`)
+		return func() { s.admin(http.MethodPut, "/_localaws/clock", `{"offset":"0s"}`) }
+	}},
+}
+
+// soon is within what a trouble has to be told by a place, and told to be over.
+const soon = 30 * time.Second
+
+func TestTroubles(t *testing.T) {
+	for _, c := range troubles {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			s := newScene(t, max(2, c.shards), max(1, c.workers), c.settings...)
+			asked := slices.Sorted(maps.Keys(places))
+			s.flow(40, 0)
+			s.ask(asked, heard.fine, func(heard) bool { return false })
+			end := c.begin(s)
+			if c.outside {
+				asked = []string{"doctor", "status"}
+			}
+			told := s.ask(asked, func(h heard) bool {
+				return h.tells(c.state, c.says, c.next) || c.state == verdict.Look && h.tells(verdict.Act, c.says, c.next)
+			}, heard.fine)
+			end()
+			over := s.ask(asked, heard.fine, func(heard) bool { return false })
+			for what, took := range map[string]map[string]time.Duration{"told": told, "over": over} {
+				for place, d := range took {
+					if d > soon {
+						t.Errorf("%s by %s after %v, want %v at most", what, place, d.Round(100*time.Millisecond), soon)
+					}
+				}
+				t.Logf("%s after %v", what, rounded(took))
+			}
+		})
+	}
+}
+
+func rounded(in map[string]time.Duration) map[string]time.Duration {
+	out := make(map[string]time.Duration)
+	for k, d := range in {
+		out[k] = d.Round(100 * time.Millisecond)
+	}
+	return out
+}
+
+// hotShard puts nearly all that a shard may take into one of them, by one key.
+func hotShard(s *scene) (end func()) {
+	var stop atomic.Bool
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; !stop.Load(); {
+			began := time.Now()
+			var records []map[string]string
+			for range 190 {
+				n++
+				event := fmt.Sprintf(`{"order_id":"hot-%d","customer_id":"c","store_id":1,"total_amount":1,"item_count":1}`, n)
+				records = append(records, map[string]string{"PartitionKey": "hot", "Data": base64.StdEncoding.EncodeToString([]byte(event))})
+			}
+			body, _ := json.Marshal(map[string]any{"StreamName": "order-events", "Records": records})
+			request, err := http.NewRequest(http.MethodPost, s.url, strings.NewReader(string(body)))
+			if err != nil {
+				return
+			}
+			request.Header.Set("Content-Type", "application/x-amz-json-1.1")
+			request.Header.Set("X-Amz-Target", "Kinesis_20131202.PutRecords")
+			if response, err := s.http.Do(request); err == nil {
+				_ = response.Body.Close()
+			}
+			<-time.After(time.Until(began.Add(200 * time.Millisecond)))
+		}
+	}()
+	return func() { stop.Store(true); <-done }
+}
+
+// holdLock holds the lock of the loads in a session of somebody else.
+func holdLock(s *scene) (end func()) {
+	session := ""
+	say := func(sql string) {
+		in := map[string]any{"Sql": sql}
+		if session == "" {
+			in["ClusterIdentifier"], in["DbUser"], in["Database"], in["SessionKeepAliveSeconds"] = "cloudcafe-redshift-dev", "bi", "analytics", 600
+		} else {
+			in["SessionId"] = session
+		}
+		body, err := json.Marshal(in)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		s.await("the session takes "+sql, func() (bool, error) {
+			request, err := http.NewRequest(http.MethodPost, s.url, strings.NewReader(string(body)))
+			if err != nil {
+				return false, err
+			}
+			request.Header.Set("Content-Type", "application/x-amz-json-1.1")
+			request.Header.Set("X-Amz-Target", "RedshiftData.ExecuteStatement")
+			response, err := s.http.Do(request)
+			if err != nil {
+				return false, err
+			}
+			defer response.Body.Close()
+			var out struct{ SessionId string }
+			if json.NewDecoder(response.Body).Decode(&out) == nil && out.SessionId != "" {
+				session = out.SessionId
+			}
+			return response.StatusCode == http.StatusOK, nil
+		})
+	}
+	say("BEGIN")
+	say("LOCK TABLE worker_load_lock")
+	return func() { say("ROLLBACK") }
+}
+
+// fillLetters starts a worker whose folder for dead letters is a small disk of its
+// own, and fills it.
+func fillLetters(s *scene) (end func()) {
+	if err := exec.Command("unshare", "--user", "--map-root-user", "--mount", "true").Run(); err != nil {
+		s.t.Skipf("no disk can be mounted here: %v", err)
+	}
+	s.teller().signal(syscall.SIGTERM)
+	s.teller().leave()
+	dir := s.t.TempDir()
+	s.env = append(s.env, "DEAD_LETTER_URL=file://"+dir)
+	worker := start(s.t, append(s.env, anyAddr), "unshare", "--user", "--map-root-user", "--mount", "sh", "-c", "mount -t tmpfs -o size=256k tmpfs "+dir+" && exec analytics-worker")
+	s.mu.Lock()
+	s.workers = append(s.workers, &member{worker, s.fleet})
+	s.mu.Unlock()
+	worker.address()
+	inside := filepath.Join("/proc", fmt.Sprint(worker.cmd.Process.Pid), "root", dir, "filled")
+	s.flow(40, 0.01)
+	s.await("the disk is full", func() (bool, error) {
+		f, err := os.OpenFile(inside, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+		if err != nil {
+			return false, err
+		}
+		defer f.Close()
+		_, err = f.Write(make([]byte, 4096))
+		return err != nil, nil
+	})
+	return func() {
+		if err := os.Remove(inside); err != nil {
+			s.t.Error(err)
+		}
+		s.flow(40, 0)
+	}
+}

@@ -55,7 +55,7 @@ var troubles = []trouble{
 		name: "reads throttled", cause: verdict.ReadsThrottled, state: verdict.Look, says: "Kinesis throttles the reads", next: "list-stream-consumers",
 		begin: faulty(`[{"service":"kinesis","operation":"GetRecords","fault":"throttle","probability":0.98,"seed":5}]`),
 	},
-	{name: "one hot shard", cause: verdict.HotShard, state: verdict.Look, says: "records a second, near the most that one may", next: "split-shard --stream-name order-events", shards: 4, begin: hotShard},
+	{name: "one hot shard", cause: verdict.HotShard, state: verdict.Look, says: "a second, near the most that one may", next: "split-shard --stream-name order-events", shards: 4, begin: hotShard},
 	{name: "warehouse paused", cause: verdict.WarehousePaused, state: verdict.Look, says: "has not started it", next: "resume-cluster --cluster-identifier cloudcafe-redshift-dev", begin: func(s *scene) func() {
 		const call = "Version=2012-12-01&ClusterIdentifier=cloudcafe-redshift-dev&Action="
 		s.form(call + "PauseCluster")
@@ -67,11 +67,20 @@ var troubles = []trouble{
 	},
 	{
 		name: "warehouse slow", cause: verdict.WarehouseSlow, state: verdict.Look, says: "The warehouse is slow", next: "describe-clusters",
-		begin: faulty(`[{"service":"redshift-data","fault":"statement-slow","delay":"60s","match":"LOCK TABLE"}]`),
+		begin: func(s *scene) func() {
+			s.faults(`[{"service":"redshift-data","fault":"statement-slow","delay":"60s","match":"LOCK TABLE"}]`)
+			return func() {
+				s.faults(`[]`)
+				s.await("the slow load has ended", func() (bool, error) {
+					st, err := s.status(strings.TrimPrefix(s.page(), "http://"))
+					return st.Warehouse.WaitingMillis < 5000, err
+				})
+			}
+		},
 	},
 	{name: "lock held by a stranger", cause: verdict.WarehouseLocked, state: verdict.Look, says: "have waited for worker_load_lock", next: "end that session", begin: holdLock},
 	{
-		name: "permission missing", cause: verdict.ReadsDenied, state: verdict.Act, says: "kinesis:GetRecords", next: "add what is named",
+		name: "permission missing", cause: verdict.ReadsDenied, state: verdict.Act, says: "Reading fails on 2 of 2 shards", next: "allow kinesis:GetRecords to the IAM role",
 		begin: faulty(`[{"service":"kinesis","operation":"GetRecords","fault":"access-denied"}]`),
 	},
 	{name: "lease table deleted", cause: verdict.LeasesGone, state: verdict.Act, says: "is gone, so nobody owns a shard", next: "describe-table --table-name " + leasesOfOrders, begin: func(s *scene) func() {
@@ -80,7 +89,7 @@ var troubles = []trouble{
 		return func() { s.faults(`[]`) }
 	}},
 	{
-		name: "DynamoDB throttled", cause: verdict.LeasesThrottled, state: verdict.Act, says: "DynamoDB throttles the lease table", next: "describe-table",
+		name: "DynamoDB throttled", cause: verdict.LeasesThrottled, state: verdict.Look, says: "DynamoDB throttles the lease table", next: "describe-table",
 		begin: faulty(`[{"service":"dynamodb","fault":"throttle"}]`),
 	},
 	{name: "dead-letter store full", cause: verdict.LettersFull, state: verdict.Act, says: "The dead-letter store is full", next: "free some space", begin: fillLetters},
@@ -149,15 +158,16 @@ func rounded(in map[string]time.Duration) map[string]time.Duration {
 // hotShard puts nearly all that a shard may take into one of them, by one key.
 func hotShard(s *scene) (end func()) {
 	var stop atomic.Bool
+	note := strings.Repeat("x", 19_000)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		for n := 0; !stop.Load(); {
 			began := time.Now()
 			var records []map[string]string
-			for range 190 {
+			for range 10 { // few and large: it is bytes that make this one hot
 				n++
-				event := fmt.Sprintf(`{"order_id":"hot-%d","customer_id":"c","store_id":1,"total_amount":1,"item_count":1}`, n)
+				event := fmt.Sprintf(`{"order_id":"hot-%d","customer_id":"c","store_id":1,"total_amount":1,"item_count":1,"note":"%s"}`, n, note)
 				records = append(records, map[string]string{"PartitionKey": "hot", "Data": base64.StdEncoding.EncodeToString([]byte(event))})
 			}
 			body, _ := json.Marshal(map[string]any{"StreamName": "order-events", "Records": records})

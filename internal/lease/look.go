@@ -87,6 +87,9 @@ func (h *Holder) sync(ctx context.Context, v View) (View, error) {
 	return v, nil
 }
 
+// ErrTableGone: the table was deleted under the workers.
+var ErrTableGone = errors.New("the lease table is gone")
+
 // ListingError says that the stream could not be asked for its shards; the table may
 // well be read.
 type ListingError struct{ err error }
@@ -117,7 +120,7 @@ func (h *Holder) rows(ctx context.Context) ([]Row, error) {
 	if errors.Is(err, stream.ErrGone) {
 		h.c.Log.Warn("the lease table is gone; it is made again, from the warehouse's positions", "error", err)
 		if err = h.c.Remake(ctx); err != nil {
-			return nil, fmt.Errorf("make the lease table again: %w", err)
+			return nil, fmt.Errorf("%w, and cannot be made again: %w", ErrTableGone, err)
 		}
 		h.asked = time.Time{} // what was known of the table before is no answer
 		rows, err = list()

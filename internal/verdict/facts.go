@@ -56,6 +56,7 @@ func (k Kind) passes() bool { return k == Throttled || k == Conflict || k == Unr
 type Trouble struct {
 	Kind  Kind
 	Says  string    // the error
+	Next  string    // what to do about it, where that is known
 	Since time.Time // zero = not known
 }
 
@@ -131,7 +132,7 @@ type Hot struct {
 	Shard   string
 	Records float64 // a second
 	Bytes   float64 // a second
-	Others  float64 // records a second of the others, in the mean
+	Others  float64 // what the others take of what they may, in the mean, 0 to 1
 	Middle  string  // hash key in the middle of it; empty = not known
 }
 

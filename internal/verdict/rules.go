@@ -11,7 +11,7 @@ import (
 const (
 	slowAnswer   = 8 * time.Second  // of the warehouse or the dead-letter store
 	missing      = time.Minute      // after which an answer counts as missing
-	slowLoad     = 30 * time.Second // a load of Redshift's takes 4 to 12 s
+	slowLoad     = 20 * time.Second // a load of Redshift's takes 4 to 12 s
 	slowLately   = 90 * time.Second // how long ago a slow load still counts
 	readsFail    = 8 * time.Second  // of one shard
 	readsFailAll = time.Minute      // of all shards
@@ -185,7 +185,7 @@ func hot(f *Facts) (out []Finding) {
 		}
 		out = append(out, Finding{
 			Cause: HotShard, State: Look, Command: command,
-			Says: fmt.Sprintf("Shard %s takes %s records a second, near the most that one may, and the others %s", h.Shard, figure(h.Records), figure(h.Others)),
+			Says: fmt.Sprintf("Shard %s takes %s records and %s KiB a second, near the most that one may, and the others take %s of that in the mean", h.Shard, figure(h.Records), figure(h.Bytes/1024), percent(h.Others)),
 			Next: "a key that many records share makes one shard hot: spread the keys, or split the shard",
 		})
 	}

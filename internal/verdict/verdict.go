@@ -83,6 +83,8 @@ type Verdict struct {
 	At time.Time `json:"at"`
 	Finding
 	Others []Finding `json:"others"` // worst first
+
+	own Finding // the worst of what was found here
 }
 
 // All are the findings, worst first.
@@ -94,14 +96,7 @@ func (v Verdict) Stopped() []Finding {
 }
 
 // Own is the verdict without what others say of themselves: what is told to others.
-func (v Verdict) Own() Finding {
-	for _, f := range v.All() {
-		if f.Of == "" {
-			return f
-		}
-	}
-	return Finding{Cause: Unknown, State: Look, Says: says[Unknown]}
-}
+func (v Verdict) Own() Finding { return v.own }
 
 // Of judges the facts. Of findings that are equally bad, the one comes first that
 // explains the others.
@@ -110,10 +105,16 @@ func Of(f Facts) Verdict {
 	for _, rule := range rules {
 		found = append(found, rule(&f)...)
 	}
+	worst := func(a, b Finding) int { return cmp.Compare(b.State, a.State) }
+	slices.SortStableFunc(found, worst)
+	own := fine(&f) // that another is not well makes this one no worse
+	if len(found) > 0 {
+		own = found[0]
+	}
 	found = append(found, told(&f, found)...)
 	if len(found) == 0 {
-		found = []Finding{fine(&f)}
+		found = []Finding{own}
 	}
-	slices.SortStableFunc(found, func(a, b Finding) int { return cmp.Compare(b.State, a.State) })
-	return Verdict{At: f.Now, Finding: found[0], Others: append([]Finding{}, found[1:]...)}
+	slices.SortStableFunc(found, worst)
+	return Verdict{At: f.Now, Finding: found[0], Others: append([]Finding{}, found[1:]...), own: own}
 }

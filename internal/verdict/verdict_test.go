@@ -76,7 +76,9 @@ var verdictCases = []verdictCase{
 	{"reads denied", inside, func(f *Facts) {
 		f.Reads.Failed, f.Reads.Failing, f.Reads.Trouble = 2, 2, &Trouble{Kind: Denied, Says: "kinesis:GetRecords"}
 	}, ReadsDenied, Act, "kinesis:GetRecords", "analytics-worker doctor", true},
-	{"a hot shard", inside, func(f *Facts) { f.Reads.Hot = []Hot{{Shard: "s1", Records: 950, Others: 3, Middle: "77"}} }, HotShard, Look, "950 records a second", "split-shard --stream-name order-events --shard-to-split s1 --new-starting-hash-key 77", false},
+	{"a hot shard", inside, func(f *Facts) {
+		f.Reads.Hot = []Hot{{Shard: "s1", Records: 950, Bytes: 200 << 10, Others: 0.03, Middle: "77"}}
+	}, HotShard, Look, "takes 950 records and 200 KiB a second, near the most that one may, and the others take 3.0 % of that", "split-shard --stream-name order-events --shard-to-split s1 --new-starting-hash-key 77", false},
 
 	{"paused for a while", inside, func(f *Facts) { f.Loads.Waiting, f.Loads.Phase = 20*time.Second, Queued }, WarehousePaused, Look, "20 s ago and has not started it", "resume-cluster --cluster-identifier dev", false},
 	{"paused for long", inside, func(f *Facts) { f.Loads.Waiting, f.Loads.Phase = 2*time.Minute, Queued }, WarehousePaused, Act, "paused", "resume-cluster", true},
@@ -194,6 +196,16 @@ func TestWhatIsNotKnownIsNotFine(t *testing.T) {
 		if v := Of(f); v.State == Fine {
 			t.Errorf("from outside, without %s: %+v", name, v.Finding)
 		}
+	}
+}
+
+// That another worker is not well is told, and not passed on as one's own: two would
+// go on telling each other.
+func TestWhatOthersSayIsNotPassedOn(t *testing.T) {
+	f := inside()
+	f.Told[0].Finding = Finding{Cause: WarehouseFull, State: Act, Says: "it is full"}
+	if v := Of(f); v.State != Act || v.Of != "worker b" || v.Own().State != Fine {
+		t.Errorf("%+v, own %+v", v.Finding, v.Own())
 	}
 }
 

@@ -145,6 +145,9 @@ func (f *Facts) denied(cause Cause, otherwise State, service, what string, t *Tr
 	default:
 		out.Next = "read the error; it is tried again"
 	}
+	if t.Next != "" && t.Kind != Throttled && t.Kind != Unreached {
+		out.Next = t.Next
+	}
 	if cause == MetricsFailing {
 		out.State = Look // orders arrive all the same
 	}

@@ -114,9 +114,9 @@ func (p *past) rejectRate() float64 {
 }
 
 // reads sums up how reading went lately.
-func (p *past) reads(st worker.Status, now time.Time) verdict.Reads {
+func (p *past) reads(st worker.Status, now time.Time, nextStep func(error) string) verdict.Reads {
 	r := st.Reads
-	out := verdict.Reads{Known: true, Shards: r.Shards, Failing: r.Failed, Trouble: Trouble(r.Last, r.First)}
+	out := verdict.Reads{Known: true, Shards: r.Shards, Failing: r.Failed, Trouble: Trouble(r.Last, r.First, nextStep)}
 	if !r.First.IsZero() {
 		out.Longest = now.Sub(r.First)
 	}
@@ -143,15 +143,16 @@ func (p *past) reads(st worker.Status, now time.Time) verdict.Reads {
 // A shard takes 1,000 records and 1 MiB a second from its producers, who are refused
 // beyond. One is hot that comes near while the others are far from it.
 const (
-	hotRecords = 0.8 * 1000
-	hotBytes   = 0.8 * (1 << 20)
-	hotTimes   = 4
-	hotBehind  = 10 * time.Second // one that is further behind is read faster than it is filled
-	hotFor     = 5 * time.Second
+	mostRecords = 1000
+	mostBytes   = 1 << 20
+	hotShare    = 0.8 // of what a shard may take
+	hotTimes    = 4
+	hotBehind   = 10 * time.Second // one that is further behind is read faster than it is filled
+	hotFor      = 5 * time.Second
 )
 
 func hot(first, last map[string]shardCounts) (out []verdict.Hot) {
-	type rates struct{ records, bytes float64 }
+	type rates struct{ records, bytes, share float64 }
 	all := make(map[string]rates, len(last))
 	sum := 0.0
 	for id, s := range last {
@@ -160,13 +161,14 @@ func hot(first, last map[string]shardCounts) (out []verdict.Hot) {
 		if begin.term != s.term || took < hotFor {
 			return nil // too short a while to say
 		}
-		r := rates{float64(s.records-begin.records) / took.Seconds(), float64(s.bytes-begin.bytes) / took.Seconds()}
+		r := rates{records: float64(s.records-begin.records) / took.Seconds(), bytes: float64(s.bytes-begin.bytes) / took.Seconds()}
+		r.share = max(r.records/mostRecords, r.bytes/mostBytes)
 		all[id] = r
-		sum += r.records
+		sum += r.share
 	}
 	for id, r := range all {
-		s, others := last[id], (sum-r.records)/float64(max(1, len(all)-1))
-		if len(all) > 1 && s.behind < hotBehind && first[id].behind < hotBehind && (r.records >= hotRecords || r.bytes >= hotBytes) && r.records >= hotTimes*others {
+		s, others := last[id], (sum-r.share)/float64(max(1, len(all)-1))
+		if len(all) > 1 && s.behind < hotBehind && first[id].behind < hotBehind && r.share >= hotShare && r.share >= hotTimes*others {
 			out = append(out, verdict.Hot{Shard: id, Records: r.records, Bytes: r.bytes, Others: others, Middle: middle(s.start, s.end)})
 		}
 	}

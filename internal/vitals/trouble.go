@@ -14,12 +14,17 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// Trouble is an error as the verdict takes it; nil = there is none.
-func Trouble(err error, since time.Time) *verdict.Trouble {
+// Trouble is an error as the verdict takes it, with what to do about it; nil = there is
+// none.
+func Trouble(err error, since time.Time, nextStep func(error) string) *verdict.Trouble {
 	if err == nil {
 		return nil
 	}
-	return &verdict.Trouble{Kind: kind(err), Says: err.Error(), Since: since}
+	t := &verdict.Trouble{Kind: kind(err), Says: err.Error(), Since: since}
+	if nextStep != nil {
+		t.Next = nextStep(err)
+	}
+	return t
 }
 
 func kind(err error) verdict.Kind {

@@ -125,10 +125,11 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	failing, since := w.c.Holder.Failing(), w.c.Holder.FailingSince()
 	f.Starting = view.At.IsZero() && failing == nil
 	f.Leases = w.leases(now, st, view)
+	f.Leases.Lost = errors.Is(failing, lease.ErrTableGone)
 	if errors.As(failing, new(*lease.ListingError)) {
-		f.Stream.Trouble = Trouble(failing, since)
+		f.Stream.Trouble = Trouble(failing, since, w.c.NextStep)
 	} else {
-		f.Leases.Trouble = Trouble(failing, since)
+		f.Leases.Trouble = Trouble(failing, since, w.c.NextStep)
 	}
 	f.Told = w.peers.told(now, view)
 	var other *worker.OtherStreamError
@@ -137,14 +138,14 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 		st.Writes.Failing = nil
 	}
 	w.alarms(&f, other)
-	f.Reads = w.past.reads(st, now)
+	f.Reads = w.past.reads(st, now, w.c.NextStep)
 	f.Lag = w.lag(now, st, f.Leases.Mine)
-	f.Loads = verdict.Loads{Write: write(st.Writes, now), Pending: st.Waiting, Full: st.Full}
+	f.Loads = verdict.Loads{Write: w.write(st.Writes, now), Pending: st.Waiting, Full: st.Full}
 	f.Loads.Rate, f.Loads.Orders = w.past.rate()
-	f.Letters = write(st.Letters, now)
+	f.Letters = w.write(st.Letters, now)
 	f.Rejects = w.past.rejects()
 	if w.c.Publishes != nil {
-		f.Metrics = verdict.Source{Asked: true, Trouble: Trouble(w.c.Publishes(), time.Time{})}
+		f.Metrics = verdict.Source{Asked: true, Trouble: Trouble(w.c.Publishes(), time.Time{}, w.c.NextStep)}
 	}
 	if w.c.AWSTime != nil {
 		f.Clock = verdict.Clock{Known: true, Skew: now.Sub(w.c.AWSTime(now))}
@@ -232,15 +233,15 @@ func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
 }
 
 // write is how writing goes.
-func write(s worker.WriteStatus, now time.Time) verdict.Write {
-	out := verdict.Write{Known: true, Last: s.LastSuccess, Took: s.Took, Trouble: Trouble(s.Failing, s.Since)}
+func (w *Watch) write(s worker.WriteStatus, now time.Time) verdict.Write {
+	out := verdict.Write{Known: true, Last: s.LastSuccess, Took: s.Took, Trouble: Trouble(s.Failing, s.Since, w.c.NextStep)}
 	if !s.Waiting.IsZero() {
 		out.Waiting = now.Sub(s.Waiting)
 	}
 	if p := s.Progress; p != nil {
 		switch {
 		case p.Err != nil && out.Trouble == nil && out.Waiting > askingFails:
-			out.Trouble = Trouble(p.Err, s.Waiting)
+			out.Trouble = Trouble(p.Err, s.Waiting, w.c.NextStep)
 		case p.Err != nil:
 		case !p.Started:
 			out.Phase = verdict.Queued

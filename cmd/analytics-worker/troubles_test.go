@@ -33,6 +33,7 @@ type trouble struct {
 	settings []string
 	begin    func(*scene) (end func())
 	outside  bool // no worker is there that could tell
+	quick    bool // tried with every test; the others by make test-slow
 }
 
 func faulty(text string) func(*scene) func() {
@@ -43,7 +44,7 @@ func faulty(text string) func(*scene) func() {
 }
 
 var troubles = []trouble{
-	{name: "all records rejected", cause: verdict.RejectedAll, state: verdict.Act, says: "of what arrives is rejected", next: "letters --last 1", begin: func(s *scene) func() {
+	{name: "all records rejected", quick: true, cause: verdict.RejectedAll, state: verdict.Act, says: "of what arrives is rejected", next: "letters --last 1", begin: func(s *scene) func() {
 		s.flow(40, 1)
 		return func() { s.flow(60, 0) }
 	}},
@@ -56,7 +57,7 @@ var troubles = []trouble{
 		begin: faulty(`[{"service":"kinesis","operation":"GetRecords","fault":"throttle","probability":0.98,"seed":5}]`),
 	},
 	{name: "one hot shard", cause: verdict.HotShard, state: verdict.Look, says: "a second, near the most that one may", next: "split-shard --stream-name order-events", shards: 4, begin: hotShard},
-	{name: "warehouse paused", cause: verdict.WarehousePaused, state: verdict.Look, says: "has not started it", next: "resume-cluster --cluster-identifier cloudcafe-redshift-dev", begin: func(s *scene) func() {
+	{name: "warehouse paused", quick: true, cause: verdict.WarehousePaused, state: verdict.Look, says: "has not started it", next: "resume-cluster --cluster-identifier cloudcafe-redshift-dev", begin: func(s *scene) func() {
 		const call = "Version=2012-12-01&ClusterIdentifier=cloudcafe-redshift-dev&Action="
 		s.form(call + "PauseCluster")
 		return func() { s.form(call + "ResumeCluster") }
@@ -83,7 +84,7 @@ var troubles = []trouble{
 		name: "permission missing", cause: verdict.ReadsDenied, state: verdict.Act, says: "Reading fails on 2 of 2 shards", next: "allow kinesis:GetRecords to the IAM role",
 		begin: faulty(`[{"service":"kinesis","operation":"GetRecords","fault":"access-denied"}]`),
 	},
-	{name: "lease table deleted", cause: verdict.LeasesGone, state: verdict.Act, says: "is gone, so nobody owns a shard", next: "describe-table --table-name " + leasesOfOrders, begin: func(s *scene) func() {
+	{name: "lease table deleted", quick: true, cause: verdict.LeasesGone, state: verdict.Act, says: "is gone, so nobody owns a shard", next: "describe-table --table-name " + leasesOfOrders, begin: func(s *scene) func() {
 		s.faults(`[{"service":"dynamodb","operation":"CreateTable","fault":"access-denied"}]`)
 		s.dynamodb("DeleteTable", map[string]any{"TableName": leasesOfOrders})
 		return func() { s.faults(`[]`) }
@@ -99,17 +100,17 @@ var troubles = []trouble{
 		s.flow(40, 0)
 		return func() { s.must("positions", "--start-over") }
 	}},
-	{name: "no worker running", cause: verdict.NoWorker, state: verdict.Act, says: "No worker is running", next: "start", outside: true, begin: func(s *scene) func() {
+	{name: "no worker running", quick: true, cause: verdict.NoWorker, state: verdict.Act, says: "No worker is running", next: "start", outside: true, begin: func(s *scene) func() {
 		s.teller().signal(syscall.SIGTERM)
 		s.teller().leave()
 		return s.again
 	}},
-	{name: "one worker of three hung", cause: verdict.WorkerMissed, state: verdict.Look, says: "stopped renewing", next: "restart", shards: 3, workers: 3, begin: func(s *scene) func() {
+	{name: "one worker of three hung", quick: true, cause: verdict.WorkerMissed, state: verdict.Look, says: "stopped renewing", next: "restart", shards: 3, workers: 3, begin: func(s *scene) func() {
 		s.held(0, s.workers...)
 		s.workers[0].signal(syscall.SIGSTOP)
 		return func() { s.workers[0].signal(syscall.SIGCONT) }
 	}},
-	{name: "clock off", cause: verdict.ClockOff, state: verdict.Look, says: "The clock of this machine is 2 min ahead of AWS's", next: "chronyc", begin: func(s *scene) func() {
+	{name: "clock off", quick: true, cause: verdict.ClockOff, state: verdict.Look, says: "The clock of this machine is 2 min ahead of AWS's", next: "chronyc", begin: func(s *scene) func() {
 		s.admin(http.MethodPut, "/_localaws/clock", `{"offset":"-2m"}`)
 		return func() { s.admin(http.MethodPut, "/_localaws/clock", `{"offset":"0s"}`) }
 	}},
@@ -120,6 +121,9 @@ const soon = 30 * time.Second
 
 func TestTroubles(t *testing.T) {
 	for _, c := range troubles {
+		if !everyTrouble && !c.quick {
+			continue
+		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			s := newScene(t, max(2, c.shards), max(1, c.workers), c.settings...)

@@ -17,14 +17,14 @@ locals {
   # Of one metric each, by the end of the alarm's name. missing is what missing data mean.
   alarms = {
     "lag" = {
-      metric      = "MillisBehindLatest"
+      metric      = "MillisBehindCommitted"
       statistic   = "Maximum"
       period      = 60
       periods     = 1
       threshold   = 300000
       comparison  = "GreaterThanThreshold"
       missing     = "ignore"
-      description = "Reading is more than five minutes behind. Run analytics-worker status. If CPU is high and instances are at MaxSize, split shards and raise it; if loads are slow or the warehouse is paused, more instances do not help."
+      description = "Orders take more than five minutes to be queryable. Run analytics-worker status. If CPU is high and instances are at MaxSize, split shards and raise it; if loads are slow or the warehouse is paused, more instances do not help."
     }
     "retention-headroom" = {
       metric      = "RetentionHeadroom"

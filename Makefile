@@ -56,7 +56,7 @@ test-browser: ## Look at the dashboard with headless Chromium and axe-core (pict
 
 # Apart from the others, as they need the machine for themselves: the CPU is held at
 # targets, and it is measured how well.
-SLOW := TestTroubles|TestTheCPUIsHeld|TestAStormWithoutAWarehouse|TestTwoStormsOfOneSeedAgree|TestAMillionRowsTakeNoMoreMemory
+SLOW := TestTroubles|TestTroublesOfEachPermission|TestTheCPUIsHeld|TestAStormWithoutAWarehouse|TestTwoStormsOfOneSeedAgree|TestAMillionRowsTakeNoMoreMemory
 
 .PHONY: test-slow
 test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm; its memory, its checksum (about 5 minutes; nothing else may run)

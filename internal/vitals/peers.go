@@ -24,8 +24,10 @@ func newPeers() peers { return peers{make(map[string]time.Time), make(map[string
 
 // see takes in a look at the leases.
 func (p *peers) see(now time.Time, v lease.View, self string) {
+	owns := make(map[string]bool)
 	for i := range v.Rows {
 		r := &v.Rows[i]
+		owns[r.Owner] = true
 		switch {
 		case r.Owner == "" || r.Owner == self || r.Ended() || r.Foreign || r.Unreadable != "":
 		case r.Live(now, v.TTL):
@@ -37,6 +39,11 @@ func (p *peers) see(now time.Time, v lease.View, self string) {
 			if _, known := p.seen[r.Owner]; known && p.lost[r.Owner].IsZero() {
 				p.lost[r.Owner] = r.Changed
 			}
+		}
+	}
+	for name := range p.seen {
+		if !owns[name] && p.lost[name].IsZero() {
+			delete(p.seen, name) // it gave back what it had
 		}
 	}
 	for name, since := range p.lost {

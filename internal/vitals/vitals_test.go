@@ -1,0 +1,162 @@
+package vitals
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
+	"github.com/cloudcafe/analytics-worker/internal/worker"
+)
+
+var noon = time.Date(2026, 11, 26, 12, 0, 0, 0, time.UTC)
+
+func TestErrorsHaveTheirKinds(t *testing.T) {
+	for want, errs := range map[verdict.Kind][]error{
+		verdict.Throttled: {stream.ErrThrottled, warehouse.ErrTooMany},
+		verdict.Denied:    {stream.ErrDenied, warehouse.ErrDenied, fs.ErrPermission},
+		verdict.Full:      {warehouse.ErrFull, syscall.ENOSPC, syscall.EDQUOT},
+		verdict.NoTable:   {warehouse.ErrNoTable},
+		verdict.Conflict:  {warehouse.ErrConflict},
+		verdict.Gone:      {stream.ErrGone, fs.ErrNotExist},
+		verdict.Failing:   {warehouse.ErrUnavailable, warehouse.ErrEnded, errors.New("anything")},
+	} {
+		for _, err := range errs {
+			got := Trouble(fmt.Errorf("do it: %w", err), noon, func(error) string { return "mend it" })
+			if got.Kind != want || got.Next != "mend it" || !got.Since.Equal(noon) || !strings.Contains(got.Says, "do it") {
+				t.Errorf("%v: %+v, want %s", err, got, want)
+			}
+		}
+	}
+	if got := Trouble(nil, noon, nil); got != nil {
+		t.Errorf("no error is %+v", got)
+	}
+}
+
+// The share that is rejected is of a short while where much arrives, so that what is
+// over is seen to be over, and of a longer one where little does.
+func TestRejectsAreOfAShortWhile(t *testing.T) {
+	var p past
+	var m metrics.Metrics
+	at := noon
+	second := func(good, bad int) {
+		m.RecordsProcessed.Add(good + bad)
+		m.RecordsRejected.Add(bad)
+		m.RejectedBy.Add("not JSON", bad)
+		at = at.Add(time.Second)
+		p.take(at, worker.Status{}, &m)
+	}
+	second(0, 0)
+	for range 30 {
+		second(0, 10)
+	}
+	r := p.rejects()
+	if r.Window != lately || r.Records != 200 || r.Rejected != 200 || len(r.Reasons) != 1 || r.Reasons[0] != (verdict.Reason{Text: "not JSON", N: 200}) {
+		t.Errorf("while all is rejected: %+v", r)
+	}
+	for range 20 {
+		second(10, 0)
+	}
+	if r := p.rejects(); r.Rejected != 0 || r.Records != 200 || len(r.Reasons) != 0 {
+		t.Errorf("20 seconds after: %+v", r)
+	}
+	for range 300 {
+		second(0, 0)
+	}
+	second(0, 1)
+	if r := p.rejects(); r.Rejected != 1 || r.Records != 1 || r.Window > longer {
+		t.Errorf("one record in five minutes: %+v", r)
+	}
+	if records, _ := p.rate(); records != 1.0/20 {
+		t.Errorf("a rate of %v", records)
+	}
+	if n := len(p.counts); n > 302 {
+		t.Errorf("%d counts are kept", n)
+	}
+}
+
+// A shard is hot by records or by bytes, while the others are not, and while it is read
+// as fast as it is filled.
+func TestHotShards(t *testing.T) {
+	const kilo = 1 << 10
+	for name, c := range map[string]struct {
+		records, bytes [2]int64 // a second, of two shards
+		behind         time.Duration
+		hot            bool
+	}{
+		"records":       {[2]int64{900, 5}, [2]int64{90 * kilo, kilo}, 0, true},
+		"bytes":         {[2]int64{50, 5}, [2]int64{950 * kilo, kilo}, 0, true},
+		"neither":       {[2]int64{500, 5}, [2]int64{500 * kilo, kilo}, 0, false},
+		"both are busy": {[2]int64{900, 800}, [2]int64{kilo, kilo}, 0, false},
+		"it catches up": {[2]int64{5000, 5}, [2]int64{1900 * kilo, kilo}, time.Hour, false},
+	} {
+		first, last := map[string]shardCounts{}, map[string]shardCounts{}
+		for i, id := range []string{"a", "b"} {
+			s := shardCounts{term: 1, at: noon, behind: c.behind, start: "0", end: "340282366920938463463374607431768211455"}
+			first[id] = s
+			s.at, s.records, s.bytes = noon.Add(10*time.Second), 10*c.records[i], 10*c.bytes[i]
+			last[id] = s
+		}
+		got := hot(first, last)
+		if (len(got) == 1) != c.hot {
+			t.Errorf("%s: %+v", name, got)
+		}
+		if len(got) == 1 && (got[0].Shard != "a" || got[0].Middle != "170141183460469231731687303715884105728") {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+}
+
+// A worker that stops renewing is told of when others have its shards, until it comes
+// back or another one stands in its place. One that gives its shards back is not.
+func TestLostWorkersAreRemembered(t *testing.T) {
+	view := func(now time.Time, rows ...lease.Seen) lease.View {
+		return lease.View{At: now, TTL: 10 * time.Second, Rows: rows}
+	}
+	row := func(owner string, changed time.Time) lease.Seen {
+		return lease.Seen{Row: lease.Row{Shard: "s", Owner: owner}, Changed: changed}
+	}
+	p := newPeers()
+	at := noon
+	p.see(at, view(at, row("vm-7-AAAAAA", at)), "me")
+	p.see(at, view(at, row("", at)), "me")
+	if got := p.missed(at); len(got) != 0 || len(p.seen) != 0 {
+		t.Errorf("one that gave back: %+v", got)
+	}
+	p.see(at, view(at, row("vm-7-AAAAAA", at)), "me")
+	at = at.Add(11 * time.Second)
+	p.see(at, view(at, row("vm-7-AAAAAA", noon)), "me")
+	p.see(at, view(at, row("me", at)), "me")
+	if got := p.missed(at); len(got) != 1 || got[0].Worker != "vm-7-AAAAAA" || got[0].For != 11*time.Second {
+		t.Fatalf("one that stopped renewing: %+v", got)
+	}
+	back := p
+	back.lost = map[string]time.Time{"vm-7-AAAAAA": noon}
+	at = at.Add(time.Second)
+	p.see(at, view(at, row("other-9-BBBBBB", at)), "me")
+	if got := p.missed(at); len(got) != 1 {
+		t.Errorf("another machine's takes its place: %+v", got)
+	}
+	p.see(at, view(at, row("vm-8-CCCCCC", at)), "me")
+	if got := p.missed(at); len(got) != 0 {
+		t.Errorf("replaced on its machine: %+v", got)
+	}
+	back.see(at, view(at, row("vm-7-AAAAAA", at)), "me")
+	if got := back.missed(at); len(got) != 0 {
+		t.Errorf("come back: %+v", got)
+	}
+	p.lost["vm-1-DDDDDD"] = at
+	at = at.Add(lostFor + time.Second)
+	p.see(at, view(at), "me")
+	if got := p.missed(at); len(got) != 0 {
+		t.Errorf("after long: %+v", got)
+	}
+}

@@ -154,7 +154,7 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 
 // ofCheck is the check that tells of a cause in more words than the verdict.
 var ofCheck = map[verdict.Cause]string{
-	verdict.StreamGone: "stream", verdict.StreamFailing: "stream", verdict.LeasesGone: "leases", verdict.LeasesFailing: "leases", verdict.LeasesThrottled: "leases",
+	verdict.EndpointDown: "stream", verdict.StreamGone: "stream", verdict.StreamFailing: "stream", verdict.LeasesGone: "leases", verdict.LeasesFailing: "leases", verdict.LeasesThrottled: "leases",
 	verdict.WarehouseDenied: "warehouse", verdict.WarehouseSilent: "warehouse", verdict.WarehouseFailing: "warehouse", verdict.WarehousePaused: "warehouse",
 	verdict.NoTables: "tables", verdict.ReadsDenied: "reads", verdict.ReadsThrottled: "reads", verdict.ReadsFailing: "reads", verdict.ClockOff: "clock", verdict.Unknown: "retention",
 }

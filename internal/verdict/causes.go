@@ -8,6 +8,7 @@ type Cause string
 const (
 	Hangs            Cause = "worker-hangs"
 	OtherStream      Cause = "stream-replaced"
+	EndpointDown     Cause = "endpoint-down"
 	StreamGone       Cause = "stream-gone"
 	StreamFailing    Cause = "stream-failing"
 	ClockOff         Cause = "clock-off"
@@ -57,7 +58,7 @@ var says = map[Cause]string{
 // Causes are all of them.
 func Causes() []Cause {
 	return []Cause{
-		Hangs, OtherStream, StreamGone, StreamFailing, ClockOff, LeasesGone, LeasesThrottled, LeasesFailing, Contradiction, NoWorker,
+		Hangs, OtherStream, EndpointDown, StreamGone, StreamFailing, ClockOff, LeasesGone, LeasesThrottled, LeasesFailing, Contradiction, NoWorker,
 		WorkerDead, WorkerMissed, Unowned, LettersFull, LettersFailing, WarehouseFull, WarehouseDenied, NoTables, WarehousePaused,
 		WarehouseLocked, WarehouseSlow, WarehouseSilent, WarehouseFailing, ReadsDenied, ReadsThrottled, ReadsFailing, RejectedAll,
 		RejectedSome, HotShard, Trimming, Behind, Stuck, MetricsFailing, Logged, Starting, Mute, Unknown, Arriving, Quiet, Standby,

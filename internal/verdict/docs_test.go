@@ -19,7 +19,7 @@ func TestTheTableOfTheOperationsIsTheVerdicts(t *testing.T) {
 		f := c.of()
 		c.change(&f)
 		for _, v := range Of(f).All() {
-			if v.Command != "" {
+			if _, first := found[v.Cause]; !first && v.Command != "" {
 				found[v.Cause] = v
 			}
 		}

@@ -57,6 +57,7 @@ type Trouble struct {
 	Kind  Kind
 	Says  string    // the error
 	Next  string    // what to do about it, where that is known
+	Addr  string    // that refuses connections; empty = it is not that
 	Since time.Time // zero = not known
 }
 

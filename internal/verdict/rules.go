@@ -3,6 +3,7 @@ package verdict
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -26,7 +27,7 @@ const (
 
 // rules look for one thing each. They come in the order of the causes.
 var rules = []func(*Facts) []Finding{
-	hangs, replaced, streamed, clocked, leased, contradicted, owned, keeping, loading, reading, rejecting, hot, trimmed, behind, published, logged, starting, blind,
+	hangs, replaced, down, streamed, clocked, leased, contradicted, owned, keeping, loading, reading, rejecting, hot, trimmed, behind, published, logged, starting, blind,
 }
 
 // one is a list of a finding, or of none.
@@ -61,6 +62,26 @@ func contradicted(f *Facts) (out []Finding) {
 	}
 	return out
 }
+
+// down says once that nothing listens where all services should be: an emulator that
+// was not started, or a wrong AWS_ENDPOINT_URL.
+func down(f *Facts) []Finding {
+	s, w := f.Stream.Trouble, f.Loads.Trouble
+	if s == nil || w == nil || s.Addr == "" || s.Addr != w.Addr {
+		return nil
+	}
+	out := Finding{
+		Cause: EndpointDown, State: Act, Stops: true, Says: "Nothing listens on " + s.Addr + ", where all AWS calls go",
+		Next: "correct AWS_ENDPOINT_URL, or start what should be there", Command: "echo $AWS_ENDPOINT_URL",
+	}
+	if strings.HasPrefix(s.Addr, "127.0.0.1:") || strings.HasPrefix(s.Addr, "[::1]:") {
+		out.Command = "localaws --addr " + s.Addr
+	}
+	return []Finding{out}
+}
+
+// under are the causes that a finding about the endpoint explains.
+var under = []Cause{StreamFailing, LeasesFailing, WarehouseSilent, ReadsFailing, Unknown}
 
 func streamed(f *Facts) []Finding {
 	s, t := &f.Stream, f.Stream.Trouble

@@ -105,6 +105,9 @@ func Of(f Facts) Verdict {
 	for _, rule := range rules {
 		found = append(found, rule(&f)...)
 	}
+	if slices.ContainsFunc(found, func(o Finding) bool { return o.Cause == EndpointDown }) {
+		found = slices.DeleteFunc(found, func(o Finding) bool { return slices.Contains(under, o.Cause) })
+	}
 	worst := func(a, b Finding) int { return cmp.Compare(b.State, a.State) }
 	slices.SortStableFunc(found, worst)
 	own := fine(&f) // that another is not well makes this one no worse

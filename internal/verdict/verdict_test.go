@@ -106,6 +106,11 @@ var verdictCases = []verdictCase{
 		f.Leases.Alarms = []Alarm{{What: "positions of another stream", Next: "start over", Stream: true}}
 	}, OtherStream, Act, "Positions of another", "positions --start-over", true},
 	{"contradiction", inside, func(f *Facts) { f.Leases.Alarms = []Alarm{{What: "s1 is open", Next: "reset"}} }, Contradiction, Act, "s1 is open", "", true},
+	{"nothing listens", outside, func(f *Facts) {
+		refused := &Trouble{Kind: Unreached, Says: "x", Addr: "127.0.0.1:4599"}
+		f.Stream.Trouble, f.Leases.Trouble, f.Loads.Trouble, f.Lag.Known, f.Told = refused, refused, refused, false, nil
+		f.Leases.Live = 0
+	}, EndpointDown, Act, "Nothing listens on 127.0.0.1:4599", "localaws --addr 127.0.0.1:4599", true},
 	{"stream gone", outside, func(f *Facts) { f.Stream.Trouble, f.Lag.Known = &Trouble{Kind: Gone}, false }, StreamGone, Act, "order-events is not there", "describe-stream-summary", true},
 
 	{"no worker", outside, func(f *Facts) {

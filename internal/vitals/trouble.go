@@ -5,6 +5,7 @@ package vitals
 import (
 	"errors"
 	"io/fs"
+	"net"
 	"syscall"
 	"time"
 
@@ -21,6 +22,10 @@ func Trouble(err error, since time.Time, nextStep func(error) string) *verdict.T
 		return nil
 	}
 	t := &verdict.Trouble{Kind: kind(err), Says: err.Error(), Since: since}
+	if op := (*net.OpError)(nil); errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &op) && op.Addr != nil {
+		t.Addr = op.Addr.String()
+		t.Says = "nothing listens on " + t.Addr
+	}
 	if nextStep != nil {
 		t.Next = nextStep(err)
 	}

@@ -23,6 +23,7 @@ type chunk struct {
 	ends    bool     // the shard ends after this chunk
 	bytes   int64    // memory that it takes
 	size    int64    // bytes of the page
+	after   int64    // arrival of the record behind the last one, where the page was split there; else 0
 	queued  time.Time
 }
 
@@ -135,19 +136,22 @@ func (s span) last() bool { return s.hi == len(s.items) }
 
 // next is when the record behind the span arrived, or zero if its page has no more.
 func (s span) next() time.Time {
-	if s.last() {
-		return time.Time{}
+	switch {
+	case !s.last():
+		return s.arrived(s.hi)
+	case s.after != 0:
+		return time.UnixMicro(s.after).UTC()
 	}
-	return s.arrived(s.hi)
+	return time.Time{}
 }
 
 // split cuts a chunk in two. Both parts keep its memory alive, so the tail
 // carries all of its weight.
 func split(c *chunk, at int) (head, tail *chunk) {
 	cut, _ := c.rejected(at)
-	head = &chunk{shard: c.shard, items: c.items[:at], lines: c.lines, numbers: c.numbers, rejects: c.rejects[:cut], queued: c.queued}
+	head = &chunk{shard: c.shard, items: c.items[:at], lines: c.lines, numbers: c.numbers, rejects: c.rejects[:cut], queued: c.queued, after: c.items[at].arrived}
 	tail = &chunk{
-		shard: c.shard, items: c.items[at:], lines: c.lines, numbers: c.numbers, ends: c.ends, bytes: c.bytes, queued: c.queued,
+		shard: c.shard, items: c.items[at:], lines: c.lines, numbers: c.numbers, ends: c.ends, bytes: c.bytes, queued: c.queued, after: c.after,
 	}
 	for _, r := range c.rejects[cut:] {
 		r.item -= at

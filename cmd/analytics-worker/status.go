@@ -434,6 +434,16 @@ func (s *survey) askClosed(ctx context.Context, sh stream.Shard) error {
 	return nil
 }
 
+// age is how long ago something arrived, by the stream's clock where ours is off: that
+// one is known to the second or two. What is there has an age.
+func (s *survey) age(arrived time.Time) time.Duration {
+	now := time.Now()
+	if service := s.account.ServiceTime(now); now.Sub(service).Abs() > 2*time.Second {
+		now = service
+	}
+	return max(now.Sub(arrived), time.Millisecond)
+}
+
 func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Position) (place, error) {
 	reader := s.account.Stream(s.config.Stream).Reader(sh, at)
 	// The record at the position itself comes first, and is left out.
@@ -451,7 +461,7 @@ func (s *survey) askPlace(ctx context.Context, sh stream.Shard, at stream.Positi
 		}
 		if err == nil && len(page.Records) > 0 {
 			arrived := page.Records[0].ArrivedAt
-			return place{unread: arrived, behind: max(0, s.account.ServiceTime(time.Now()).Sub(arrived)), known: true}, nil
+			return place{unread: arrived, behind: s.age(arrived), known: true}, nil
 		}
 		if err == nil && (page.Behind == 0 || page.Ended) {
 			return place{known: true}, nil

@@ -1,10 +1,11 @@
 // Command demo shows the whole of it on one machine: the local AWS, a stream of
-// orders, a worker that loads them, and at the end a reconciliation of what was
+// orders, two workers that load them while things go wrong, and at the end a reconciliation of what was
 // published with what is in the warehouse. `make demo` builds and runs it.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -144,18 +145,21 @@ type demo struct {
 	dir       string
 	worker    string
 	account   *aws.Account
-	pages     string // of the worker
+	pages     string    // of the worker, or of the first one
+	workers   []*member // none beside a storm
 	published atomic.Int64
 }
 
-// load publishes and loads until ctx ends or the time is up, and then until the
-// worker has caught up.
+// load publishes and loads until ctx ends or the time is up, with the troubles of the
+// timeline, and then until the workers have caught up.
 func (d *demo) load(ctx, alive context.Context) error {
-	loading, err := start(alive, d.env, d.dir, d.worker)
-	if err != nil {
-		return err
+	defer d.stopWorkers()
+	for range 2 {
+		if _, err := d.startWorker(alive); err != nil {
+			return err
+		}
 	}
-	defer loading.stop()
+	d.pages = d.workers[0].pages
 	publishing := d.publish(alive)
 	defer publishing.stop()
 	var timeUp <-chan time.Time
@@ -164,7 +168,8 @@ func (d *demo) load(ctx, alive context.Context) error {
 		defer timer.Stop()
 		timeUp = timer.C
 	}
-	screen := newScreen(d, os.Stdout)
+	screen, troubles := newScreen(d, os.Stdout), newTimeline(d)
+	screen.say("look at " + d.pages + " while it runs: it is the dashboard of worker 1")
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for running := true; running; {
@@ -174,11 +179,9 @@ func (d *demo) load(ctx, alive context.Context) error {
 		case <-timeUp:
 			running = false
 		case <-tick.C:
-			if err := screen.show(alive, "publishing; Ctrl-C ends it"); err != nil {
+			if err := errors.Join(screen.show(alive, "publishing; Ctrl-C ends it"), troubles.step(alive, screen.say, false), d.workersEnded()); err != nil {
 				return err
 			}
-		case <-loading.ended:
-			return loading.failed()
 		case <-publishing.ended:
 			return publishing.err
 		}
@@ -186,31 +189,45 @@ func (d *demo) load(ctx, alive context.Context) error {
 	if err := publishing.stop(); err != nil {
 		return err
 	}
-	if err := d.awaitCaughtUp(alive, screen, tick.C, loading); err != nil {
+	if err := d.awaitCaughtUp(alive, screen, troubles, tick.C); err != nil {
 		return err
 	}
-	return loading.interrupt()
+	for _, m := range d.workers {
+		if !m.killed {
+			if err := m.interrupt(); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// catchUpTime is how long the worker may take to load what was published.
+// catchUpTime is how long the workers may take to load what was published.
 const catchUpTime = time.Minute
 
-func (d *demo) awaitCaughtUp(ctx context.Context, s *screen, tick <-chan time.Time, loading *process) error {
+// awaitCaughtUp waits until the troubles are over and all that was published is loaded.
+// What a worker that was killed had loaded last it told nobody: so the warehouse is
+// asked, by verify.
+func (d *demo) awaitCaughtUp(ctx context.Context, s *screen, t *timeline, tick <-chan time.Time) error {
 	ctx, cancel := context.WithTimeout(ctx, catchUpTime)
 	defer cancel()
 	for {
-		if err := s.show(ctx, "loading the rest"); err != nil {
+		if err := errors.Join(s.show(ctx, "loading the rest"), t.step(ctx, s.say, true), d.workersEnded()); err != nil {
 			return err
 		}
-		if s.settled == int(d.published.Load()) {
-			return nil
+		if t.done() {
+			r, err := d.compare(ctx)
+			if err != nil {
+				return err
+			}
+			if r.Records == d.published.Load() {
+				return nil
+			}
 		}
 		select {
 		case <-tick:
-		case <-loading.ended:
-			return loading.failed()
 		case <-ctx.Done():
-			return fmt.Errorf("after %v the worker has settled %d of %d records; its log is in %s (--keep)", catchUpTime, s.settled, d.published.Load(), d.dir)
+			return fmt.Errorf("after %v the workers have not loaded all of %d records; their logs are in %s (--keep)", catchUpTime, d.published.Load(), d.dir)
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -37,6 +38,17 @@ func (e environment) own() [][2]string { return e.values[:5] }
 // endpoint is the URL of the local AWS.
 func (e environment) endpoint() string { return e.values[0][1] }
 
+// with is the environment with another value of one of its variables.
+func (e environment) with(name, value string) environment {
+	values := slices.Clone(e.values)
+	for i := range values {
+		if values[i][0] == name {
+			values[i][1] = value
+		}
+	}
+	return environment{values}
+}
+
 func (e environment) list() []string {
 	out := os.Environ()
 	for _, kv := range e.values {
@@ -58,6 +70,11 @@ type process struct {
 // start runs a program in the background, with its log in a file of dir.
 func start(ctx context.Context, env environment, dir, program string, args ...string) (*process, error) {
 	name := strings.Join(append([]string{filepath.Base(program)}, firstWord(args)...), "-")
+	return startAs(ctx, name, env, dir, program, args...)
+}
+
+// startAs is start with a name of its own.
+func startAs(ctx context.Context, name string, env environment, dir, program string, args ...string) (*process, error) {
 	logFile, err := os.Create(filepath.Join(dir, name+".log"))
 	if err != nil {
 		return nil, err

@@ -10,17 +10,25 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 )
 
-// reconcile compares what was published with what arrived, by the product's own
-// verify command.
-func (d *demo) reconcile(ctx context.Context) error {
+// compare asks the product's own verify command.
+func (d *demo) compare(ctx context.Context) (verify.Report, error) {
+	var r verify.Report
 	p, err := start(ctx, d.env, d.dir, filepath.Join(d.bin, "analytics-worker"), "verify", "--format", "json")
 	if err != nil {
-		return err
+		return r, err
 	}
 	<-p.ended
-	var r verify.Report
 	if err := json.Unmarshal(p.stdout.Bytes(), &r); err != nil {
-		return p.failed()
+		return r, p.failed()
+	}
+	return r, nil
+}
+
+// reconcile compares what was published with what arrived.
+func (d *demo) reconcile(ctx context.Context) error {
+	r, err := d.compare(ctx)
+	if err != nil {
+		return err
 	}
 	published := d.published.Load()
 	fmt.Printf("\nReconciliation\n")
@@ -38,14 +46,14 @@ func (d *demo) reconcile(ctx context.Context) error {
 	if !ok || !r.OK {
 		return errors.New("the reconciliation failed")
 	}
-	fmt.Println("Every record took effect exactly once.")
+	fmt.Println(green("Every record took effect exactly once."))
 	return nil
 }
 
 func check(what string, ok bool, format string, args ...any) bool {
-	mark := "ok  "
+	mark := green("ok  ")
 	if !ok {
-		mark = "FAIL"
+		mark = red("FAIL")
 	}
 	fmt.Printf("  %s  %-46s %s\n", mark, what, fmt.Sprintf(format, args...))
 	return ok

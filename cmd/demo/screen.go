@@ -2,12 +2,11 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/term"
@@ -26,8 +25,12 @@ type screen struct {
 	lines    int // shown last, to be drawn over
 	db       *aws.Redshift
 	started  time.Time
-	settled  int // records loaded or rejected, as the worker counts them
 	lastLine time.Time
+
+	mu     sync.Mutex // guards what follows
+	asking bool
+	told   []warehouse.Result // by the warehouse, last
+	failed error
 }
 
 func newScreen(d *demo, out *os.File) *screen {
@@ -53,15 +56,11 @@ func rowCounts(in warehouse.Names) string {
 
 // show draws the present state.
 func (s *screen) show(ctx context.Context, doing string) error {
-	st, err := s.status(ctx)
-	if err != nil {
+	s.demo.ask(ctx)
+	st := s.demo.sum()
+	results, err := s.warehouse(ctx)
+	if err != nil || results == nil {
 		return err
-	}
-	s.settled = int(st.Processed)
-	facts, _ := s.db.Names().Orders()
-	results, err := s.db.Run(ctx, warehouse.Token(), []string{topStores(facts), rowCounts(s.db.Names())})
-	if err != nil {
-		return fmt.Errorf("ask the warehouse: %w", err)
 	}
 	published := s.demo.published.Load()
 	loaded := st.Processed - st.Rejected
@@ -74,14 +73,14 @@ func (s *screen) show(ctx context.Context, doing string) error {
 		}
 		return nil
 	}
-	s.draw(fmt.Sprintf(`CloudCafe events, Kinesis to Redshift on this machine (%s)
+	s.draw(fmt.Sprintf(bold("CloudCafe events")+`, Kinesis to Redshift on this machine (%s)
 
   published            %12d
   loaded               %12d
   rejected             %12d
 %s  behind               %12v
   delay p50 / p99      %6v / %v
-  dashboard            %s
+  dashboard            `+cyan("%s")+`
   AWS endpoint         %s
 
 %s`, doing, published, loaded, st.Rejected, inLines(results[1].Rows[0]),
@@ -125,16 +124,72 @@ func (s *screen) draw(text string) {
 	s.lines = strings.Count(text, "\n")
 }
 
-func (s *screen) status(ctx context.Context) (admin.Status, error) {
-	var st admin.Status
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.demo.pages+"/status", nil)
-	if err != nil {
-		return st, err
+// say writes a line that stays, above what is drawn.
+func (s *screen) say(text string) {
+	if s.inPlace && s.lines > 0 {
+		fmt.Fprintf(s.out, "\033[%dA\033[J", s.lines)
+		s.lines = 0
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return st, nil // the worker is still starting; it is watched elsewhere
+	line := fmt.Sprintf("%4.0fs  %s", time.Since(s.started).Seconds(), text)
+	switch {
+	case strings.HasPrefix(text, "! "):
+		line = amber(line)
+	case strings.HasPrefix(text, "ok "):
+		line = green(line)
 	}
-	defer func() { _ = response.Body.Close() }()
-	return st, json.NewDecoder(response.Body).Decode(&st)
+	fmt.Fprintln(s.out, line)
 }
+
+// warehouse is what the warehouse told last. It is asked beside, as it may be paused.
+func (s *screen) warehouse(ctx context.Context) ([]warehouse.Result, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.asking {
+		s.asking = true
+		go func() {
+			facts, _ := s.db.Names().Orders()
+			results, err := s.db.Run(ctx, warehouse.Token(), []string{topStores(facts), rowCounts(s.db.Names())})
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			s.asking = false
+			switch {
+			case err == nil:
+				s.told = results
+			case ctx.Err() == nil:
+				s.failed = fmt.Errorf("ask the warehouse: %w", err)
+			}
+		}()
+	}
+	return s.told, s.failed
+}
+
+// sum is what the workers say together: counts are added, and of delays the longest is
+// taken of those that live.
+func (d *demo) sum() (out admin.Status) {
+	for _, m := range d.workers {
+		out.Processed += m.last.Processed
+		out.Rejected += m.last.Rejected
+		if m.killed {
+			continue
+		}
+		out.BehindMillis = max(out.BehindMillis, m.last.LagMillis)
+		out.DelayP50, out.DelayP99 = max(out.DelayP50, m.last.DelayP50), max(out.DelayP99, m.last.DelayP99)
+	}
+	return out
+}
+
+// Colours, on a terminal that is not told to have none (https://no-color.org).
+var colorful = term.IsTerminal(int(os.Stdout.Fd())) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"
+
+func colored(code, text string) string {
+	if !colorful {
+		return text
+	}
+	return "\033[" + code + "m" + text + "\033[0m"
+}
+
+func bold(text string) string  { return colored("1", text) }
+func red(text string) string   { return colored("1;31", text) }
+func green(text string) string { return colored("32", text) }
+func amber(text string) string { return colored("33", text) }
+func cyan(text string) string  { return colored("36", text) }

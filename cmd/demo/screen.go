@@ -22,7 +22,8 @@ type screen struct {
 	demo     *demo
 	out      io.Writer
 	inPlace  bool
-	lines    int // shown last, to be drawn over
+	lines    int    // shown last, to be drawn over
+	drawn    string // what they are
 	db       *aws.Redshift
 	started  time.Time
 	lastLine time.Time
@@ -121,7 +122,7 @@ func (s *screen) draw(text string) {
 		fmt.Fprintf(s.out, "\033[%dA\033[J", s.lines)
 	}
 	fmt.Fprint(s.out, text)
-	s.lines = strings.Count(text, "\n")
+	s.lines, s.drawn = strings.Count(text, "\n"), text
 }
 
 // say writes a line that stays, above what is drawn.
@@ -138,6 +139,9 @@ func (s *screen) say(text string) {
 		line = green(line)
 	}
 	fmt.Fprintln(s.out, line)
+	if s.drawn != "" { // the picture stays below
+		s.draw(s.drawn)
+	}
 }
 
 // warehouse is what the warehouse told last. It is asked beside, as it may be paused.

@@ -34,6 +34,16 @@ func (s *Service) measure() {
 		kept := s.retention.get()
 		return max(0, kept-l).Seconds(), known && kept > 0
 	})
+	m.Staged.From(func() (float64, bool) {
+		if s.Fleet == nil {
+			return 0, false
+		}
+		oldest := s.Fleet.Status().Oldest
+		if oldest.IsZero() {
+			return 0, true
+		}
+		return float64(time.Since(oldest).Milliseconds()), true
+	})
 	m.Parked.From(func() (float64, bool) { return float64(s.Worker.Status().Parked), true })
 	m.ShardLag.From(func() map[string]float64 {
 		out := make(map[string]float64)

@@ -178,13 +178,18 @@ func (p *patient) checkStaging(ctx context.Context) []finding {
 	if p.config.StagingURL == "" {
 		return []finding{{"staging", levelOK, "not used: STAGING_URL is empty, loads are by INSERT", ""}}
 	}
-	return []finding{p.checkBucket(ctx, "staging", p.config.StagingURL, "; s3:DeleteObject was not tried")}
+	out := p.checkBucket(ctx, "staging", p.config.StagingURL, "; s3:DeleteObject was not tried")
+	if out.Level != levelOK || p.config.LeaseTable == service.NoLeaseTable {
+		return []finding{out}
+	}
+	return append([]finding{out}, p.checkSharing(ctx)...)
 }
 
-// checkBucket looks into the bucket, and tries an object that is refused.
-func (p *patient) checkBucket(ctx context.Context, check, location, more string) finding {
+// checkSharing tries whether the worker sees what others stage. Without that it works,
+// and orders arrive later the more workers there are.
+func (p *patient) checkSharing(ctx context.Context) []finding {
 	const nothing = "analytics-worker-doctor/nothing"
-	bucket, err := p.account.Bucket(location)
+	bucket, err := p.account.Bucket(p.config.StagingURL)
 	if err == nil {
 		_, err = bucket.List(ctx, nothing)
 	}
@@ -194,6 +199,19 @@ func (p *patient) checkBucket(ctx context.Context, check, location, more string)
 		}
 	}
 	if err == nil {
+		return nil
+	}
+	return []finding{{"staging", levelWarn, "workers cannot load together, each loads for itself: " + err.Error(), "allow s3:ListBucket on the bucket, and s3:GetObject in it, to the worker's role"}}
+}
+
+// checkBucket looks into the bucket, and tries an object that is refused.
+func (p *patient) checkBucket(ctx context.Context, check, location, more string) finding {
+	const nothing = "analytics-worker-doctor/nothing"
+	bucket, err := p.account.Bucket(location)
+	if err == nil {
+		_, err = bucket.List(ctx, nothing)
+	}
+	if err == nil || errors.Is(err, fs.ErrPermission) && check == "staging" { // see checkSharing
 		err = bucket.Probe(ctx, nothing)
 	}
 	if err != nil {

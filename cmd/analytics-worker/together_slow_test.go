@@ -2,5 +2,6 @@
 
 package main
 
-// Three minutes of it.
-func init() { killings, loadingWorkers = 36, 8 }
+// killings are how often TestG1_G2_TheOneThatLoadsIsKilled kills, every five seconds,
+// and loadingWorkers how many workers there are.
+const killings, loadingWorkers = 36, 8

@@ -8,10 +8,6 @@ import (
 	"time"
 )
 
-// killings are how often TestG1_G2_TheOneThatLoadsIsKilled kills, and how many
-// workers there are; the slow tests have more of both.
-var killings, loadingWorkers = 3, 4
-
 // TestG1_G2_TheOneThatLoadsIsKilled lets processes load together and kills, again and
 // again, the one that loads for all. Each is replaced at once.
 func TestG1_G2_TheOneThatLoadsIsKilled(t *testing.T) {

@@ -95,6 +95,8 @@ func TestDashboardAnnouncesAHeadlineOnlyWhenItChanges(t *testing.T) {
 	if n := b.eval(`document.querySelectorAll("[aria-live]").length + document.querySelectorAll("[role=status]:not(#said)").length`); n != "1" {
 		t.Errorf("%s places are read aloud, want one", n)
 	}
+	b.press(" ", 32)
+	b.await("the command is copied", `document.querySelector("#verdict button").innerText === "Copied"`)
 	link := b.eval(`document.querySelector("#verdict a").href`)
 	if want := "OPERATIONS.md#paused-warehouse"; len(link) < len(want) || link[len(link)-len(want):] != want {
 		t.Errorf("the handbook is at %s", link)

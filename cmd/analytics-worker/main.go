@@ -163,7 +163,7 @@ exits at once. Any number of workers share a stream. Settings come from the envi
 		return usagef("%w; see %s --help", err, cmd.CommandPath())
 	})
 	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.queryCommand(), a.verifyCommand(),
-		a.lettersCommand(), a.redriveCommand(), a.stressCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
+		a.lettersCommand(), a.replayCommand(), a.redriveCommand(), a.stressCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
 	a.strictHelp(root)
 	completeValues(a, root)
 	return root

@@ -144,12 +144,30 @@ func (sh *shard) reset() {
 	sh.listed, sh.unread, sh.stored = map[string]bool{}, nil, map[stream.Position]struct{}{}
 }
 
-func (s *Store) put(ctx context.Context, sh *shard, from stream.Position, letters []Letter) error {
+// Missing returns those of the letters, all of one shard and in its order, that are
+// not stored. from is as for Put.
+func (s *Store) Missing(ctx context.Context, from stream.Position, letters []Letter) ([]Letter, error) {
+	if len(letters) == 0 {
+		return nil, nil
+	}
+	sh := s.shard(letters[0].ShardID)
+	sh.mu.Lock()
+	defer sh.mu.Unlock()
+	fresh, err := s.fresh(ctx, sh, from, slices.Clone(letters))
+	if err != nil {
+		sh.reset()
+		return nil, fmt.Errorf("look for %d dead letters of %s %s: %w", len(letters), s.stream, letters[0].ShardID, err)
+	}
+	return fresh, nil
+}
+
+// fresh are those of the letters that are not stored. It writes over letters.
+func (s *Store) fresh(ctx context.Context, sh *shard, from stream.Position, letters []Letter) ([]Letter, error) {
 	sh.settle(from, hour(letters[0]))
 	if err := s.learn(ctx, sh, letters); err != nil {
-		return err
+		return nil, err
 	}
-	fresh := letters[:0] // letters is Put's own copy
+	fresh := letters[:0]
 	for _, l := range letters {
 		if _, ok := sh.stored[l.Place()]; ok {
 			continue
@@ -161,6 +179,14 @@ func (s *Store) put(ctx context.Context, sh *shard, from stream.Position, letter
 			l.Stream = s.stream
 		}
 		fresh = append(fresh, l)
+	}
+	return fresh, nil
+}
+
+func (s *Store) put(ctx context.Context, sh *shard, from stream.Position, letters []Letter) error {
+	fresh, err := s.fresh(ctx, sh, from, letters) // letters is Put's own copy
+	if err != nil {
+		return err
 	}
 	for len(fresh) > 0 {
 		n, err := s.write(ctx, sh, fresh)

@@ -17,6 +17,9 @@ type Batch struct {
 	// late says that the rows' positions have moved on already: what is equally
 	// old and in the warehouse came after them.
 	late bool
+	// anew says that the groups of the rollups that its rows change are made anew from
+	// the facts: somebody may have changed facts or rollups by hand.
+	anew bool
 }
 
 // ordinal is the place of row i in the order in which rows take effect; those of

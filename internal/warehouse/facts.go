@@ -36,12 +36,7 @@ WHERE recency = 1`}
 func (f *Facts) change(in Names) transaction {
 	staged := f.temp("staged")
 	return transaction{
-		// The only statement that looks keys up in the whole of the table. It asks for
-		// few columns, as warehouses store columns apart: what it costs grows with the
-		// table. The event times that it finds are there to narrow all later searches
-		// to the blocks that hold them.
-		{sql: `CREATE TEMP TABLE ` + f.temp("found") + ` AS
-SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + in.Of(f.Name) + ` f JOIN ` + f.temp("newest") + ` n ON ` + same(f.Key, "n", "f")},
+		f.find(in),
 		{sql: f.stage(in)},
 		{sql: `DELETE FROM ` + in.Of(f.Name) + ` USING ` + staged + `
 WHERE ` + staged + `.held_` + f.Time + ` IS NOT NULL AND ` + same(f.Key, f.Name, staged) +
@@ -49,6 +44,15 @@ WHERE ` + staged + `.held_` + f.Time + ` IS NOT NULL AND ` + same(f.Key, f.Name,
 		{name: f.insertStep(), sql: `INSERT INTO ` + in.Of(f.Name) + ` (` + list("", f.Names()) + `)
 SELECT ` + list("", f.Names()) + ` FROM ` + staged},
 	}
+}
+
+// find is the only statement that looks keys up in the whole of the table. It asks for
+// few columns, as warehouses store columns apart: what it costs grows with the
+// table. The event times that it finds are there to narrow all later searches
+// to the blocks that hold them.
+func (f *Facts) find(in Names) step {
+	return step{sql: `CREATE TEMP TABLE ` + f.temp("found") + ` AS
+SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + in.Of(f.Name) + ` f JOIN ` + f.temp("newest") + ` n ON ` + same(f.Key, "n", "f")}
 }
 
 // stage is what changes the warehouse: new keys, and events that are not older

@@ -111,13 +111,22 @@ func (w *Warehouse) Load(ctx context.Context, b Batch) (Loaded, error) {
 // row, so that a late or repeated call does no harm. It returns how many rows it
 // wrote. Errors are as those of Load.
 func (w *Warehouse) Retry(ctx context.Context, rows []Row) (Written, error) {
+	return w.loadLate(ctx, lateBatch(rows))
+}
+
+// lateBatch is a batch of rows that ride on the move of the shared row.
+func lateBatch(rows []Row) Batch {
 	b := Batch{Rows: slices.Clone(rows), late: true}
 	for i := range b.Rows {
 		b.Rows[i].Move = 0 // which is the shared row's
 	}
+	return b
+}
+
+func (w *Warehouse) loadLate(ctx context.Context, b Batch) (Written, error) {
 	loaded, err := w.run(ctx, b, nil)
 	if err == nil && !loaded.guarded {
-		err = fmt.Errorf("load %d rows again: the shared row of worker_checkpoints is gone, and the next claim makes it", len(rows))
+		err = fmt.Errorf("load %d rows again: the shared row of worker_checkpoints is gone, and the next claim makes it", len(b.Rows))
 	}
 	return loaded.Written, err
 }
@@ -133,7 +142,11 @@ func (w *Warehouse) run(ctx context.Context, b Batch, blame func(context.Context
 		}
 	}
 	defer fill.Done()
-	t := loadTransaction(w.db.Names(), b.families(), fill.Statements, time.Now())
+	roll := (*Facts).roll
+	if b.anew {
+		roll = (*Facts).rollAnew
+	}
+	t := loadRolledBy(roll, w.db.Names(), b.families(), fill.Statements, time.Now())
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		err = fmt.Errorf("load %d rows of %d shards: %w", len(b.Rows), len(b.Moves), err)

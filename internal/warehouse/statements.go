@@ -83,6 +83,11 @@ var incoming = sync.OnceValue(func() *Table {
 	return &Table{Name: "load_incoming", Columns: append(columns, incomingMove...)}
 })
 
+func createIncoming() string {
+	rows := incoming()
+	return `CREATE TEMP TABLE ` + rows.Name + ` (` + definition("", rows.Columns, ", ") + `)`
+}
+
 // families is a set of families.
 type families [event.MaxFamilies]bool
 
@@ -92,10 +97,14 @@ type families [event.MaxFamilies]bool
 // fill, the families carried and the time, the text is the same for every load: a
 // warehouse compiles it once.
 func loadTransaction(in Names, carried families, fill []string, now time.Time) transaction {
-	rows := incoming()
+	return loadRolledBy((*Facts).roll, in, carried, fill, now)
+}
+
+// loadRolledBy is a load whose rollups are kept by what roll gives for each table.
+func loadRolledBy(roll func(*Facts, Names) transaction, in Names, carried families, fill []string, now time.Time) transaction {
 	t := transaction{ // of beforeFill statements
 		{sql: lockTable(in)},
-		{sql: `CREATE TEMP TABLE ` + rows.Name + ` (` + definition("", rows.Columns, ", ") + `)`},
+		{sql: createIncoming()},
 	}
 	for _, s := range fill {
 		t = append(t, step{sql: s})
@@ -107,13 +116,18 @@ WHERE p.shard_id <> '' ORDER BY p.move`})
 		if carried[i] {
 			t = append(t, f.newest(in))
 			t = append(t, f.change(in)...)
-			t = append(t, f.roll(in)...)
+			t = append(t, roll(f, in)...)
 		}
 	}
-	return append(t, step{sql: `UPDATE ` + in.Of(CheckpointTable) + ` SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
+	return append(t, moveStep(in, now))
+}
+
+// moveStep moves the checkpoints, and writes the shared row.
+func moveStep(in Names, now time.Time) step {
+	return step{sql: `UPDATE ` + in.Of(CheckpointTable) + ` SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
  arrived_until = GREATEST(p.arrived_until, worker_checkpoints.arrived_until), updated_at = ` + timestampLiteral(now) + `
 FROM load_incoming p
-WHERE ` + accepts(CheckpointTable)})
+WHERE ` + accepts(CheckpointTable)}
 }
 
 // lockTable makes loads come one after another.

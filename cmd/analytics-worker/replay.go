@@ -93,8 +93,6 @@ func (o *replayOptions) check(now time.Time) (err error) {
 	switch {
 	case !o.begin.Before(o.end):
 		return usagef("--from %s is not before --to", o.begin.UTC().Format(time.RFC3339))
-	case o.begin.After(now):
-		return usagef("--from %s is in the future", o.begin.UTC().Format(time.RFC3339))
 	case o.end.After(now.Add(24*time.Hour + time.Hour)): // events are dated a day ahead of their arrival at most
 		return usagef("--to %s is more than a day in the future", o.end.UTC().Format(time.RFC3339))
 	}

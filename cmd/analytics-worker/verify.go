@@ -28,8 +28,9 @@ func (a *app) verifyCommand() *cobra.Command {
 		Long: `verify reads the stream from its oldest record to the checkpoints and compares it with the warehouse: orders
 that are missing, surplus, twice there or not their newest event, rejected records that are not in the dead
 letters, letters of no record, rollups that are not what the facts add up to, checkpoints that cannot be. It
-changes nothing, and may run while workers load. It shares the stream's read limit with them (2 MiB/s for each
-shard). Status 1 means that something differs, or that part of the stream should be loaded and is not.
+changes nothing, and may run while workers load. It ends with the replay command that would mend what it found.
+It shares the stream's read limit with them (2 MiB/s for each shard). Status 1 means that something differs, or
+that part of the stream should be loaded and is not.
 
 Records from before INITIAL_POSITION may be loaded and need not be. LATEST is the time of the first start,
 which nothing has noted down: give it with --since.`,
@@ -157,7 +158,38 @@ func writeVerify(w io.Writer, format string, r *verify.Report, now time.Time) er
 		fmt.Fprintf(tw, "not compared\t%s\n", printable(strings.TrimSpace(g.Shard+" "+g.Why)))
 	}
 	fmt.Fprintln(tw, outcome(r))
-	return tw.Flush()
+	if err := tw.Flush(); err != nil || r.Mend == nil {
+		return err
+	}
+	return writeMend(w, r.Mend)
+}
+
+// mostShards bounds the shards that a command names; more are read whole.
+const mostShards = 8
+
+// writeMend writes what to run.
+func writeMend(w io.Writer, m *verify.Mend) error {
+	if n := int64(len(m.Remove)) + m.More; n > 0 {
+		fmt.Fprintf(w, "\n%d rows say what no event says, and are as new as theirs: a replay leaves them alone. Remove them first:\n\n", n)
+		for _, sql := range m.Remove {
+			fmt.Fprintf(w, "  %s;\n", sql)
+		}
+		if m.More > 0 {
+			fmt.Fprintf(w, "  (and %d more: verify names them once these are mended)\n", m.More)
+		}
+	}
+	fmt.Fprintln(w, "\nthis mends what differs, beside running workers:")
+	fmt.Fprintln(w)
+	for _, r := range m.Replay {
+		fmt.Fprintf(w, "  analytics-worker replay --from %s --to %s", r.From.Format(time.RFC3339Nano), r.To.Format(time.RFC3339Nano))
+		if len(r.Shards) <= mostShards {
+			for _, id := range r.Shards {
+				fmt.Fprintf(w, " --shard %s", printable(id))
+			}
+		}
+		fmt.Fprintln(w)
+	}
+	return nil
 }
 
 // writeFacts tells of one table of facts, if there is anything to tell of it.

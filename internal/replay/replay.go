@@ -122,6 +122,9 @@ func (r *run) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if r.From.After(time.Now()) { // rollups alone: events may be dated a day ahead of their arrival
+		shards = nil
+	}
 	for _, s := range shards {
 		at := checkpoints[s.ID]
 		if !at.IsSequence() && at.Sequence != stream.ShardEnd {

@@ -24,6 +24,7 @@ var mayImport = map[string][]string{
 	"internal/warehouse":  {"internal/stream", "internal/event"},
 	"internal/verify":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter"},
 	"internal/redrive":    {"internal/stream", "internal/deadletter"},
+	"internal/replay":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter"},
 	"internal/worker": {
 		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/metrics", "internal/pulse",
 	},

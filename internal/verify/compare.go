@@ -15,10 +15,16 @@ import (
 // warehouse. There is more than one way while workers load, and where events of
 // the same instant lie in different shards.
 type standing struct {
-	settled bool           // it must be in the warehouse
-	letter  bool           // a dead letter has one of its records
-	newest  map[uint32]row // of the events before the earlier checkpoint, the newest instant's last one in each shard
-	later   []row          // events between the checkpoints
+	settled bool            // it must be in the warehouse
+	letter  bool            // a dead letter has one of its records
+	newest  map[uint32]told // of the events before the earlier checkpoint, the newest instant's last one in each shard
+	later   []row           // events between the checkpoints
+}
+
+// told is an event's row, and when the event arrived.
+type told struct {
+	row
+	arrived int64
 }
 
 func (s *standing) add(e entry) {
@@ -31,9 +37,9 @@ func (s *standing) add(e entry) {
 	at := s.newestTime()
 	switch {
 	case len(s.newest) == 0 || e.row.Time > at:
-		s.newest = map[uint32]row{e.shard: e.row}
+		s.newest = map[uint32]told{e.shard: {e.row, e.arrived}}
 	case e.row.Time == at:
-		s.newest[e.shard] = e.row
+		s.newest[e.shard] = told{e.row, e.arrived}
 	}
 }
 
@@ -46,7 +52,7 @@ func (s *standing) newestTime() int64 {
 
 func (s *standing) allows(fact row) bool {
 	for _, r := range s.newest {
-		if r == fact {
+		if r.row == fact {
 			return true
 		}
 	}
@@ -60,7 +66,7 @@ func (s *standing) allows(fact row) bool {
 
 func (s *standing) example() row {
 	for _, r := range s.newest {
-		return r
+		return r.row
 	}
 	if len(s.later) > 0 {
 		return s.later[len(s.later)-1]
@@ -123,7 +129,7 @@ func (v *verifier) comparePart(i int) error {
 			facts[k] = append(facts[k], held{e.row, e.spelt})
 		case kindRejected:
 			l := letterAt(e.place)
-			l.onStream, l.needed = true, e.settled
+			l.onStream, l.needed, l.shard, l.arrived = true, e.settled, e.shard, e.arrived
 		case kindTaken:
 			letterAt(e.place).onStream = true
 		case kindLetter:
@@ -143,6 +149,8 @@ type lettered struct {
 	onStream bool // the stream has it, before the later checkpoint
 	needed   bool // it must have a letter
 	stored   bool // it has one
+	shard    uint32
+	arrived  int64
 }
 
 func (v *verifier) compareRows(told map[key]*standing, facts map[key][]held) {
@@ -159,6 +167,7 @@ func (v *verifier) compareRows(told map[key]*standing, facts map[key][]held) {
 				d.Warehouse = "not there: its record is in the dead letters, from where redrive takes it"
 			}
 			v.report.note(d)
+			v.mend.row(s, nil)
 		}
 		// A row that a worker moved while the pages were read comes more than once,
 		// and each time it must be as the stream says.
@@ -166,6 +175,7 @@ func (v *verifier) compareRows(told map[key]*standing, facts map[key][]held) {
 			if !s.allows(fact.row) {
 				t.Differing++
 				v.report.note(Difference{Kind: noun(k.family) + " differs", Key: k.text, Stream: s.example().describe(), Warehouse: fact.describe()})
+				v.mend.row(s, &fact)
 				break
 			}
 		}
@@ -218,6 +228,7 @@ func (v *verifier) compareLetters(letters map[string]*lettered) {
 		case l.needed && !l.stored:
 			v.report.LettersMissing++
 			v.report.note(Difference{Kind: "dead letter missing", Key: p})
+			v.mend.arrived(l.shard, l.arrived)
 		case l.stored && !l.onStream && v.wasRead(p):
 			v.report.LettersSurplus++
 			v.report.note(Difference{Kind: "dead letter of no record", Key: p})
@@ -271,6 +282,11 @@ func (v *verifier) compareRollups(ctx context.Context, f *warehouse.Facts) error
 			rollup = append(rollup, s.Column+" "+row[groups+2*i].Text)
 			facts = append(facts, s.Column+" "+row[groups+2*i+1].Text)
 		}
+		minute, err := warehouse.ParseTimestamp(row[0].Text)
+		if err != nil {
+			return fmt.Errorf("a minute of %s: %w", f.Rollup.Name, err)
+		}
+		v.mend.rollup(f.Family, minute)
 		v.report.note(Difference{
 			Kind: "rollup differs", Key: strings.Join(key, "/"),
 			Stream: "facts: " + strings.Join(facts, ", "), Warehouse: f.Rollup.Name + ": " + strings.Join(rollup, ", "),

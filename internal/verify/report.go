@@ -44,6 +44,8 @@ type Report struct {
 	Shards      []ShardReport `json:"shards"`
 	Differences []Difference  `json:"differences"` // the first ones
 	Gaps        []Gap         `json:"gaps"`        // what should have been compared, and was not
+
+	Mend *Mend `json:"mend"` // what would mend the differences, as far as that is known; null = nothing
 }
 
 // TableReport is what was found of one table of facts.

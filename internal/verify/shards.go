@@ -37,6 +37,7 @@ func (v *verifier) readStream(ctx context.Context) error {
 	}
 	var oldest time.Time // arrival of a record that is not loaded
 	for i, s := range shards {
+		v.mend.shards = append(v.mend.shards, s.ID)
 		unread, err := v.readShard(ctx, i, s)
 		if err != nil {
 			return fmt.Errorf("read shard %s: %w", s.ID, err)
@@ -215,7 +216,7 @@ type when struct {
 const lateShard = 1 << 31
 
 func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) error {
-	e := entry{kind: kindEvent, shard: uint32(shard), settled: w.settled && !w.early}
+	e := entry{kind: kindEvent, shard: uint32(shard), settled: w.settled && !w.early, arrived: r.ArrivedAt.UnixMilli()}
 	p := placeOf(id, stream.Position{Sequence: r.SequenceNumber, Sub: r.SubSequence})
 	bad := event.Decode(r.Data, r.ArrivedAt, &v.event) != nil
 	// Of a family that is left out any letter will do, be it one of when nobody knew
@@ -240,7 +241,7 @@ func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) erro
 		e.shard |= lateShard
 	}
 	if rejected {
-		if err := v.spool.add(p, entry{kind: kindRejected, place: p, settled: w.settled && !w.early}); bad || err != nil {
+		if err := v.spool.add(p, entry{kind: kindRejected, place: p, settled: w.settled && !w.early, shard: e.shard, arrived: e.arrived}); bad || err != nil {
 			return err
 		}
 		e.settled = false // what the warehouse refused once may be in it by now

@@ -21,6 +21,7 @@ type entry struct {
 	settled bool   // of an event or rejection: before the earlier checkpoint
 	letter  bool   // of an event: its record seems to have a letter
 	place   string // of a rejection, a taken record or a letter
+	arrived int64  // of an event or rejection: epoch milliseconds
 }
 
 type kind uint8
@@ -42,6 +43,7 @@ type line struct {
 	Settled bool
 	Letter  bool
 	Place   string
+	Arrived int64
 }
 
 // parts is how many files the entries are spread over: at 10 million orders a
@@ -122,7 +124,7 @@ func (s *spool) add(key string, e entry) error {
 }
 
 func (p *part) write(e entry) error {
-	if err := p.enc.Encode(line{e.kind, e.row, e.spelt, e.shard, e.settled, e.letter, e.place}); err != nil {
+	if err := p.enc.Encode(line{e.kind, e.row, e.spelt, e.shard, e.settled, e.letter, e.place, e.arrived}); err != nil {
 		return fmt.Errorf("write temporary file %s: %w", p.file.Name(), err)
 	}
 	return nil
@@ -151,6 +153,6 @@ func (s *spool) read(i int, yield func(entry)) error {
 		} else if err != nil {
 			return fmt.Errorf("read temporary file %s: %w", p.file.Name(), err)
 		}
-		yield(entry{l.Kind, l.Row, l.Spelt, l.Shard, l.Settled, l.Letter, l.Place})
+		yield(entry{l.Kind, l.Row, l.Spelt, l.Shard, l.Settled, l.Letter, l.Place, l.Arrived})
 	}
 }

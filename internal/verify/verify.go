@@ -67,7 +67,7 @@ func run(ctx context.Context, c Config, page int, now time.Time) (*Report, error
 	defer sp.remove()
 	v := &verifier{
 		Config: c, page: page, spool: sp, report: &Report{Stream: c.Stream}, began: now,
-		read: make(map[string]reach), doubled: make(map[key]bool),
+		read: make(map[string]reach), doubled: make(map[key]bool), mend: newMender(c),
 	}
 	for _, family := range event.Families() {
 		f := warehouse.FactsOf(family)
@@ -84,6 +84,7 @@ func run(ctx context.Context, c Config, page int, now time.Time) (*Report, error
 	if err := v.compare(ctx); err != nil {
 		return nil, err
 	}
+	v.report.Mend = v.mend.finish()
 	v.report.finish()
 	return v.report, nil
 }
@@ -95,6 +96,7 @@ type verifier struct {
 	event         event.Event             // the one that is being read
 	absent        [event.MaxFamilies]bool // tables that are not there, and need not be
 	spool         *spool
+	mend          *mender
 	report        *Report
 	began         time.Time
 	before, after map[string]stream.Position // checkpoints around the reading of the facts

@@ -158,6 +158,9 @@ func TestPermissionsAreThoseOfTheCalls(t *testing.T) {
 	if !slices.ContainsFunc(f.callsSince(last), func(c awsCall) bool { return c.Operation == "CancelStatement" }) {
 		t.Error("a question that was given up was not cancelled")
 	}
+	f.must("letters", "--last", "2", "--decode")
+	f.must("replay", "--from", "1h", "--dry-run")
+	f.must("replay", "--from", "1h")
 	f.must("redrive", "--dry-run")
 	f.must("redrive")
 	f.must("stress", "2", "100", "--concurrency", "4")

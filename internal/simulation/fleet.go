@@ -72,6 +72,7 @@ type Fleet struct {
 	log      strings.Builder
 	tally    *tally
 	began    time.Time
+	replays  *rand.Rand // when somebody loads a range again; nil = never
 	// spoil stands between the workers and the wire, for tests of the oracle.
 	spoil func(http.RoundTripper) http.RoundTripper
 }
@@ -183,6 +184,11 @@ func (f *Fleet) Run(ctx context.Context, s schedule, rng *rand.Rand, full bool) 
 		f.note("%s", st)
 		if err := f.take(ctx, st, rng); err != nil {
 			return fmt.Errorf("%s: %w", st, err)
+		}
+		if f.replays != nil && f.replays.IntN(4) == 0 {
+			if err := f.replayAtRandom(ctx, f.replays); err != nil {
+				return err
+			}
 		}
 	}
 	// What was begun with an end of its own is seen to its end, in half of the

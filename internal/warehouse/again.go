@@ -67,7 +67,22 @@ func (w *Warehouse) Missing(ctx context.Context, rows []Row) (out Written, err e
 // the facts add up to, in one transaction behind the lock of loads. It returns how
 // many groups it wrote or removed. Groups that are right are not touched.
 func (w *Warehouse) RebuildRollups(ctx context.Context, from, to time.Time) (int64, error) {
-	in := w.db.Names()
+	t := rebuild(w.db.Names(), from, to, time.Now())
+	results, err := w.db.Run(ctx, Token(), t.sql())
+	if err != nil {
+		return 0, fmt.Errorf("make rollups anew from %s to %s: %w", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), err)
+	}
+	changed := int64(0)
+	for i, s := range t {
+		if strings.HasPrefix(s.name, anewStep) {
+			changed += max(0, results[i].Affected)
+		}
+	}
+	return changed, nil
+}
+
+// rebuild is the transaction of RebuildRollups.
+func rebuild(in Names, from, to, now time.Time) transaction {
 	from, to = from.Truncate(time.Minute), to.Add(time.Minute-1).Truncate(time.Minute)
 	t := transaction{{sql: lockTable(in)}, {sql: createIncoming()}}
 	for _, s := range insertMoves(Batch{late: true}) {
@@ -85,18 +100,7 @@ SELECT DATE_TRUNC('minute', ` + f.Time + `) AS ` + minuteColumn + ` FROM ` + in.
 UNION SELECT ` + minuteColumn + ` FROM ` + in.Of(f.Rollup.Name) + ` WHERE ` + bounds(minuteColumn)})
 		t = append(t, f.anew(in, " WHERE "+bounds("f."+f.Time))...)
 	}
-	t = append(t, moveStep(in, time.Now()))
-	results, err := w.db.Run(ctx, Token(), t.sql())
-	if err != nil {
-		return 0, fmt.Errorf("make rollups anew from %s to %s: %w", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339), err)
-	}
-	changed := int64(0)
-	for i, s := range t {
-		if strings.HasPrefix(s.name, anewStep) {
-			changed += max(0, results[i].Affected)
-		}
-	}
-	return changed, nil
+	return append(t, moveStep(in, now))
 }
 
 // anewStep begins the names of the steps that change a rollup that is made anew.

@@ -105,6 +105,8 @@ func statements(t *testing.T, in Names) map[string]string {
 		"copy":      loadTransaction(in, ordersAlone, copied, now).sql(),
 		"mixed":     loadTransaction(in, allFamilies, copied, now).sql(),
 		"positions": loadTransaction(in, families{}, insertMoves(batch), now).sql(),
+		"replay":    loadRolledBy((*Facts).rollAnew, in, ordersAlone, copied, now).sql(),
+		"rollups":   rebuild(in, now.Add(-time.Hour), now, now).sql(),
 		"probe":     orders.probe(in, loadTransaction(in, ordersAlone, copied, now), "probe-X").sql(),
 		"claim":     claimStatements(in, "order-events", []Claim{{Shard: "shardId-000000000000", Term: 4, Start: stream.Position{Sequence: stream.TrimHorizon}}}, now),
 	} {

@@ -13,18 +13,14 @@ import (
 // replayTime is how long a replay runs until it is cut off, wherever it is by then.
 const replayTime = 3 * time.Second
 
-// Replay loads a range of the stream again, with a fill.
-func (w *World) Replay(ctx context.Context, fill warehouse.Fill, from, to time.Time) (replay.Summary, error) {
+// Replay loads a range of the stream again, with a fill: c says which, and how.
+func (w *World) Replay(ctx context.Context, fill warehouse.Fill, c replay.Config) (replay.Summary, error) {
 	house := warehouse.New(w.DB, fill)
 	defer house.Close(context.WithoutCancel(ctx))
-	return replay.Run(ctx, replay.Config{
-		Stream: w.stream, Shards: w.Stream.Shards, Warehouse: house, Letters: w.Letters(), Families: w.Options.Families,
-		Open: func(s stream.Shard, at stream.Position) replay.Reader { return w.Reader(s, at) },
-		Checkpoints: func(ctx context.Context) ([]warehouse.Checkpoint, error) {
-			return warehouse.Checkpoints(ctx, w.DB, w.stream)
-		},
-		From: from, To: to,
-	})
+	c.Stream, c.Shards, c.Warehouse, c.Letters, c.Families = w.stream, w.Stream.Shards, house, w.Letters(), w.Options.Families
+	c.Open = func(s stream.Shard, at stream.Position) replay.Reader { return w.Reader(s, at) }
+	c.Checkpoints = func(ctx context.Context) ([]warehouse.Checkpoint, error) { return warehouse.Checkpoints(ctx, w.DB, w.stream) }
+	return replay.Run(ctx, c)
 }
 
 // replayAtRandom loads a range again while the fleet runs and whatever goes wrong does. It
@@ -44,7 +40,7 @@ func (f *Fleet) replayAtRandom(ctx context.Context, rng *rand.Rand) error {
 	to := from.Add(time.Duration(rng.Int64N(int64(past)+1)) + time.Second)
 	short, cancel := context.WithTimeout(ctx, ms(rng, 100, int(replayTime.Milliseconds())))
 	defer cancel()
-	sum, err := f.world.Replay(short, fill, from, to)
+	sum, err := f.world.Replay(short, fill, replay.Config{From: from, To: to, BatchBytes: pick(rng, 0, 200, 1000)})
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}

@@ -136,6 +136,9 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	if errors.Is(err, replay.ErrNoShard) {
 		return &usageError{err}
 	}
+	if ctx.Err() != nil && err != nil {
+		err = errors.New("interrupted: what was loaded stays, and running it again does the rest")
+	}
 	if werr := writeReplay(a.stdout, o, sum, time.Since(began)); err == nil {
 		err = werr
 	}

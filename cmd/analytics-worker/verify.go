@@ -170,7 +170,7 @@ const mostShards = 8
 // writeMend writes what to run.
 func writeMend(w io.Writer, m *verify.Mend) error {
 	if n := int64(len(m.Remove)) + m.More; n > 0 {
-		fmt.Fprintf(w, "\n%d rows say what no event says, and are as new as theirs: a replay leaves them alone. Remove them first:\n\n", n)
+		fmt.Fprintf(w, "\na replay leaves alone what is as new as its event and says something else; remove that first (%d in all):\n\n", n)
 		for _, sql := range m.Remove {
 			fmt.Fprintf(w, "  %s;\n", sql)
 		}

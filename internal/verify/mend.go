@@ -107,8 +107,11 @@ func (m *mender) rollup(f event.Family, minute time.Time) {
 // finish is the Mend, or nil where a replay mends nothing.
 func (m *mender) finish() *Mend {
 	out := m.removed
+	if out.Remove == nil {
+		out.Remove = []string{} // and no null in JSON
+	}
 	if m.any {
-		r := ReplayRange{From: time.UnixMilli(m.first).UTC(), To: time.UnixMilli(m.last + 1).UTC()}
+		r := ReplayRange{Shards: []string{}, From: time.UnixMilli(m.first).UTC(), To: time.UnixMilli(m.last + 1).UTC()}
 		if len(m.in) < len(m.shards) {
 			for i, id := range m.shards {
 				if m.in[uint32(i)] {
@@ -129,7 +132,7 @@ func (m *mender) finish() *Mend {
 		last = max(last, minute.minute)
 	}
 	if first != 0 {
-		out.Replay = append(out.Replay, ReplayRange{From: time.UnixMicro(first).UTC(), To: time.UnixMicro(last).UTC().Add(time.Minute)})
+		out.Replay = append(out.Replay, ReplayRange{Shards: []string{}, From: time.UnixMicro(first).UTC(), To: time.UnixMicro(last).UTC().Add(time.Minute)})
 	}
 	if out.Replay == nil {
 		return nil

@@ -1,0 +1,66 @@
+LOCK TABLE worker_load_lock;
+
+CREATE TEMP TABLE load_incoming (move INTEGER, ordinal INTEGER, family VARCHAR(20), orders_order_id VARCHAR(100), orders_customer_id VARCHAR(100), orders_store_id INTEGER, orders_total_amount DECIMAL(10,2), orders_item_count INTEGER, orders_event_type VARCHAR(50), orders_event_timestamp TIMESTAMP, inventory_store_id INTEGER, inventory_sku VARCHAR(100), inventory_quantity INTEGER, inventory_event_type VARCHAR(50), inventory_event_timestamp TIMESTAMP, payments_payment_id VARCHAR(100), payments_order_id VARCHAR(100), payments_customer_id VARCHAR(100), payments_transaction_id VARCHAR(100), payments_amount DECIMAL(10,2), payments_payment_method VARCHAR(50), payments_status VARCHAR(50), payments_fraud_score INTEGER, payments_event_type VARCHAR(50), payments_event_timestamp TIMESTAMP, stream_name VARCHAR(128), shard_id VARCHAR(128), term BIGINT, from_sequence VARCHAR(140), from_sub BIGINT, to_sequence VARCHAR(140), to_sub BIGINT, arrived_until TIMESTAMP);
+
+COPY load_incoming (move, ordinal, family, orders_order_id, orders_customer_id, orders_store_id, orders_total_amount, orders_item_count, orders_event_type, orders_event_timestamp, inventory_store_id, inventory_sku, inventory_quantity, inventory_event_type, inventory_event_timestamp, payments_payment_id, payments_order_id, payments_customer_id, payments_transaction_id, payments_amount, payments_payment_method, payments_status, payments_fraud_score, payments_event_type, payments_event_timestamp, stream_name, shard_id, term, from_sequence, from_sub, to_sequence, to_sub, arrived_until)
+FROM 's3://bucket/manifest.json' IAM_ROLE 'arn:aws:iam::123456789012:role/copy' FORMAT AS CSV GZIP MANIFEST NULL AS '\000'
+TIMEFORMAT 'auto' COMPUPDATE OFF STATUPDATE OFF REGION 'eu-west-1';
+
+SELECT p.move, c.term, c.sequence_number, c.sub_sequence_number
+FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id
+WHERE p.shard_id <> '' ORDER BY p.move;
+
+CREATE TEMP TABLE load_orders_newest AS
+SELECT ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
+FROM (SELECT i.ordinal, i.orders_order_id AS order_id, i.orders_customer_id AS customer_id, i.orders_store_id AS store_id, i.orders_total_amount AS total_amount, i.orders_item_count AS item_count, i.orders_event_type AS event_type, i.orders_event_timestamp AS event_timestamp,
+  ROW_NUMBER() OVER (PARTITION BY i.orders_order_id ORDER BY i.orders_event_timestamp DESC, i.ordinal DESC) AS recency
+ FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+ AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
+ WHERE i.family = 'orders' AND p.shard_id <> '') ranked
+WHERE recency = 1;
+
+CREATE TEMP TABLE load_orders_found AS
+SELECT f.order_id, f.event_timestamp FROM fact_orders f JOIN load_orders_newest n ON n.order_id = f.order_id;
+
+CREATE TEMP TABLE load_orders_staged AS
+SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
+ h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
+FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
+ FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
+WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
+ OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type));
+
+DELETE FROM fact_orders USING load_orders_staged
+WHERE load_orders_staged.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_orders_staged.order_id AND fact_orders.event_timestamp = load_orders_staged.held_event_timestamp;
+
+INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
+SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_orders_staged;
+
+CREATE TEMP TABLE load_orders_minutes AS
+SELECT DATE_TRUNC('minute', event_timestamp) AS minute FROM load_orders_staged
+UNION SELECT DATE_TRUNC('minute', held_event_timestamp) FROM load_orders_staged WHERE held_event_timestamp IS NOT NULL;
+
+CREATE TEMP TABLE load_orders_sums AS
+SELECT m.minute, f.store_id, f.event_type, CAST(COUNT(*) AS BIGINT) AS order_count, CAST(SUM(f.item_count) AS BIGINT) AS item_count, CAST(SUM(f.total_amount) AS DECIMAL(20,2)) AS revenue
+FROM fact_orders f JOIN load_orders_minutes m ON DATE_TRUNC('minute', f.event_timestamp) = m.minute
+GROUP BY m.minute, f.store_id, f.event_type;
+
+CREATE TEMP TABLE load_orders_wrong AS
+SELECT a.minute, a.store_id, a.event_type
+FROM agg_orders_minute a JOIN load_orders_minutes m ON m.minute = a.minute
+LEFT JOIN load_orders_sums s ON s.minute = a.minute AND s.store_id = a.store_id AND s.event_type = a.event_type AND s.order_count = a.order_count AND s.item_count = a.item_count AND s.revenue = a.revenue
+WHERE s.minute IS NULL;
+
+DELETE FROM agg_orders_minute USING load_orders_wrong
+WHERE agg_orders_minute.minute = load_orders_wrong.minute AND agg_orders_minute.store_id = load_orders_wrong.store_id AND agg_orders_minute.event_type = load_orders_wrong.event_type;
+
+INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
+SELECT s.minute, s.store_id, s.event_type, s.order_count, s.item_count, s.revenue
+FROM load_orders_sums s LEFT JOIN agg_orders_minute a ON a.minute = s.minute AND a.store_id = s.store_id AND a.event_type = s.event_type
+WHERE a.minute IS NULL;
+
+UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
+ arrived_until = GREATEST(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'
+FROM load_incoming p
+WHERE worker_checkpoints.stream_name = p.stream_name AND worker_checkpoints.shard_id = p.shard_id AND worker_checkpoints.term = p.term
+ AND worker_checkpoints.sequence_number = p.from_sequence AND worker_checkpoints.sub_sequence_number = p.from_sub;

@@ -114,8 +114,8 @@ func TestG5_OfEventsOfOneInstantTheLaterOneStays(t *testing.T) {
 	r := newRig(t, order("a", "first", instant), order("b", "first", instant), order("a", "second", instant),
 		order("c", "only", instant), order("a", "late", instant.Add(-time.Hour)), order("b", "second", instant), order("b", "third", instant))
 	r.sql("DELETE FROM fact_orders")
-	sum := r.replay(replay.Config{BatchBytes: 1})
-	if sum.Loads != 7 || sum.Changed != 3 || sum.Rows != 7 {
+	sum := r.replay(replay.Config{BatchBytes: 1}) // of "a" the late one comes before the second
+	if sum.Loads != 7 || sum.Changed != 4 || sum.Rows != 7 {
 		t.Errorf("%+v", sum)
 	}
 	r.wantAgreed()

@@ -19,7 +19,9 @@ func (w *World) Replay(ctx context.Context, fill warehouse.Fill, c replay.Config
 	defer house.Close(context.WithoutCancel(ctx))
 	c.Stream, c.Shards, c.Warehouse, c.Letters, c.Families = w.stream, w.Stream.Shards, house, w.Letters(), w.Options.Families
 	c.Open = func(s stream.Shard, at stream.Position) replay.Reader { return w.Reader(s, at) }
-	c.Checkpoints = func(ctx context.Context) ([]warehouse.Checkpoint, error) { return warehouse.Checkpoints(ctx, w.DB, w.stream) }
+	c.Checkpoints = func(ctx context.Context) ([]warehouse.Checkpoint, error) {
+		return warehouse.Checkpoints(ctx, w.DB, w.stream)
+	}
 	return replay.Run(ctx, c)
 }
 

@@ -133,8 +133,11 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	house.Close(closing)
+	if errors.Is(err, replay.ErrForeign) {
+		err = fmt.Errorf("%w; analytics-worker positions --start-over makes the workers begin anew", err)
+	}
 	if errors.Is(err, replay.ErrNoShard) {
-		return &usageError{err}
+		return usagef("%w; analytics-worker positions lists them", err)
 	}
 	if ctx.Err() != nil && err != nil {
 		err = errors.New("interrupted: what was loaded stays, and running it again does the rest")

@@ -86,6 +86,9 @@ type Summary struct {
 	Doing  string    `json:"-"` // for progress
 }
 
+// ErrForeign: the positions are of another stream of the name.
+var ErrForeign = errors.New("positions of another stream")
+
 // ErrNoShard: a shard that was named is not in the stream.
 var ErrNoShard = errors.New("no such shard")
 
@@ -147,8 +150,7 @@ func (r *run) positions(ctx context.Context) (map[string]stream.Position, error)
 	out := make(map[string]stream.Position)
 	for _, c := range held {
 		if !c.Stream.IsZero() && !r.Identity.IsZero() && !c.Stream.Equal(r.Identity) {
-			return nil, fmt.Errorf("the positions of shard %s are of another stream, %s: analytics-worker positions --start-over makes the workers begin anew",
-				c.Shard, c.Stream)
+			return nil, fmt.Errorf("%w: those of shard %s are of %s", ErrForeign, c.Shard, c.Stream)
 		}
 		out[c.Shard] = c.Position
 	}
@@ -164,7 +166,7 @@ func (r *run) shards(ctx context.Context) ([]stream.Shard, error) {
 	}
 	for _, id := range r.Only {
 		if !slices.ContainsFunc(all, func(s stream.Shard) bool { return s.ID == id }) {
-			return nil, fmt.Errorf("%w in %s: %s; analytics-worker positions lists them", ErrNoShard, r.Stream, id)
+			return nil, fmt.Errorf("%w in %s: %s", ErrNoShard, r.Stream, id)
 		}
 	}
 	out := slices.DeleteFunc(slices.Clone(all), func(s stream.Shard) bool { return r.Only != nil && !slices.Contains(r.Only, s.ID) })

@@ -56,12 +56,21 @@ test-browser: ## Look at the dashboard with headless Chromium and axe-core (pict
 
 # Apart from the others, as they need the machine for themselves: the CPU is held at
 # targets, and it is measured how well.
-SLOW := TestTroubles|TestTroublesOfEachPermission|TestTheCPUIsHeld|TestAStormWithoutAWarehouse|TestTwoStormsOfOneSeedAgree|TestAMillionRowsTakeNoMoreMemory
+SLOW := TestTheCPUIsHeld|TestAStormWithoutAWarehouse|TestTwoStormsOfOneSeedAgree|TestAMillionRowsTakeNoMoreMemory
 
 .PHONY: test-slow
 test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm; its memory, its checksum (about 5 minutes; nothing else may run)
 	@scripts/need-cc
 	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 15m -v ./cmd/analytics-worker -run '^($(SLOW))$$' \
+		| { grep --line-buffered -v -e '^=== ' || true; }
+
+# The whole of what make test does in short.
+LONG := TestTroubles|TestTroublesOfEachPermission|TestG1_G2_TheOneThatLoadsIsKilled
+
+.PHONY: test-long
+test-long: ## Each missing permission told by all places; who loads for the fleet killed every 5 s for 3 minutes
+	@scripts/need-cc
+	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 30m -v ./cmd/analytics-worker -run '^($(LONG))$$' \
 		| { grep --line-buffered -v -e '^=== ' || true; }
 
 # Needs root: it makes a small Debian with debootstrap, once, and boots it with its

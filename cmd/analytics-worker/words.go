@@ -23,15 +23,3 @@ func shortShard(id string) string {
 	}
 	return id
 }
-
-// positionEnd is how much of a long position tells it apart: positions of a shard
-// have the same beginnings for hours.
-const positionEnd = 12
-
-// shortPosition is the end of a long position.
-func shortPosition(s string) string {
-	if len(s) <= positionEnd+8 {
-		return s
-	}
-	return "…" + s[len(s)-positionEnd:]
-}

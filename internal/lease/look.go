@@ -87,7 +87,7 @@ func (h *Holder) sync(ctx context.Context, v View) (View, error) {
 	return v, nil
 }
 
-// ErrTableGone: the table was deleted under the workers.
+// ErrTableGone says that the table was deleted under the workers.
 var ErrTableGone = errors.New("the lease table is gone")
 
 // ListingError says that the stream could not be asked for its shards; the table may

@@ -122,9 +122,6 @@ func (f *crew) processed() int64 {
 	return f.sum(func(r *Running) int64 { return r.Metrics.RecordsProcessed.Value() })
 }
 
-// loads is how many loads of the fleet this crew has made.
-func (f *crew) loads() int64 { return f.all[f.loader()].Fleet.Status().Loads }
-
 // settles waits until so many records are settled, and asks the checker.
 func (f *crew) settles(records int64) {
 	f.t.Helper()

@@ -86,10 +86,10 @@ type Summary struct {
 	Doing  string    `json:"-"` // for progress
 }
 
-// ErrForeign: the positions are of another stream of the name.
+// ErrForeign says that the positions are of another stream of the name.
 var ErrForeign = errors.New("positions of another stream")
 
-// ErrNoShard: a shard that was named is not in the stream.
+// ErrNoShard says that a shard that was named is not in the stream.
 var ErrNoShard = errors.New("no such shard")
 
 // Run loads the range again. An error ends it early, which does no harm; the summary

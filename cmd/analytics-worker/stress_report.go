@@ -79,9 +79,12 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	}
 }
 
+// ofLag reports whether an alarm is of how far the pipeline is behind.
+func ofLag(a storm.Alarm) bool { return strings.HasPrefix(a.Metric, "MillisBehind") }
+
 func alarmRule(a storm.Alarm) string {
 	unit := " %"
-	if a.Metric == "MillisBehindLatest" {
+	if ofLag(a) {
 		unit = " ms"
 	}
 	return fmt.Sprintf("%s of %s above %.0f%s, %d times %d s", a.Statistic, a.Metric, a.Threshold, unit, a.Periods, a.Seconds)
@@ -93,7 +96,7 @@ func alarmSaid(a storm.Alarm, r *storm.Report) string {
 		unknown = fmt.Sprintf("; for %d s it is not known", a.Unknown)
 	}
 	switch {
-	case a.Fired && a.Metric == "MillisBehindLatest" && 1000*r.Freshness.Before > a.Threshold:
+	case a.Fired && ofLag(a) && 1000*r.Freshness.Before > a.Threshold:
 		return fmt.Sprintf("would have fired after %d s, and the pipeline was behind by more before the storm already: is a worker running?", a.FiredAt)
 	case a.Fired:
 		return fmt.Sprintf("would have fired after %d s", a.FiredAt)

@@ -34,14 +34,14 @@ const (
 // hold against what it measured. CPU is of this machine, where the group's average
 // counts there; target tracking scales out when its target has been passed three
 // minutes. Lag is the age of the completeness watermark, which is never less than
-// what MillisBehindLatest says.
+// what MillisBehindLatest and MillisBehindCommitted say.
 func Alarms() []Alarm {
 	cpu := func(s Second) float64 { return s.CPU }
 	lag := func(s Second) float64 { return 1000 * s.Freshness }
 	return []Alarm{
 		{Name: "scale-out-on-cpu", Metric: "CPUUtilization", Statistic: Average, Threshold: 70, Period: time.Minute, Periods: 3, of: cpu},
 		{Name: "scale-out-on-lag", Metric: "MillisBehindLatest", Statistic: Maximum, Threshold: 60_000, Period: time.Minute, Periods: 3, of: lag},
-		{Name: "lag", Metric: "MillisBehindLatest", Statistic: Maximum, Threshold: 300_000, Period: time.Minute, Periods: 1, of: lag},
+		{Name: "lag", Metric: "MillisBehindCommitted", Statistic: Maximum, Threshold: 300_000, Period: time.Minute, Periods: 1, of: lag},
 	}
 }
 

@@ -65,10 +65,10 @@ test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm; its memory, its ch
 		| { grep --line-buffered -v -e '^=== ' || true; }
 
 # The whole of what make test does in short.
-LONG := TestTroubles|TestTroublesOfEachPermission|TestG1_G2_TheOneThatLoadsIsKilled
+LONG := TestTroubles|TestTroublesOfEachPermission|TestG1_G2_TheOneThatLoadsIsKilled|TestTheFleetIsSeenFromAnywhere
 
 .PHONY: test-long
-test-long: ## Each missing permission told by all places; who loads for the fleet killed every 5 s for 3 minutes
+test-long: ## All sixteen troubles; status of 200 shards; who loads for the fleet killed every 5 s for 3 minutes
 	@scripts/need-cc
 	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 30m -v ./cmd/analytics-worker -run '^($(LONG))$$' \
 		| { grep --line-buffered -v -e '^=== ' || true; }

@@ -49,7 +49,7 @@ func newFleetOf(t *testing.T, shards int) *fleet {
 	t.Helper()
 	m := newMachine(t)
 	m.must("schema", "--apply")
-	m.must("publish", "--create", strconv.Itoa(shards), "--count", "0", "--file", "/dev/null")
+	m.must("publish", "--create", strconv.Itoa(shards), "--file", "/dev/null")
 	// The SDK reads one environment for the whole test process, so the way to this
 	// machine is in the client.
 	transport := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {

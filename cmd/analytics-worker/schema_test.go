@@ -89,7 +89,7 @@ func (m *machine) everyVerb() {
 			m.t.Errorf("report %s is empty: %s", r.name, out)
 		}
 	}
-	m.shows([]string{"status"}, "shardId-000000000000")
+	m.shows([]string{"status", "--wide"}, "shardId-000000000000")
 	m.shows([]string{"positions"}, "shardId-000000000000")
 	if out, _ := m.run("doctor"); !strings.Contains(out, "7 tables with the columns expected") || strings.Contains(out, "FAIL ") {
 		m.t.Errorf("doctor: %s", out)

@@ -31,7 +31,7 @@ func quickest(t *testing.T, times int, limit time.Duration, run func()) {
 // Status shows all workers and all shards, with the warehouse and, from the lease table
 // alone, while that does not answer; and a worker's page shows the other one's.
 func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
-	const shards = 200
+	const shards = fleetShards
 	m := newMachine(t)
 	m.must("publish", "--create", fmt.Sprint(shards), "--count", "2000", "--seed", "1")
 	m.must("schema", "--apply")
@@ -49,7 +49,7 @@ func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
 		return len(r.Workers) == 2 && r.Rate != nil && r.LagMillis != nil && *r.LagMillis == 0, nil
 	})
 	var r statusReport
-	quickest(t, 10, 2*time.Second, func() { r = look() })
+	quickest(t, 10, statusTakes, func() { r = look() })
 	if len(r.Shards) != shards {
 		t.Errorf("%d shards, want %d", len(r.Shards), shards)
 	}

@@ -25,6 +25,7 @@ var sections = map[verdict.Cause]string{
 	verdict.WarehouseFull:    "log-messages",
 	verdict.WarehouseDenied:  "log-messages",
 	verdict.NoTables:         "schema",
+	verdict.EndpointDown:     "log-messages",
 	verdict.WarehousePaused:  "paused-warehouse",
 	verdict.WarehouseLocked:  "somebody-holds-worker_load_lock",
 	verdict.WarehouseSlow:    "how-a-loads-time-grows",

@@ -31,7 +31,7 @@ func quickest(t *testing.T, times int, limit time.Duration, run func()) {
 // Status shows all workers and all shards, with the warehouse and, from the lease table
 // alone, while that does not answer; and a worker's page shows the other one's.
 func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
-	const shards = fleetShards
+	const shards = statusShards
 	m := newMachine(t)
 	m.must("publish", "--create", fmt.Sprint(shards), "--count", "2000", "--seed", "1")
 	m.must("schema", "--apply")

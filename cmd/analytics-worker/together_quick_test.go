@@ -4,10 +4,10 @@ package main
 
 import "time"
 
-// fleetShards and statusTakes are those of TestTheFleetIsSeenFromAnywhere: how many
+// statusShards and statusTakes are those of TestTheFleetIsSeenFromAnywhere: how many
 // shards there are, and how long status may take beside other tests.
 const (
-	fleetShards = 40
+	statusShards = 40
 	statusTakes = 8 * time.Second
 )
 

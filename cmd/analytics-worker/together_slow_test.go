@@ -4,10 +4,10 @@ package main
 
 import "time"
 
-// fleetShards and statusTakes are those of TestTheFleetIsSeenFromAnywhere: how many
+// statusShards and statusTakes are those of TestTheFleetIsSeenFromAnywhere: how many
 // shards there are, and how long status may take.
 const (
-	fleetShards = 200
+	statusShards = 200
 	statusTakes = 2 * time.Second
 )
 

@@ -8,7 +8,7 @@ import "time"
 // shards there are, and how long status may take beside other tests.
 const (
 	statusShards = 40
-	statusTakes = 8 * time.Second
+	statusTakes  = 8 * time.Second
 )
 
 // killings are how often TestG1_G2_TheOneThatLoadsIsKilled kills, every five seconds,

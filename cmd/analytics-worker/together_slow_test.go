@@ -8,7 +8,7 @@ import "time"
 // shards there are, and how long status may take.
 const (
 	statusShards = 200
-	statusTakes = 2 * time.Second
+	statusTakes  = 2 * time.Second
 )
 
 // killings are how often TestG1_G2_TheOneThatLoadsIsKilled kills, every five seconds,

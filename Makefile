@@ -116,7 +116,7 @@ lint: lint-format lint-vet lint-style lint-shell lint-cross ## Check format, vet
 
 .PHONY: lint-format
 lint-format: $(TOOLS)
-	@out=$$(.tools/gofumpt -l cmd internal localaws); if [[ -n $$out ]]; then \
+	@out=$$(.tools/gofumpt -l cmd deploy internal localaws); if [[ -n $$out ]]; then \
 		echo "not formatted; run make format:"; echo "$$out"; exit 1; fi
 
 .PHONY: lint-vet
@@ -145,7 +145,7 @@ lint-cross:
 
 .PHONY: format
 format: $(TOOLS) ## Format the source
-	.tools/gofumpt -w cmd internal localaws
+	.tools/gofumpt -w cmd deploy internal localaws
 
 .PHONY: bench
 bench: ## Run the benchmarks (PKG=, BASE=main compares with another commit)

@@ -318,7 +318,7 @@ func TestDashboard(t *testing.T) {
 	var body struct {
 		Widgets []struct {
 			X, Y, Width int // a height that is not given is 6
-			Properties          struct{ Metrics [][]any }
+			Properties  struct{ Metrics [][]any }
 		}
 	}
 	text := str(s.Resources["Dashboard"].Properties["DashboardBody"])

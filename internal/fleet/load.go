@@ -45,12 +45,29 @@ func (f *Fleet) load(ctx context.Context, set []batch) {
 	case errors.Is(err, warehouse.ErrThrottled):
 		l.gap = min(widestGap, max(2*l.gap, f.c.LoadInterval, gatherTime))
 	}
+	if len(f.stillStaged(ctx, set)) < len(set) {
+		f.c.Log.Info("another worker has loaded some of these batches meanwhile; the rest comes next", "batches", len(set), "error", err)
+		return
+	}
 	l.failed++
 	f.c.Log.Error("a load of the fleet failed; it is tried again, nothing is lost", "batches", len(set), "attempt", l.failed, "error", err)
 	if l.failed >= patient {
 		l.failed = 0
 		f.giveBack(ctx, set, err)
 	}
+}
+
+// stillStaged is what is left of a load's batches. Whoever has brought the others in
+// meanwhile has removed their files, which a load that had begun before then misses:
+// nothing is wrong with what is left.
+func (f *Fleet) stillStaged(ctx context.Context, set []batch) []batch {
+	if f.list(ctx) != nil {
+		return set
+	}
+	return slices.DeleteFunc(slices.Clone(set), func(b batch) bool {
+		_, there := f.loader.batches[b.ID]
+		return b.folder != "" && !there
+	})
 }
 
 // attempt runs one load and tells its outcome.
@@ -126,7 +143,7 @@ func (f *Fleet) tell(ctx context.Context, set []batch, all []outcome) {
 		if b.folder == "" { // of this worker's quiet shards
 			continue
 		}
-		l.over[b.ID] = true
+		l.over[b.ID] = time.Now().Add(keepWords)
 		delete(l.batches, b.ID)
 		names = append(names, b.names()...)
 		if _, ours := f.mine[b.ID]; ours {
@@ -146,17 +163,11 @@ func (f *Fleet) tell(ctx context.Context, set []batch, all []outcome) {
 // done: there is no need for certainty here.
 func (f *Fleet) trace(ctx context.Context, set []batch, err error) {
 	f.c.Log.Warn("the warehouse refuses a load of the fleet; looking for the batch that it refuses", "batches", len(set), "error", err)
-	if f.list(ctx) == nil {
-		// A batch that another worker has brought in meanwhile lacks its file.
-		n := len(set)
-		set = slices.DeleteFunc(slices.Clone(set), func(b batch) bool { _, there := f.loader.batches[b.ID]; return !there })
-		if len(set) == 0 {
-			return
+	if left := f.stillStaged(ctx, set); len(left) < len(set) {
+		if len(left) > 0 {
+			f.part(ctx, left)
 		}
-		if len(set) < n {
-			f.part(ctx, set)
-			return
-		}
+		return
 	}
 	var named *warehouse.BatchesError
 	if errors.As(err, &named) && len(named.Batches) < len(set) {

@@ -35,10 +35,10 @@ const (
 type loader struct {
 	folder  string
 	listed  time.Time
-	batches map[string]batch // staged, by id
-	over    map[string]bool  // in, stale or given back, whose objects may still be listed
-	last    []string         // the workers that were in the last load
-	started time.Time        // of the last load
+	batches map[string]batch     // staged, by id
+	over    map[string]time.Time // in, stale or given back, whose objects may still be listed, and until when that is believed
+	last    []string             // the workers that were in the last load
+	started time.Time            // of the last load
 	ended   time.Time
 	gap     time.Duration // between the starts of two loads: wider after throttles
 	most    int           // batches of a load; 0 = no bound
@@ -59,8 +59,11 @@ type loader struct {
 }
 
 func newLoader() loader {
-	return loader{batches: make(map[string]batch), over: make(map[string]bool)}
+	return loader{batches: make(map[string]batch), over: make(map[string]time.Time)}
 }
+
+// isOver reports whether a batch is to be passed over, as its outcome is known.
+func (l *loader) isOver(id string) bool { return time.Now().Before(l.over[id]) }
 
 // Run loads for the fleet while this worker is the one to do so, until ctx ends or
 // Close is called.
@@ -176,7 +179,9 @@ func (f *Fleet) resign() {
 }
 
 // inherit goes on telling what the one before has told of late: who waits for it may
-// not have looked yet.
+// not have looked yet. None of it is loaded again, though its objects may be there
+// until the one before has removed them. If that died first, they are loaded once more
+// when they are still there later, and removed.
 func (f *Fleet) inherit(ctx context.Context) {
 	f.look(ctx, f.loader.folder)
 	f.mu.Lock()
@@ -184,6 +189,7 @@ func (f *Fleet) inherit(ctx context.Context) {
 	for _, o := range f.word.Done {
 		o.at = time.Now()
 		f.loader.done = append(f.loader.done, o)
+		f.loader.over[o.ID] = o.at.Add(keepWords)
 	}
 }
 
@@ -192,7 +198,7 @@ func (f *Fleet) waitedFor() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id := range f.mine {
-		if _, answered := f.answers[id]; !answered && !f.loader.over[id] {
+		if _, answered := f.answers[id]; !answered && !f.loader.isOver(id) {
 			return true
 		}
 	}
@@ -215,7 +221,7 @@ func (f *Fleet) list(ctx context.Context) error {
 	for _, name := range names {
 		id := strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")
 		there[id] = true
-		if _, known := l.batches[id]; !known && !l.over[id] {
+		if _, known := l.batches[id]; !known && !l.isOver(id) {
 			fresh = append(fresh, name)
 		}
 	}
@@ -247,7 +253,7 @@ func (f *Fleet) addOurs() {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, b := range f.mine {
-		if _, answered := f.answers[id]; !answered && !l.over[id] && b.folder == l.folder {
+		if _, answered := f.answers[id]; !answered && !l.isOver(id) && b.folder == l.folder {
 			l.batches[id] = b
 		}
 	}

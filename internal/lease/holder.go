@@ -73,8 +73,29 @@ func (h *Holder) Run(ctx context.Context) error {
 		h.pause(ctx, hurry)
 	}
 	h.drain()
-	h.keeping.Wait()
+	h.watch(lasting)
 	return nil
+}
+
+// watch reads the table, and changes nothing but what is held, until the work on every
+// shard has ended: who else is alive is asked during a drain too, and by what was read
+// before it nobody is after a lease time.
+func (h *Holder) watch(ctx context.Context) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		h.keeping.Wait()
+		cancel()
+	}()
+	for h.pause(ctx, false); ctx.Err() == nil; h.pause(ctx, false) {
+		_, listing, err := h.look(ctx)
+		if ctx.Err() == nil {
+			h.tell(errors.Join(listing, err))
+		}
+	}
+	<-ended
 }
 
 // drain ends the work on every shard held: what was read is loaded first.

@@ -116,6 +116,31 @@ func TestCleanHandoverWithinTwoSeconds(t *testing.T) {
 	})
 }
 
+// Who else is alive is asked while a worker drains, too: one that had stopped to read
+// the table took everybody for dead once its drain was longer than a lease time.
+func TestADrainingWorkerSeesTheOthersAlive(t *testing.T) {
+	virtual(t, func(t *testing.T) {
+		f := newFleet(t, open(4)...)
+		f.linger = 4 * ttl // a load in flight
+		a, b := f.start("a"), f.start("b")
+		f.within(3*ttl, "balanced", func() bool { return slices.Equal(f.loads(a, b), []int{2, 2}) })
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			a.end()
+		}()
+		for range 6 {
+			time.Sleep(ttl / 2)
+			if got := a.holder.View().Owners(time.Now()); len(got) != 2 {
+				t.Fatalf("alive are %q, want a and b", got)
+			}
+		}
+		<-ended
+		f.linger = 0
+		b.end()
+	})
+}
+
 func TestCrashIsTakenOverInOneAndAHalfLeaseTimes(t *testing.T) {
 	virtual(t, func(t *testing.T) {
 		f := newFleet(t, open(8)...)

@@ -333,7 +333,10 @@ func TestAFleetDrainsTogether(t *testing.T) {
 			drained.Go(func() { drainsWithin(t, r, drainTime) })
 		}
 		drained.Wait()
-		t.Logf("%d loads and claims", f.calls.Load()-before)
+		// One load has them all; one more may begin where who loads next has not heard of it.
+		if loads := f.calls.Load() - before; loads > 4 {
+			t.Errorf("%d loads were submitted for what one has room for", loads)
+		}
 		if n := f.processed(); n != 160 {
 			t.Errorf("%d of 160 records are loaded", n)
 		}

@@ -207,6 +207,23 @@ func TestAWarehouseThatGoesAwayIsTold(t *testing.T) {
 	p.exit(patience)
 }
 
+// TestAWarehouseThatSaysNothingOfQueriesIsTold: as many are in flight as may, no other
+// is tried, and none of them fails.
+func TestAWarehouseThatSaysNothingOfQueriesIsTold(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.must("schema", "--apply")
+	m.must("publish", "--create", "1", "--count", "1")
+	p := start(t, m.env, "analytics-worker", "stress", "600", "100", "--concurrency", "4")
+	m.await("queries finish", func() (bool, error) { return len(m.statements(stormPrefix, "FINISHED")) > 8, nil })
+	m.faults(`[{"service":"redshift-data","operation":"DescribeStatement","fault":"internal-error"}]`)
+	p.await("failed 0", "the warehouse takes no queries", "InternalFailure")
+	m.faults(`[]`)
+	p.await("queries and reports")
+	p.signal(syscall.SIGTERM)
+	p.exit(patience)
+}
+
 // TestProductionIsToldByItsName: a storm there takes a flag, however the name is
 // written.
 func TestProductionIsToldByItsName(t *testing.T) {

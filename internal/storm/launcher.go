@@ -316,9 +316,15 @@ func (l *launcher) await(ctx context.Context, id string) (Statement, error) {
 		switch {
 		case ctx.Err() != nil:
 			return Statement{}, context.Cause(ctx)
-		case err == nil && s.Ended:
-			return s, nil
-		case err != nil:
+		case err == nil:
+			l.stats.answered()
+			if s.Ended {
+				return s, nil
+			}
+		case errors.Is(err, warehouse.ErrThrottled):
+			// asked again
+		default:
+			l.stats.unanswered(fmt.Errorf("ask how a query stands: %w", err))
 			l.log.Debug("cannot ask how a query stands; asking again", "id", id, "error", err)
 		}
 	}

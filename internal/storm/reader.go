@@ -99,6 +99,7 @@ func (l *launcher) fetch(ctx context.Context, f *flight) (rows warehouse.Result,
 		rows, bytes, next, err = l.house.Page(ctx, f.id, f.token)
 		switch {
 		case err == nil:
+			l.stats.answered()
 			l.pageSpeed(1.01)
 			return rows, bytes, next, nil
 		case errors.Is(err, warehouse.ErrThrottled):
@@ -106,6 +107,7 @@ func (l *launcher) fetch(ctx context.Context, f *flight) (rows warehouse.Result,
 			l.pageSpeed(0.7)
 		case errors.Is(err, warehouse.ErrUnavailable) && tries < mostTries:
 			tries++
+			l.stats.unanswered(fmt.Errorf("fetch the result of a query (%s): %w", f.Kind, err))
 		default:
 			return rows, bytes, next, err
 		}

@@ -29,7 +29,9 @@ type stats struct {
 	lastFail string    // the text of the last failure
 	taken    time.Time // when the warehouse last took a query, or gave a page
 	done     time.Time // when a query last ended well
+	heard    time.Time // when it last said how a query stands, or gave a page
 	failing  int       // failures since taken
+	silent   int       // calls without an answer since heard
 	undone   int       // failures since done
 }
 
@@ -72,7 +74,7 @@ var ids = regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0
 
 func newStats(m *metrics.Storm) *stats {
 	now := time.Now()
-	return &stats{m: m, sums: make(map[int]Checksum), errors: make(map[string]int), taken: now, done: now}
+	return &stats{m: m, sums: make(map[int]Checksum), errors: make(map[string]int), taken: now, done: now, heard: now}
 }
 
 func (s *stats) started() {
@@ -80,7 +82,9 @@ func (s *stats) started() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Started++
-	s.taken, s.failing = time.Now(), 0
+	now := time.Now()
+	s.taken, s.failing = now, 0
+	s.heard, s.silent = now, 0
 }
 
 func (s *stats) refused() {
@@ -88,6 +92,32 @@ func (s *stats) refused() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.counts.Refused++
+}
+
+// unanswered notes that the warehouse did not answer for a query that is there: its
+// failure counts once it is given up.
+func (s *stats) unanswered(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.silent++
+	s.lastFail = ids.ReplaceAllString(err.Error(), "(id)")
+}
+
+// answered notes that the warehouse did, of a query or with a page.
+func (s *stats) answered() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.heard, s.silent = time.Now(), 0
+}
+
+// trouble tells whether the warehouse takes no query for a while, or says nothing of
+// those that it has; whether it takes them and all fail; and the last error.
+func (s *stats) trouble(now time.Time) (down, failing bool, last string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	down = s.failing > 0 && now.Sub(s.taken) >= downAfter || s.silent > 0 && now.Sub(s.heard) >= downAfter
+	failing = s.undone >= mostTries && now.Sub(s.done) >= downAfter
+	return down, failing, s.lastFail
 }
 
 // failed counts a failure, after which the query is given up or tried again.

@@ -257,10 +257,9 @@ const downAfter = 10 * time.Second
 func (s *storm) snapshot(now time.Time) Snapshot {
 	l := s.launcher.limit.state()
 	s.stats.mu.Lock()
-	counts, last := s.stats.counts, s.stats.lastFail
-	down := s.stats.failing > 0 && now.Sub(s.stats.taken) >= downAfter
-	failing := s.stats.undone >= mostTries && now.Sub(s.stats.done) >= downAfter
+	counts := s.stats.counts
 	s.stats.mu.Unlock()
+	down, failing, last := s.stats.trouble(now)
 	flying, _ := s.launcher.state()
 	unread, most := s.launcher.shelf.state()
 	m := s.c.Metrics

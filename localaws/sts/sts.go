@@ -3,8 +3,6 @@
 package sts
 
 import (
-	"encoding/xml"
-	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
@@ -54,32 +52,19 @@ func formOf(r *http.Request, body []byte) (url.Values, bool) {
 	return form, err == nil
 }
 
-type identityReply struct {
-	XMLName   xml.Name `xml:"GetCallerIdentityResponse"`
-	Namespace string   `xml:"xmlns,attr"`
-	Arn       string   `xml:"GetCallerIdentityResult>Arn"`
-	UserID    string   `xml:"GetCallerIdentityResult>UserId"`
-	Account   string   `xml:"GetCallerIdentityResult>Account"`
-	RequestID string   `xml:"ResponseMetadata>RequestId"`
+type identity struct {
+	Arn     string
+	UserID  string `xml:"UserId"`
+	Account string
 }
 
 // Serve answers one call. Any credentials are those of the account's root.
 func (s *Service) Serve(w http.ResponseWriter, r *http.Request, operation string, _ []byte) {
 	if operation != "GetCallerIdentity" {
-		s.Refuse(w, r, wire.Errorf("InvalidAction", "Could not find operation %s for version %s", operation, apiVersion))
+		s.Refuse(w, r, wire.UnknownAction(operation, apiVersion))
 		return
 	}
-	id := w.Header().Get("X-Amzn-Requestid")
-	text, err := xml.Marshal(identityReply{
-		Namespace: namespace, Arn: fmt.Sprintf("arn:aws:iam::%s:root", account), UserID: account, Account: account, RequestID: id,
-	})
-	if err != nil { // a struct of strings always marshals
-		s.Refuse(w, r, wire.Internal(err.Error()))
-		return
-	}
-	w.Header().Set("Content-Type", "text/xml")
-	w.WriteHeader(http.StatusOK)
-	_, _ = w.Write(text)
+	wire.WriteQueryResult(w, namespace, operation, identity{Arn: "arn:aws:iam::" + account + ":root", UserID: account, Account: account})
 }
 
 // Refuse answers with the error in XML.

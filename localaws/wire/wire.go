@@ -5,7 +5,6 @@ package wire
 import (
 	"context"
 	"encoding/json"
-	"encoding/xml"
 	"fmt"
 	"net/http"
 )
@@ -102,26 +101,3 @@ func WithoutIterator(r *http.Request) *http.Request {
 
 // IteratorLeftOut reports whether a fault asked for a page without its next iterator.
 func IteratorLeftOut(r *http.Request) bool { return r.Context().Value(noIterator{}) != nil }
-
-// WriteQueryError writes e as the Query protocol does.
-func WriteQueryError(w http.ResponseWriter, requestID string, e *Error) {
-	type fault struct{ Type, Code, Message string }
-	status, side := e.Status, "Sender"
-	if status == 0 {
-		status = http.StatusBadRequest
-	}
-	if status >= http.StatusInternalServerError {
-		side = "Receiver"
-	}
-	body, err := xml.Marshal(struct {
-		XMLName   xml.Name `xml:"ErrorResponse"`
-		Error     fault
-		RequestId string
-	}{Error: fault{side, e.Code, e.Message}, RequestId: requestID})
-	if err != nil { // a struct of strings always marshals
-		body = nil
-	}
-	w.Header().Set("Content-Type", "text/xml")
-	w.WriteHeader(status)
-	_, _ = w.Write(body)
-}

@@ -24,16 +24,11 @@ func (c *call) getShardIterator() *wire.Error {
 		StartingSequenceNumber *string
 		Timestamp              *float64
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	var check checks
-	id := check.text(in.ShardId, "shardId", shardIDs)
-	kind := check.oneOf(in.ShardIteratorType, "shardIteratorType", iteratorTypes...)
-	if err := check.err(); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	var id, kind string
+	st, bad := c.about(&in, func(check *checks) {
+		id = check.text(in.ShardId, "shardId", shardIDs)
+		kind = check.oneOf(in.ShardIteratorType, "shardIteratorType", iteratorTypes...)
+	})
 	if bad != nil {
 		return bad
 	}

@@ -128,10 +128,7 @@ func (s *Service) openShards() int {
 
 func (c *call) deleteStream() *wire.Error {
 	var in struct{ target }
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	st, bad := c.about(&in, nil)
 	if bad != nil {
 		return bad
 	}
@@ -171,19 +168,14 @@ func (c *call) describeStream() *wire.Error {
 		Limit                 *int64
 		ExclusiveStartShardId *string
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	var check checks
-	size := int64(defaultListSize)
-	limit := min(check.number(in.Limit, "limit", 1, 10_000, &size), defaultListSize)
-	if in.ExclusiveStartShardId != nil {
-		check.text(in.ExclusiveStartShardId, "exclusiveStartShardId", shardIDs)
-	}
-	if err := check.err(); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	limit := 0
+	st, bad := c.about(&in, func(check *checks) {
+		size := int64(defaultListSize)
+		limit = min(check.number(in.Limit, "limit", 1, 10_000, &size), defaultListSize)
+		if in.ExclusiveStartShardId != nil {
+			check.text(in.ExclusiveStartShardId, "exclusiveStartShardId", shardIDs)
+		}
+	})
 	if bad != nil {
 		return bad
 	}
@@ -202,10 +194,7 @@ func (c *call) describeStream() *wire.Error {
 
 func (c *call) describeStreamSummary() *wire.Error {
 	var in struct{ target }
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	st, bad := c.about(&in, nil)
 	if bad != nil {
 		return bad
 	}
@@ -236,18 +225,13 @@ func (c *call) splitShard() *wire.Error {
 		ShardToSplit       *string
 		NewStartingHashKey *string
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	var check checks
-	id := check.text(in.ShardToSplit, "shardToSplit", shardIDs)
-	if in.NewStartingHashKey == nil {
-		check.missing("newStartingHashKey")
-	}
-	if err := check.err(); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	var id string
+	st, bad := c.about(&in, func(check *checks) {
+		id = check.text(in.ShardToSplit, "shardToSplit", shardIDs)
+		if in.NewStartingHashKey == nil {
+			check.missing("newStartingHashKey")
+		}
+	})
 	if bad != nil {
 		return bad
 	}
@@ -260,16 +244,11 @@ func (c *call) mergeShards() *wire.Error {
 		ShardToMerge         *string
 		AdjacentShardToMerge *string
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	var check checks
-	id := check.text(in.ShardToMerge, "shardToMerge", shardIDs)
-	adjacent := check.text(in.AdjacentShardToMerge, "adjacentShardToMerge", shardIDs)
-	if err := check.err(); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	var id, adjacent string
+	st, bad := c.about(&in, func(check *checks) {
+		id = check.text(in.ShardToMerge, "shardToMerge", shardIDs)
+		adjacent = check.text(in.AdjacentShardToMerge, "adjacentShardToMerge", shardIDs)
+	})
 	if bad != nil {
 		return bad
 	}
@@ -282,16 +261,11 @@ func (c *call) updateShardCount() *wire.Error {
 		TargetShardCount *int64
 		ScalingType      *string
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	var check checks
-	n := check.number(in.TargetShardCount, "targetShardCount", 1, shardQuota, nil)
-	check.oneOf(in.ScalingType, "scalingType", "UNIFORM_SCALING")
-	if err := check.err(); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	var n int
+	st, bad := c.about(&in, func(check *checks) {
+		n = check.number(in.TargetShardCount, "targetShardCount", 1, shardQuota, nil)
+		check.oneOf(in.ScalingType, "scalingType", "UNIFORM_SCALING")
+	})
 	if bad != nil {
 		return bad
 	}
@@ -310,15 +284,10 @@ func (c *call) updateMaxRecordSize() *wire.Error {
 		target
 		MaxRecordSizeInKiB *int64
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	var check checks
-	size := check.number(in.MaxRecordSizeInKiB, "maxRecordSizeInKiB", minRecordKiB, maxRecordKiB, nil)
-	if err := check.err(); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	var size int
+	st, bad := c.about(&in, func(check *checks) {
+		size = check.number(in.MaxRecordSizeInKiB, "maxRecordSizeInKiB", minRecordKiB, maxRecordKiB, nil)
+	})
 	if bad != nil {
 		return bad
 	}
@@ -351,15 +320,11 @@ func (c *call) changeRetention(allowed func(st *stream, asked, now int) *wire.Er
 		target
 		RetentionPeriodHours *int64
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	if in.RetentionPeriodHours == nil {
-		var check checks
-		check.missing("retentionPeriodHours")
-		return check.err()
-	}
-	st, bad := c.stream(in.target)
+	st, bad := c.about(&in, func(check *checks) {
+		if in.RetentionPeriodHours == nil {
+			check.missing("retentionPeriodHours")
+		}
+	})
 	if bad != nil {
 		return bad
 	}
@@ -375,10 +340,7 @@ func (c *call) addTags() *wire.Error {
 		target
 		Tags map[string]string
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	st, bad := c.about(&in, nil)
 	if bad != nil {
 		return bad
 	}
@@ -398,10 +360,7 @@ func (c *call) removeTags() *wire.Error {
 		target
 		TagKeys []string
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	st, bad := c.about(&in, nil)
 	if bad != nil {
 		return bad
 	}
@@ -419,16 +378,11 @@ func (c *call) listTags() *wire.Error {
 		ExclusiveStartTagKey *string
 		Limit                *int64
 	}
-	if err := c.read(&in); err != nil {
-		return err
-	}
-	var check checks
-	size := int64(maxTags)
-	limit := check.number(in.Limit, "limit", 1, maxTags, &size)
-	if err := check.err(); err != nil {
-		return err
-	}
-	st, bad := c.stream(in.target)
+	limit := 0
+	st, bad := c.about(&in, func(check *checks) {
+		size := int64(maxTags)
+		limit = check.number(in.Limit, "limit", 1, maxTags, &size)
+	})
 	if bad != nil {
 		return bad
 	}

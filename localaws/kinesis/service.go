@@ -267,6 +267,22 @@ const defaultRegion = "us-east-1"
 // Credential=KEY/20260102/REGION/kinesis/aws4_request.
 var signedRegion = regexp.MustCompile(`Credential=[^/,]*/[0-9]{8}/([a-z0-9-]{1,32})/`)
 
+// about decodes the request into in, has it checked, unless check is nil, and finds the
+// stream that it names.
+func (c *call) about(in interface{ named() target }, check func(*checks)) (*stream, *wire.Error) {
+	if err := c.read(in); err != nil {
+		return nil, err
+	}
+	if check != nil {
+		var failed checks
+		check(&failed)
+		if err := failed.err(); err != nil {
+			return nil, err
+		}
+	}
+	return c.stream(in.named())
+}
+
 // stream finds the stream of a call.
 func (c *call) stream(t target) (*stream, *wire.Error) {
 	var check checks

@@ -72,3 +72,5 @@ type target struct {
 	StreamName *string
 	StreamARN  *string
 }
+
+func (t *target) named() target { return *t }

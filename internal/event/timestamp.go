@@ -2,12 +2,15 @@ package event
 
 import "time"
 
+// MostAhead is how much later than its arrival an event may say that it happened, as a
+// producer's clock, or its missing zone, runs ahead.
+const MostAhead = 24 * time.Hour
+
 const (
 	// earliestMicros is 2000-01-01T00:00:00Z: an older time is a clock that was
 	// never set or a unit mixed up, not an order.
 	earliestMicros = 946684800 * microsPerSecond
-	// aheadMicros is how far a producer's clock, or its missing zone, may run ahead.
-	aheadMicros = int64(24 * time.Hour / time.Microsecond)
+	aheadMicros    = int64(MostAhead / time.Microsecond)
 
 	microsPerSecond = 1_000_000
 	// milliSince is the number from which on an epoch is read as milliseconds:

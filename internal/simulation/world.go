@@ -378,8 +378,12 @@ func Await(ctx context.Context, what string, done func() (bool, error)) error {
 
 // Verify compares the stream with the warehouse.
 func (w *World) Verify(ctx context.Context) (*verify.Report, error) {
+	identity, err := w.Stream.Identity(ctx)
+	if err != nil {
+		return nil, err
+	}
 	return verify.Run(ctx, verify.Config{
-		Stream: w.stream, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx), Fates: w.Letters().Fates,
+		Stream: w.stream, Identity: identity, Shards: w.Stream.Shards, DB: w.DB, Letters: w.Letters().All(ctx), Fates: w.Letters().Fates,
 		Open: w.Reader, Families: w.Options.Families,
 	})
 }

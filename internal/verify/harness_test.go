@@ -173,8 +173,13 @@ func (r *rig) text(sql string) string {
 }
 
 func (r *rig) config() verify.Config {
+	r.Helper()
+	identity, err := r.Stream.Identity(deadline(r.T))
+	if err != nil {
+		r.Fatal(err)
+	}
 	return verify.Config{
-		Stream: simulation.StreamName, Shards: r.Stream.Shards, DB: r.DB, Letters: r.Letters().All(deadline(r.T)), Fates: r.Letters().Fates,
+		Stream: simulation.StreamName, Identity: identity, Shards: r.Stream.Shards, DB: r.DB, Letters: r.Letters().All(deadline(r.T)), Fates: r.Letters().Fates,
 		Open: r.Reader,
 		Dir:  r.TempDir(),
 	}

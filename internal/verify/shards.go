@@ -31,7 +31,7 @@ func (v *verifier) readStream(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list shards: %w", err)
 	}
-	listed := make(map[string]bool)
+	listed, started := make(map[string]bool), time.Now()
 	for _, s := range shards {
 		listed[s.ID] = true
 	}
@@ -47,6 +47,7 @@ func (v *verifier) readStream(ctx context.Context) error {
 			oldest = unread
 		}
 	}
+	v.past.read(v.Identity, v.began, time.Since(started))
 	if len(shards) > 0 {
 		until := v.began.UTC()
 		if !oldest.IsZero() && oldest.Before(until) {
@@ -130,9 +131,7 @@ func (v *verifier) readShard(ctx context.Context, number int, s stream.Shard) (u
 			return unread, err
 		}
 		for _, r := range page.Records {
-			if v.horizon.IsZero() || r.ArrivedAt.Before(v.horizon) {
-				v.horizon = r.ArrivedAt
-			}
+			v.past.arrived(r.ArrivedAt)
 			settled := covers(before, r)
 			if !settled && unread.IsZero() {
 				unread = r.ArrivedAt
@@ -227,6 +226,7 @@ func (v *verifier) addRecord(shard int, id string, r stream.Record, w when) erro
 	if !bad {
 		e.settled = e.settled && !v.absent[v.event.Family()]
 		e.row = v.rows[v.event.Family()].event(&v.event)
+		v.past.ahead = max(v.past.ahead, time.UnixMicro(e.row.Time).Sub(r.ArrivedAt))
 	}
 	switch {
 	case w.early:

@@ -107,7 +107,7 @@ type verifier struct {
 	lettered      map[uint64]bool            // hashes of the places that have a letter
 	read          map[string]reach           // what was read of each shard
 	blind         bool                       // a shard that may have been loaded was not read
-	horizon       time.Time                  // arrival of the oldest record still on the stream
+	past          past
 }
 
 // loads reports whether workers load events of the family.

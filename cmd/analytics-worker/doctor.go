@@ -54,7 +54,7 @@ Status 0 means that nothing failed, 1 that something did.`,
 			if !slices.Contains([]string{"table", "json"}, format) {
 				return usagef("--format %s: must be table or json", format)
 			}
-			findings := a.examine(cmd.Context())
+			findings := a.runChecks(cmd.Context())
 			if err := writeFindings(a.reporting(format), format, findings); err != nil {
 				return err
 			}
@@ -85,9 +85,9 @@ func quick(ctx context.Context) (context.Context, context.CancelFunc) {
 	return context.WithTimeoutCause(ctx, quickTime, errQuickTime)
 }
 
-// examine runs every check. Without settings or credentials there is nothing
+// runChecks runs every check. Without settings or credentials there is nothing
 // else to ask.
-func (a *app) examine(ctx context.Context) []finding {
+func (a *app) runChecks(ctx context.Context) []finding {
 	c, err := loadConfig(a.lookup)
 	var bad *configError
 	if errors.As(err, &bad) {
@@ -110,12 +110,12 @@ func (a *app) examine(ctx context.Context) []finding {
 	out := []finding{{"settings", levelOK, fmt.Sprintf("%s, region %s (%s)", settings, region, found), ""}}
 	progress := newLine(ctx, a.stderr)
 	defer progress.done()
-	p := &patient{config: c, account: account, survey: newSurvey(c, account, 0), tell: progress.say}
-	return append(out, p.examine(ctx)...)
+	d := &doctor{config: c, account: account, survey: newSurvey(c, account, 0), tell: progress.say}
+	return append(out, d.run(ctx)...)
 }
 
-// patient is what is examined.
-type patient struct {
+// doctor is what the checks have in common.
+type doctor struct {
 	config  config
 	account *aws.Account
 	survey  *survey
@@ -130,19 +130,19 @@ type check struct {
 	run  func(context.Context) []finding
 }
 
-// examine runs the checks side by side and returns what they found in the order
+// run runs the checks side by side and returns what they found in the order
 // of the list.
-func (p *patient) examine(ctx context.Context) []finding {
+func (d *doctor) run(ctx context.Context) []finding {
 	checks := []check{
-		{"credentials", quickTime, errQuickTime, p.checkCaller},
-		{"the stream", 0, nil, p.checkStream},
-		{"the leases", quickTime, errQuickTime, p.checkLeases},
-		{"the warehouse", 0, nil, p.checkWarehouse},
-		{"the tables", 0, nil, p.checkTables},
-		{"staging", quickTime, errQuickTime, p.checkStaging},
-		{"the copy role", 0, nil, p.checkCopyRole},
-		{"dead letters", quickTime, errQuickTime, p.checkLetters},
-		{"metrics", quickTime, errQuickTime, p.checkMetrics},
+		{"credentials", quickTime, errQuickTime, d.checkCaller},
+		{"the stream", 0, nil, d.checkStream},
+		{"the leases", quickTime, errQuickTime, d.checkLeases},
+		{"the warehouse", 0, nil, d.checkWarehouse},
+		{"the tables", 0, nil, d.checkTables},
+		{"staging", quickTime, errQuickTime, d.checkStaging},
+		{"the copy role", 0, nil, d.checkCopyRole},
+		{"dead letters", quickTime, errQuickTime, d.checkLetters},
+		{"metrics", quickTime, errQuickTime, d.checkMetrics},
 	}
 	found := make([][]finding, len(checks))
 	var mu sync.Mutex // guards waiting
@@ -163,13 +163,13 @@ func (p *patient) examine(ctx context.Context) []finding {
 			defer mu.Unlock()
 			waiting = slices.DeleteFunc(waiting, func(name string) bool { return name == c.name })
 			if len(waiting) > 0 {
-				p.tell("waiting for " + strings.Join(waiting, ", "))
+				d.tell("waiting for " + strings.Join(waiting, ", "))
 			}
 		})
 	}
 	all.Wait()
 	checked := slices.Concat(found...)
-	return append(checked, p.checkTogether(checked)...)
+	return append(checked, d.checkTogether(checked)...)
 }
 
 // Signatures are refused beyond five minutes.
@@ -178,9 +178,9 @@ const (
 	skewFail = 5 * time.Minute
 )
 
-func (p *patient) checkCaller(ctx context.Context) []finding {
+func (d *doctor) checkCaller(ctx context.Context) []finding {
 	asked := time.Now()
-	caller, err := p.account.Caller(ctx)
+	caller, err := d.account.Caller(ctx)
 	took := time.Since(asked)
 	out := []finding{{"credentials", levelOK, "taken for " + caller.ARN, ""}}
 	if err != nil {
@@ -205,11 +205,11 @@ func (p *patient) checkCaller(ctx context.Context) []finding {
 	return append(out, f)
 }
 
-func (p *patient) checkMetrics(ctx context.Context) []finding {
-	if p.config.MetricsInterval == 0 {
+func (d *doctor) checkMetrics(ctx context.Context) []finding {
+	if d.config.MetricsInterval == 0 {
 		return []finding{{"metrics", levelOK, "not published: METRICS_INTERVAL is 0", ""}}
 	}
-	if err := p.account.Metrics(metricsNamespace).Probe(ctx); err != nil {
+	if err := d.account.Metrics(metricsNamespace).Probe(ctx); err != nil {
 		return []finding{{
 			"metrics", levelFail, err.Error() + " (orders are loaded all the same; alarms and scaling see nothing)",
 			nextStepAt("CloudWatch", err, "check AWS_REGION"),

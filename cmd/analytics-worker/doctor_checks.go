@@ -27,8 +27,8 @@ func nextStepAt(service string, err error, otherwise string) string {
 }
 
 // checkStream looks at the stream, then at each shard where its loading stands.
-func (p *patient) checkStream(ctx context.Context) []finding {
-	s := p.survey
+func (d *doctor) checkStream(ctx context.Context) []finding {
+	s := d.survey
 	var waiting sync.WaitGroup
 	var werr error
 	waiting.Go(func() { // beside the stream: a cold warehouse takes its time
@@ -60,13 +60,13 @@ func (p *patient) checkStream(ctx context.Context) []finding {
 	waiting.Wait()
 	rctx, cancel := quick(ctx)
 	defer cancel()
-	return append([]finding{f}, p.checkShards(rctx, werr)...)
+	return append([]finding{f}, d.checkShards(rctx, werr)...)
 }
 
 // checkShards takes an iterator and reads from each shard, from where loading
 // stands if the warehouse tells, else from its oldest record.
-func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding {
-	s := p.survey
+func (d *doctor) checkShards(ctx context.Context, warehouseErr error) []finding {
+	s := d.survey
 	type result struct {
 		place place
 		err   error
@@ -113,28 +113,28 @@ func (p *patient) checkShards(ctx context.Context, warehouseErr error) []finding
 	if failed > 0 {
 		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %d shards: %v", failed, len(results), first), nextStepAt("Kinesis", first, "see analytics-worker status for each shard")}
 	}
-	return []finding{reads, p.retention(lag, asked && warehouseErr == nil)}
+	return []finding{reads, d.retention(lag, asked && warehouseErr == nil)}
 }
 
 // retention tells the lag. Whether that is too much is the verdict's.
-func (p *patient) retention(lag time.Duration, known bool) finding {
+func (d *doctor) retention(lag time.Duration, known bool) finding {
 	if !known {
 		return finding{"retention", levelWarn, "the lag is not known: the warehouse or a shard did not answer", "mend that first"}
 	}
-	return finding{"retention", levelOK, fmt.Sprintf("lag %v of %v", lag.Round(time.Millisecond), p.survey.summary.Retention), ""}
+	return finding{"retention", levelOK, fmt.Sprintf("lag %v of %v", lag.Round(time.Millisecond), d.survey.summary.Retention), ""}
 }
 
 // checkLeases reads the table, and tries an update under a condition that no
 // row can meet: it changes nothing, and is refused as forbidden or as unmet.
-func (p *patient) checkLeases(ctx context.Context) []finding {
-	if p.config.LeaseTable == service.NoLeaseTable {
+func (d *doctor) checkLeases(ctx context.Context) []finding {
+	if d.config.LeaseTable == service.NoLeaseTable {
 		return []finding{{"leases", levelOK, "not shared: LEASE_TABLE is none, so there may be one worker only", ""}}
 	}
-	name := p.config.leaseTableName(p.account)
-	table := p.account.LeaseTable(name)
-	err := p.survey.askLeases(ctx)
-	p.survey.note(&p.survey.asked.leases, err)
-	if p.survey.noLeases {
+	name := d.config.leaseTableName(d.account)
+	table := d.account.LeaseTable(name)
+	err := d.survey.askLeases(ctx)
+	d.survey.note(&d.survey.asked.leases, err)
+	if d.survey.noLeases {
 		return []finding{{
 			"leases", levelWarn, "the table " + name + " is not there yet",
 			"start a worker, which makes it if its role allows dynamodb:CreateTable",
@@ -149,7 +149,7 @@ func (p *patient) checkLeases(ctx context.Context) []finding {
 	if err != nil {
 		return []finding{{"leases", levelFail, err.Error(), nextStepAt("DynamoDB", err, "check LEASE_TABLE and AWS_REGION")}}
 	}
-	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(p.survey.leases)), ""}}
+	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(d.survey.leases)), ""}}
 }
 
 // ofCheck is the check that tells of a cause in more words than the verdict.
@@ -161,9 +161,9 @@ var ofCheck = map[verdict.Cause]string{
 
 // checkTogether is the verdict on all that was asked, and on what the workers say of
 // themselves. What a check has said already is not said again, but for what is worst.
-func (p *patient) checkTogether(checked []finding) (out []finding) {
+func (d *doctor) checkTogether(checked []finding) (out []finding) {
 	levels := map[verdict.State]level{verdict.Fine: levelOK, verdict.Look: levelWarn, verdict.Act: levelFail}
-	for i, f := range p.survey.report(time.Now()).Verdict.All() {
+	for i, f := range d.survey.report(time.Now()).Verdict.All() {
 		said := slices.ContainsFunc(checked, func(c finding) bool { return c.Check == ofCheck[f.Cause] && c.Level != levelOK })
 		if i == 0 || !said {
 			next := f.Step()
@@ -174,22 +174,22 @@ func (p *patient) checkTogether(checked []finding) (out []finding) {
 	return out
 }
 
-func (p *patient) checkStaging(ctx context.Context) []finding {
-	if p.config.StagingURL == "" {
+func (d *doctor) checkStaging(ctx context.Context) []finding {
+	if d.config.StagingURL == "" {
 		return []finding{{"staging", levelOK, "not used: STAGING_URL is empty, loads are by INSERT", ""}}
 	}
-	out := p.checkBucket(ctx, "staging", p.config.StagingURL, "; s3:DeleteObject was not tried")
-	if out.Level != levelOK || p.config.LeaseTable == service.NoLeaseTable {
+	out := d.checkBucket(ctx, "staging", d.config.StagingURL, "; s3:DeleteObject was not tried")
+	if out.Level != levelOK || d.config.LeaseTable == service.NoLeaseTable {
 		return []finding{out}
 	}
-	return append([]finding{out}, p.checkSharing(ctx)...)
+	return append([]finding{out}, d.checkSharing(ctx)...)
 }
 
 // checkSharing tries whether the worker sees what others stage. Without that it works,
 // and orders arrive later the more workers there are.
-func (p *patient) checkSharing(ctx context.Context) []finding {
+func (d *doctor) checkSharing(ctx context.Context) []finding {
 	const nothing = "analytics-worker-doctor/nothing"
-	bucket, err := p.account.Bucket(p.config.StagingURL)
+	bucket, err := d.account.Bucket(d.config.StagingURL)
 	if err == nil {
 		_, err = bucket.List(ctx, nothing)
 	}
@@ -205,9 +205,9 @@ func (p *patient) checkSharing(ctx context.Context) []finding {
 }
 
 // checkBucket looks into the bucket, and tries an object that is refused.
-func (p *patient) checkBucket(ctx context.Context, check, location, more string) finding {
+func (d *doctor) checkBucket(ctx context.Context, check, location, more string) finding {
 	const nothing = "analytics-worker-doctor/nothing"
-	bucket, err := p.account.Bucket(location)
+	bucket, err := d.account.Bucket(location)
 	if err == nil {
 		_, err = bucket.List(ctx, nothing)
 	}
@@ -220,12 +220,12 @@ func (p *patient) checkBucket(ctx context.Context, check, location, more string)
 	return finding{check, levelOK, location + " takes objects" + more, ""}
 }
 
-func (p *patient) checkLetters(ctx context.Context) []finding {
+func (d *doctor) checkLetters(ctx context.Context) []finding {
 	const check = "dead letters"
-	if strings.HasPrefix(p.config.DeadLetterURL, "s3://") {
-		return []finding{p.checkBucket(ctx, check, p.config.DeadLetterURL, "")}
+	if strings.HasPrefix(d.config.DeadLetterURL, "s3://") {
+		return []finding{d.checkBucket(ctx, check, d.config.DeadLetterURL, "")}
 	}
-	path, err := filepath.Abs(service.LetterFolder(p.config.DeadLetterURL))
+	path, err := filepath.Abs(service.LetterFolder(d.config.DeadLetterURL))
 	if err != nil {
 		return []finding{{check, levelFail, err.Error(), "set DEAD_LETTER_URL to a file:// URL with an absolute path"}}
 	}

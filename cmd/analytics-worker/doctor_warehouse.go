@@ -13,8 +13,8 @@ import (
 )
 
 // ask runs a statement of its own.
-func (p *patient) ask(ctx context.Context, sql string) (warehouse.Result, error) {
-	results, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{sql})
+func (d *doctor) ask(ctx context.Context, sql string) (warehouse.Result, error) {
+	results, err := d.account.Redshift(d.config.Redshift).Run(ctx, warehouse.Token(), []string{sql})
 	if err != nil {
 		return warehouse.Result{}, err
 	}
@@ -23,17 +23,17 @@ func (p *patient) ask(ctx context.Context, sql string) (warehouse.Result, error)
 
 // checkWarehouse runs a batch, as loads are batches. What does not come back in
 // time has been taken and not started: a paused cluster does that.
-func (p *patient) checkWarehouse(ctx context.Context) []finding {
+func (d *doctor) checkWarehouse(ctx context.Context) []finding {
 	ctx, question := ask(ctx)
 	defer question.end()
 	asked := time.Now()
-	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
+	_, err := d.account.Redshift(d.config.Redshift).Run(ctx, warehouse.Token(), []string{"SELECT 1", "SELECT 2"})
 	switch {
 	case err == nil:
 	case ctx.Err() != nil:
 		next := "see whether the cluster is paused, resizing or overloaded (resume it in the Redshift console); else check the network path"
-		if p.config.Redshift.Workgroup == "" {
-			next = "see whether the cluster is paused (aws redshift resume-cluster --cluster-identifier " + p.config.Redshift.ClusterID + "), resizing or overloaded; else check the network path"
+		if d.config.Redshift.Workgroup == "" {
+			next = "see whether the cluster is paused (aws redshift resume-cluster --cluster-identifier " + d.config.Redshift.ClusterID + "), resizing or overloaded; else check the network path"
 		}
 		return []finding{{"warehouse", levelFail, err.Error(), next}}
 	default:
@@ -46,8 +46,8 @@ func (p *patient) checkWarehouse(ctx context.Context) []finding {
 	found := []finding{{"warehouse", levelOK, fmt.Sprintf("answers in %v through the Data API", time.Since(asked).Round(time.Millisecond)), ""}}
 	var rest [2][]finding
 	var all sync.WaitGroup
-	all.Go(func() { rest[0] = p.checkCollation(ctx) })
-	all.Go(func() { rest[1] = p.checkLock(ctx) })
+	all.Go(func() { rest[0] = d.checkCollation(ctx) })
+	all.Go(func() { rest[1] = d.checkLock(ctx) })
 	all.Wait()
 	for _, more := range rest {
 		found = append(found, more...)
@@ -58,12 +58,12 @@ func (p *patient) checkWarehouse(ctx context.Context) []finding {
 // checkCollation looks for a database that compares without case, in which two
 // orders whose ids differ in nothing else would be one. An engine that does not
 // know the function has no such databases.
-func (p *patient) checkCollation(ctx context.Context) []finding {
-	r, err := p.ask(ctx, "SELECT db_collation()")
+func (d *doctor) checkCollation(ctx context.Context) []finding {
+	r, err := d.ask(ctx, "SELECT db_collation()")
 	if err != nil || len(r.Rows) != 1 {
 		return nil
 	}
-	return collationFinding(p.config.Redshift.Database, r.Rows[0][0].Text)
+	return collationFinding(d.config.Redshift.Database, r.Rows[0][0].Text)
 }
 
 func collationFinding(database, collation string) []finding {
@@ -97,8 +97,8 @@ type lockHold struct {
 
 // checkLock tells of a transaction that keeps loads waiting. Where the warehouse
 // cannot be asked there is no line.
-func (p *patient) checkLock(ctx context.Context) []finding {
-	r, err := p.ask(ctx, lockSQL(p.config.Redshift.Names))
+func (d *doctor) checkLock(ctx context.Context) []finding {
+	r, err := d.ask(ctx, lockSQL(d.config.Redshift.Names))
 	if err != nil {
 		return nil
 	}
@@ -152,14 +152,14 @@ func lockFindings(held []lockHold, now time.Time) []finding {
 // checkTables asks for the columns by name, which needs no catalog and works on
 // every engine. worker_load_lock alone is looked up in the catalog: a load holds it
 // against readers, so that to ask the table is to wait for the load.
-func (p *patient) checkTables(ctx context.Context) []finding {
+func (d *doctor) checkTables(ctx context.Context) []finding {
 	ctx, question := ask(ctx)
 	defer question.end()
 	tables := warehouse.Tables()
 	errs := make([]error, len(tables))
 	var all sync.WaitGroup
 	for i, table := range tables {
-		all.Go(func() { errs[i] = p.askTable(ctx, table) })
+		all.Go(func() { errs[i] = d.askTable(ctx, table) })
 	}
 	all.Wait()
 	var out []finding
@@ -169,7 +169,7 @@ func (p *patient) checkTables(ctx context.Context) []finding {
 		case err == nil:
 			continue
 		case errors.Is(err, warehouse.ErrNoTable) && !(errors.As(err, &refused) && aboutColumn.MatchString(refused.Message)):
-			out = append(out, p.missing(ctx, tables[i]))
+			out = append(out, d.missing(ctx, tables[i]))
 		case errors.As(err, &refused) && !errors.Is(err, warehouse.ErrUnavailable):
 			out = append(out, finding{
 				"tables", levelFail, tables[i] + ": " + err.Error(),
@@ -188,19 +188,19 @@ func (p *patient) checkTables(ctx context.Context) []finding {
 // aboutColumn matches the refusal of a column of a table that is there.
 var aboutColumn = regexp.MustCompile(`(?i)\bcolumn\b`)
 
-func (p *patient) askTable(ctx context.Context, table string) error {
-	return warehouse.CheckTable(ctx, p.account.Redshift(p.config.Redshift), table, warehouse.Columns(table))
+func (d *doctor) askTable(ctx context.Context, table string) error {
+	return warehouse.CheckTable(ctx, d.account.Redshift(d.config.Redshift), table, warehouse.Columns(table))
 }
 
 // missing tells of a table that is not in sight. It may be in a schema that the
 // search path leaves out: a person and a worker have different ones.
-func (p *patient) missing(ctx context.Context, table string) finding {
-	r, err := p.ask(ctx, "SELECT table_schema FROM svv_tables WHERE table_name = "+warehouse.Quote(table)+" ORDER BY 1")
+func (d *doctor) missing(ctx context.Context, table string) finding {
+	r, err := d.ask(ctx, "SELECT table_schema FROM svv_tables WHERE table_name = "+warehouse.Quote(table)+" ORDER BY 1")
 	if err != nil || len(r.Rows) == 0 {
 		return finding{"tables", levelFail, table + " is missing", "analytics-worker schema --apply"}
 	}
 	schema := r.Rows[0][0].Text
-	if ours := p.config.Redshift.Names.Schema(); ours != "" {
+	if ours := d.config.Redshift.Names.Schema(); ours != "" {
 		return finding{
 			"tables", levelFail, fmt.Sprintf("%s is missing in schema %s (REDSHIFT_SCHEMA), or this user lacks USAGE on it; there is one in schema %s", table, ours, schema),
 			"analytics-worker schema --apply, or schema --grants for this user, or REDSHIFT_SCHEMA=" + schema,
@@ -224,26 +224,26 @@ var (
 // checkCopyRole lets Redshift list a prefix that is not there, and then read a
 // manifest that is not there. Each COPY fails in any case and takes its
 // transaction with it.
-func (p *patient) checkCopyRole(ctx context.Context) []finding {
-	if p.config.StagingURL == "" {
+func (d *doctor) checkCopyRole(ctx context.Context) []finding {
+	if d.config.StagingURL == "" {
 		return nil
 	}
 	ctx, question := ask(ctx)
 	defer question.end()
-	list := p.tryCopy(ctx, "")
-	if f := copyRoleFinding(p.config.StagingURL, list); f.Level != levelOK {
+	list := d.tryCopy(ctx, "")
+	if f := copyRoleFinding(d.config.StagingURL, list); f.Level != levelOK {
 		return []finding{f}
 	}
-	return []finding{manifestFinding(p.config.StagingURL, p.tryCopy(ctx, " MANIFEST"))}
+	return []finding{manifestFinding(d.config.StagingURL, d.tryCopy(ctx, " MANIFEST"))}
 }
 
-func (p *patient) tryCopy(ctx context.Context, how string) error {
+func (d *doctor) tryCopy(ctx context.Context, how string) error {
 	role := "default"
-	if r := p.config.CopyIAMRole; r != "" && r != "default" {
+	if r := d.config.CopyIAMRole; r != "" && r != "default" {
 		role = warehouse.Quote(r)
 	}
-	from := strings.TrimSuffix(p.config.StagingURL, "/") + "/analytics-worker-doctor-no-such-file"
-	_, err := p.account.Redshift(p.config.Redshift).Run(ctx, warehouse.Token(), []string{
+	from := strings.TrimSuffix(d.config.StagingURL, "/") + "/analytics-worker-doctor-no-such-file"
+	_, err := d.account.Redshift(d.config.Redshift).Run(ctx, warehouse.Token(), []string{
 		"CREATE TEMP TABLE doctor_copy (nothing INTEGER)",
 		"COPY doctor_copy FROM " + warehouse.Quote(from) + " IAM_ROLE " + role + " FORMAT AS CSV" + how,
 	})

@@ -3,7 +3,6 @@ package main
 import (
 	"bufio"
 	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,8 +19,10 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/madeup"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
 // publishOptions are the flags of publish.
@@ -212,21 +213,16 @@ func lines(r io.Reader) func() (entry, error) {
 }
 
 // partitionKey keeps the events of one row in one shard, and so in order. Records
-// that name none are spread by their bytes.
+// that are of no row are spread by their bytes.
 func partitionKey(line []byte) string {
-	var e struct {
-		PaymentID string `json:"payment_id"`
-		OrderID   string `json:"order_id"`
-		SKU       string `json:"sku"`
-		StoreID   any    `json:"store_id"`
-	}
-	if json.Unmarshal(line, &e) == nil {
-		key := cmp.Or(e.PaymentID, e.OrderID)
-		if key == "" && e.SKU != "" {
-			key = fmt.Sprint(e.StoreID, "/", e.SKU)
-		}
-		if key != "" && len(key) <= 256 { // Kinesis's limit for a key is 256 characters
-			return key
+	const longest = 256 // of Kinesis's keys, in characters
+	var first json.RawMessage
+	if json.NewDecoder(bytes.NewReader(line)).Decode(&first) == nil { // a record may hold several events
+		var e event.Event
+		if event.Decode(first, time.Now(), &e) == nil {
+			if key := warehouse.Key(&e); len(key) <= longest {
+				return key
+			}
 		}
 	}
 	h := fnv.New64a()

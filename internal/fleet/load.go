@@ -10,9 +10,9 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// patient is how often a load fails, in a way that is nobody's fault, before its
+// loadTries is how often a load fails, in a way that is nobody's fault, before its
 // batches go back to their owners.
-const patient = 2
+const loadTries = 2
 
 // widestGap bounds the gap between loads that throttles widen.
 const widestGap = 10 * time.Second
@@ -51,7 +51,7 @@ func (f *Fleet) load(ctx context.Context, set []batch) {
 	}
 	l.failed++
 	f.c.Log.Error("a load of the fleet failed; it is tried again, nothing is lost", "batches", len(set), "attempt", l.failed, "error", err)
-	if l.failed >= patient {
+	if l.failed >= loadTries {
 		l.failed = 0
 		f.giveBack(ctx, set, err)
 	}

@@ -3,6 +3,7 @@ package warehouse
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -197,6 +198,18 @@ func (v *values) JSON(r Row) []byte {
 		b = append(b, text...)
 	}
 	return append(b, '}')
+}
+
+// Key is the key of an event's row as one text: the values of its table's key, with a
+// slash between.
+func Key(e *event.Event) string {
+	f, v := FactsOf(e.Family()), &values{notation: csvNotation}
+	fields, names := v.fields(v.Append(nil, e)), f.Names()
+	key := make([]string, len(f.Key))
+	for i, k := range f.Key {
+		key[i] = v.unquoted(fields[slices.Index(names, k)])
+	}
+	return strings.Join(key, "/")
 }
 
 // unquoted is the text of a field.

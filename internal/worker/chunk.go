@@ -146,7 +146,7 @@ func (s span) next() time.Time {
 }
 
 // split cuts a chunk in two. Both parts keep its memory alive, so the tail
-// carries all of its weight.
+// counts all of its bytes.
 func split(c *chunk, at int) (head, tail *chunk) {
 	cut, _ := c.rejected(at)
 	head = &chunk{shard: c.shard, items: c.items[:at], lines: c.lines, numbers: c.numbers, rejects: c.rejects[:cut], queued: c.queued, after: c.items[at].arrived}

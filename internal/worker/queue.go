@@ -49,7 +49,7 @@ func (q *queue) add(c *chunk, behind time.Duration, caughtUp time.Time) {
 		return
 	}
 	s.ended = c.ends
-	s.waiting += weight(c, 0, len(c.items))
+	s.waiting += pending(c, 0, len(c.items))
 	if len(c.items) > 0 {
 		s.arrivals = append(s.arrivals, arrival{c.arrived(0), len(c.items)})
 	}
@@ -70,8 +70,8 @@ func (q *queue) failed(s *shard, began time.Time, err error) {
 	s.reads.Failed++
 }
 
-// weight counts what of a chunk waits for a load: its records, and its end.
-func weight(c *chunk, lo, hi int) int {
+// pending counts what of a chunk waits for a load: its records, and its end.
+func pending(c *chunk, lo, hi int) int {
 	n := hi - lo
 	if c.ends && hi == len(c.items) {
 		n++
@@ -90,7 +90,7 @@ func (q *queue) drop(s *shard) {
 		}
 		q.records -= len(c.items)
 		q.held -= c.bytes
-		s.waiting -= weight(c, 0, len(c.items)) // what is being loaded is counted out by settle
+		s.waiting -= pending(c, 0, len(c.items)) // what is being loaded is counted out by settle
 		return true
 	})
 	q.admit()
@@ -147,7 +147,7 @@ func (q *queue) settle(spans []span, moved map[*shard]move) {
 		}
 	}
 	for _, sp := range spans {
-		sp.shard.waiting -= weight(sp.chunk, sp.lo, sp.hi)
+		sp.shard.waiting -= pending(sp.chunk, sp.lo, sp.hi)
 		sp.shard.settled(sp.hi-sp.lo, sp.next())
 		if sp.last() { // what comes before it in its page was settled before it
 			q.held -= sp.bytes

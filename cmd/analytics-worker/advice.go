@@ -19,7 +19,9 @@ import (
 
 // advice is what to do about errors of one kind. Packages say what is wrong; what to
 // do next is decided here alone, for the log (hint), doctor, status, the pages and
-// the end of every verb, as only the program knows its settings and its verbs.
+// the end of every verb, as only the program knows its settings and its verbs. A
+// verdict takes it from here too (verdict.Trouble), and has next steps of its own for
+// what no error tells: what waits, is behind, is rejected.
 type advice struct {
 	kind string
 	is   func(error) bool
@@ -38,6 +40,9 @@ func nextStep(err error) string {
 	}
 	return ""
 }
+
+// nextStepOf is what to do about the error of a call to a service, which may be empty.
+func nextStepOf(service string, err error) string { return nextStep(&askedError{err, service}) }
 
 // withNextStep is the error's text and what to do about it, in a line.
 func withNextStep(err error) string {
@@ -83,7 +88,8 @@ var advices = []advice{
 	{"a key that cannot be used now", code("KMSInvalidStateException"), always("see the stream's KMS key: is its deletion scheduled, or its material not imported?")},
 	{"a key that is gone", code("KMSNotFoundException"), always("start the stream's encryption with another KMS key: the old one is not there")},
 	{"a key", refused(aws.Refusal.KeyRefused), always("check the stream's KMS key")},
-	{"the rate of a shard", refusedCall("Kinesis.GetRecords", "ProvisionedThroughputExceededException"), always("it passes; all that poll a shard share its 5 calls/s and 2 MiB/s: if it stays, see what else reads the stream")},
+	{"the rate of a shard", refusedCall("Kinesis.GetRecords", "ProvisionedThroughputExceededException"), always("it passes; all that poll a shard share its 5 calls/s and 2 MiB/s: if it stays, see what else reads the stream, and give it enhanced fan-out")},
+	{"the rate of the lease table", and(operation("DynamoDB."), oneOf(stream.ErrThrottled)), always("see the lease table's capacity (on demand is enough), and who else reads it")},
 	{"a lease table that may not be used", and(refused(aws.Refusal.Forbidden), operation("DynamoDB.")), always("allow the worker's IAM role dynamodb:DescribeTable, CreateTable, Scan, GetItem, PutItem, UpdateItem and DeleteItem on the lease table")},
 	{"a missing permission", and(refused(aws.Refusal.Forbidden), func(err error) bool { return as[aws.Refusal](err).Action() != "" }), func(err error) string {
 		return "allow " + as[aws.Refusal](err).Action() + " to the IAM role of this caller; analytics-worker doctor shows what else is missing"
@@ -213,7 +219,7 @@ func (e *askedError) Unwrap() error { return e.error }
 
 // asked is the service that the error is of.
 func asked(err error) string {
-	if e := as[*askedError](err); e != nil {
+	if e := as[*askedError](err); e != nil && e.service != "" {
 		return e.service
 	}
 	if s := as[aws.Refusal](err).Service(); s != "" {

@@ -22,6 +22,8 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/simulation"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/vitals"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
@@ -136,6 +138,7 @@ func errorsOfAWS(p provoked) []advised {
 		{"no such stream", p.stream("nothing"), "KINESIS_STREAM_NAME"},
 		{"no such bucket", p.store(p.ctx), "create the bucket"},
 		{"too many calls to the warehouse", p.struck(fault.Fault{Service: "redshift-data", Kind: fault.Throttle}, p.query), "LOAD_INTERVAL"},
+		{"the rate of the lease table", p.struck(fault.Fault{Service: "dynamodb", Kind: fault.Throttle}, p.leases), "capacity"},
 		{"a service in trouble", p.struck(fault.Fault{Service: "dynamodb", Kind: fault.InternalError}, p.leases), "calls DynamoDB"},
 		{"no answer", p.struck(fault.Fault{Service: "s3", Kind: fault.Reset}, p.store), "network path to AWS"},
 		{"no answer", &askedError{p.struck(fault.Fault{Service: "kinesis", Kind: fault.Reset}, p.read), "Kinesis"}, "network path to Kinesis"},
@@ -229,6 +232,7 @@ func TestEachErrorHasItsNextStep(t *testing.T) {
 			t.Errorf("%s: advises %q, want it to say %q", c.kind, next, c.next)
 		}
 		checkAdvice(t, next)
+		verdictAgrees(t, c.err)
 	}
 	for _, a := range advices {
 		if !tried[a.kind] {
@@ -238,6 +242,34 @@ func TestEachErrorHasItsNextStep(t *testing.T) {
 	for _, err := range []error{nil, errors.New("odd"), context.Canceled, syscall.EIO} {
 		if next := nextStep(err); next != "" {
 			t.Errorf("%v: advises %q, where nothing is known", err, next)
+		}
+	}
+}
+
+// verdictAgrees sees that the verdict on an error, whatever is asked that answers with
+// it, has the next step of the table.
+func verdictAgrees(t *testing.T, err error) {
+	t.Helper()
+	for _, place := range []struct {
+		service string
+		put     func(*verdict.Facts, *verdict.Trouble)
+	}{
+		{vitals.Kinesis, func(f *verdict.Facts, why *verdict.Trouble) { f.Stream.Trouble = why }},
+		{vitals.Kinesis, func(f *verdict.Facts, why *verdict.Trouble) {
+			f.Reads = verdict.Reads{Known: true, Shards: 1, Failing: 1, Longest: time.Minute, Trouble: why}
+		}},
+		{vitals.DynamoDB, func(f *verdict.Facts, why *verdict.Trouble) {
+			f.Leases = verdict.Leases{Shared: true, Source: verdict.Source{Trouble: why}}
+		}},
+		{vitals.DataAPI, func(f *verdict.Facts, why *verdict.Trouble) { f.Loads.Trouble = why }},
+		{vitals.S3, func(f *verdict.Facts, why *verdict.Trouble) { f.Letters.Trouble = why }},
+		{vitals.CloudWatch, func(f *verdict.Facts, why *verdict.Trouble) { f.Metrics.Trouble = why }},
+	} {
+		f := verdict.Facts{Now: time.Now()}
+		place.put(&f, vitals.Trouble(place.service, err, time.Time{}, nextStepOf))
+		all, want := verdict.Of(f).All(), nextStepOf(place.service, err)
+		if !slices.ContainsFunc(all, func(v verdict.Finding) bool { return strings.Contains(v.Step(), want) }) {
+			t.Errorf("%v from %s: the verdict is %+v, want it to say %q", err, place.service, all, want)
 		}
 	}
 }

@@ -23,7 +23,7 @@ import (
 // nextStepAt is what to do after a call to a service failed; otherwise is what to do if
 // it was the call that was wrong.
 func nextStepAt(service string, err error, otherwise string) string {
-	return cmp.Or(nextStep(&askedError{err, service}), otherwise)
+	return cmp.Or(nextStepOf(service, err), otherwise)
 }
 
 // checkStream looks at the stream, then at each shard where its loading stands.

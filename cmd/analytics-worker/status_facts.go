@@ -79,7 +79,7 @@ func (s *survey) facts(r statusReport, lag *int64, now time.Time) verdict.Facts 
 	f := verdict.Facts{
 		Now: now, Names: s.config.verdictNames(s.account), Clock: verdict.Clock{Known: true, Skew: now.Sub(s.account.ServiceTime(now))},
 		Stream: verdict.Stream{
-			Source: verdict.Source{Asked: true, Trouble: vitals.Trouble(s.asked.stream, time.Time{}, nextStep)}, Status: s.summary.Status, Retention: s.summary.Retention,
+			Source: verdict.Source{Asked: true, Trouble: vitals.Trouble(vitals.Kinesis, s.asked.stream, time.Time{}, nextStepOf)}, Status: s.summary.Status, Retention: s.summary.Retention,
 		},
 		Lag: verdict.Lag{Known: r.LagMillis != nil, Shards: len(s.shards)},
 	}
@@ -91,7 +91,7 @@ func (s *survey) facts(r statusReport, lag *int64, now time.Time) verdict.Facts 
 	}
 	f.Loads.Write = verdict.Write{Known: true, Waiting: s.asked.waited, Phase: s.asked.phase}
 	if s.asked.waited == 0 {
-		f.Loads.Trouble = vitals.Trouble(s.asked.warehouse, time.Time{}, nextStep)
+		f.Loads.Trouble = vitals.Trouble(vitals.DataAPI, s.asked.warehouse, time.Time{}, nextStepOf)
 	}
 	s.leaseFacts(&f, r, now)
 	s.readFacts(&f, r)
@@ -101,7 +101,7 @@ func (s *survey) facts(r statusReport, lag *int64, now time.Time) verdict.Facts 
 func (s *survey) leaseFacts(f *verdict.Facts, r statusReport, now time.Time) {
 	l := &f.Leases
 	l.Shared = s.config.LeaseTable != service.NoLeaseTable
-	l.Source = verdict.Source{Asked: l.Shared, Trouble: vitals.Trouble(s.asked.leases, time.Time{}, nextStep)}
+	l.Source = verdict.Source{Asked: l.Shared, Trouble: vitals.Trouble(vitals.DynamoDB, s.asked.leases, time.Time{}, nextStepOf)}
 	if l.Shared && s.asked.leases == nil {
 		l.At = now
 	}
@@ -141,7 +141,7 @@ func (s *survey) readFacts(f *verdict.Facts, r statusReport) {
 	f.Reads = verdict.Reads{Known: true, Shards: len(s.places) + len(s.asked.reads), Failing: len(s.asked.reads), Window: quickTime}
 	f.Reads.Failed, f.Reads.Done = int64(len(s.asked.reads)), int64(len(s.places))
 	for _, id := range slices.Sorted(maps.Keys(s.asked.reads)) {
-		f.Reads.Trouble, f.Reads.Longest = vitals.Trouble(s.asked.reads[id], time.Time{}, nextStep), quickTime
+		f.Reads.Trouble, f.Reads.Longest = vitals.Trouble(vitals.Kinesis, s.asked.reads[id], time.Time{}, nextStepOf), quickTime
 	}
 	for _, sh := range r.Shards {
 		if sh.LagMillis != nil {

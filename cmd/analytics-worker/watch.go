@@ -10,7 +10,7 @@ import (
 
 // vitals is what the judgement of the worker takes from the program.
 func (c config) vitals(account *aws.Account, p *metrics.Publisher, m *manager, recent *admin.Recent) vitals.Config {
-	v := vitals.Config{Names: c.verdictNames(account), NextStep: nextStep, Problems: recent.Since, Hangs: m.hanging}
+	v := vitals.Config{Names: c.verdictNames(account), NextStep: nextStepOf, Problems: recent.Since, Hangs: m.hanging}
 	if p != nil {
 		v.Publishes = p.Failing
 	}

@@ -1,6 +1,9 @@
 package verdict
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // Facts are what is known at one moment. A worker knows its own part from inside;
 // who asks from outside (Worker is empty) knows all shards, and of loads, reads and
@@ -56,9 +59,20 @@ func (k Kind) passes() bool { return k == Throttled || k == Conflict || k == Unr
 type Trouble struct {
 	Kind  Kind
 	Says  string    // the error
-	Next  string    // what to do about it, where that is known
+	Next  string    // what to do about it, where that is known: the program's, which says it elsewhere too
 	Addr  string    // that refuses connections; empty = it is not that
 	Since time.Time // zero = not known
+}
+
+// next is the next step. An error that nobody knows is read.
+func (t *Trouble) next() string { return t.nextOr("read the error; it is tried again") }
+
+// nextOr is the next step, or another one where there is no trouble or none is known.
+func (t *Trouble) nextOr(otherwise string) string {
+	if t == nil {
+		return otherwise
+	}
+	return cmp.Or(t.Next, otherwise)
 }
 
 func (t *Trouble) lasted(now time.Time) time.Duration {

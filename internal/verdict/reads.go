@@ -19,14 +19,13 @@ func reading(f *Facts) []Finding {
 	if r.Failing == 0 {
 		what = fmt.Sprintf("%d of %d reads in the last %s failed", r.Failed, r.Done+r.Failed, words(r.Window))
 	}
-	out := f.denied(ReadsFailing, Look, "Kinesis", what, r.Trouble)
+	out := f.denied(ReadsFailing, Look, what, r.Trouble)
 	switch r.Trouble.Kind {
 	case Denied, Credentials, Key:
 		out.Cause = ReadsDenied
 	case Throttled:
 		out.Cause = ReadsThrottled
 		out.Says = fmt.Sprintf("Kinesis throttles the reads: %d of %d in the last %s were refused", r.Failed, r.Done+r.Failed, words(r.Window))
-		out.Next = "other consumers share the five reads a second of each shard: find them, or give them fan-out"
 		out.Command = "aws kinesis list-stream-consumers --stream-arn $(aws kinesis describe-stream-summary --stream-name " + f.Names.Stream + " --query StreamDescriptionSummary.StreamARN --output text)"
 	}
 	if f.Lag.Committed > behindLook {

@@ -89,10 +89,10 @@ func streamed(f *Facts) []Finding {
 	case s.Status == "DELETING" || t != nil && t.Kind == Gone:
 		return []Finding{{
 			Cause: StreamGone, State: Act, Stops: true, Says: "The stream " + f.Names.Stream + " is not there",
-			Next: "check KINESIS_STREAM_NAME and AWS_REGION, or make it again", Command: "aws kinesis describe-stream-summary --stream-name " + f.Names.Stream,
+			Next: t.nextOr("check KINESIS_STREAM_NAME and AWS_REGION, or make it again"), Command: "aws kinesis describe-stream-summary --stream-name " + f.Names.Stream,
 		}}
 	case t != nil && (!t.Kind.passes() || f.outside() || t.lasted(f.Now) > slowAnswer):
-		return []Finding{f.denied(StreamFailing, Look, "Kinesis", "The stream cannot be looked at", t)}
+		return []Finding{f.denied(StreamFailing, Look, "The stream cannot be looked at", t)}
 	}
 	return nil
 }
@@ -129,7 +129,7 @@ func leased(f *Facts) []Finding {
 	case l.Lost || t != nil && t.Kind == Gone:
 		return []Finding{{
 			Cause: LeasesGone, State: Act, Stops: !f.outside() && l.Mine == 0, Says: "The lease table " + f.Names.LeaseTable + " is gone, so nobody owns a shard",
-			Next: "a running worker makes it again within seconds, from the warehouse's positions; if it stays away, let the role make it (dynamodb:CreateTable) and see who deletes it", Command: look,
+			Next: t.nextOr("a running worker makes it again within seconds, from the warehouse's positions; if it stays away, let the role make it (dynamodb:CreateTable) and see who deletes it"), Command: look,
 		}}
 	case t == nil && !l.At.IsZero() && f.Now.Sub(l.At) > staleAfter && l.Mine == 0:
 		return []Finding{{
@@ -141,11 +141,11 @@ func leased(f *Facts) []Finding {
 	case t.Kind == Throttled:
 		out := Finding{
 			Cause: LeasesThrottled, State: Look, Says: "DynamoDB throttles the lease table " + f.Names.LeaseTable,
-			Next: "see its capacity (on demand is enough) and who else reads it", Command: look,
+			Next: t.next(), Command: look,
 		}
 		return []Finding{f.lasting(out, t)}
 	}
-	return []Finding{f.lasting(f.denied(LeasesFailing, Look, "DynamoDB", "The lease table "+f.Names.LeaseTable+" cannot be used", t), t)}
+	return []Finding{f.lasting(f.denied(LeasesFailing, Look, "The lease table "+f.Names.LeaseTable+" cannot be used", t), t)}
 }
 
 // lasting makes a finding about leases one to act on where it keeps this worker
@@ -278,7 +278,7 @@ func published(f *Facts) []Finding {
 	if t == nil {
 		return nil
 	}
-	out := f.denied(MetricsFailing, Look, "CloudWatch", "CloudWatch does not take the metrics: alarms and scaling see nothing, and orders are loaded all the same", t)
+	out := f.denied(MetricsFailing, Look, "CloudWatch does not take the metrics: alarms and scaling see nothing, and orders are loaded all the same", t)
 	return []Finding{out}
 }
 

@@ -4,7 +4,9 @@
 // the log) tells this, and has no opinion of its own.
 //
 // It is pure: no clock, no I/O. What is not known is a value, and nothing is called
-// fine because nothing is known.
+// fine because nothing is known. What to do about an error comes with it (Trouble):
+// only the program knows that. What no error tells, such as that something waits, is
+// behind or is rejected, has its next step here.
 package verdict
 
 import (

@@ -17,10 +17,10 @@ func keeping(f *Facts) []Finding {
 	case w.Trouble != nil && w.Trouble.Kind == Full:
 		return []Finding{{
 			Cause: LettersFull, State: Act, Stops: true, Says: "The dead-letter store is full" + stops,
-			Next: "free some space: " + f.Names.Letters, Command: look,
+			Next: w.Trouble.next(), Command: look,
 		}}
 	case w.Trouble != nil:
-		out := f.denied(LettersFailing, Act, "the dead-letter store", "The dead-letter store "+f.Names.Letters+" refuses or cannot be reached"+stops, w.Trouble)
+		out := f.denied(LettersFailing, Act, "The dead-letter store "+f.Names.Letters+" refuses or cannot be reached"+stops, w.Trouble)
 		out.State, out.Stops = Act, true
 		return []Finding{out}
 	case w.Waiting >= slowAnswer:
@@ -95,58 +95,40 @@ func (f *Facts) describe() string {
 
 // refused judges a load or a question that the warehouse did not take.
 func (f *Facts) refused(t *Trouble) Finding {
-	out := Finding{State: Act, Stops: true, Command: f.describe()}
+	out := Finding{State: Act, Stops: true, Next: t.next(), Command: f.describe()}
 	const kept = "; orders are read and not loaded, and nothing is lost"
 	switch t.Kind {
 	case Full:
 		out.Cause, out.Says = WarehouseFull, "The warehouse is full"+kept+": "+t.Says
-		out.Next = "free space there (VACUUM, drop or unload what nobody needs), or resize it"
 	case Denied, Credentials, Key:
-		out = f.denied(WarehouseDenied, Act, "Redshift", "The warehouse refuses this caller"+kept, t)
+		out = f.denied(WarehouseDenied, Act, "The warehouse refuses this caller"+kept, t)
 		out.Stops = true
 	case NoTable:
 		out.Cause, out.Says = NoTables, "The warehouse lacks a table or a column of the worker's: "+t.Says
 		out.Next, out.Command = "make what is missing", "analytics-worker schema --apply"
 	case Unreached:
 		out.Cause, out.Says = WarehouseSilent, "The Redshift Data API cannot be reached"+kept+": "+t.Says
-		out.Next = "check the network path (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
 		out.Command = "analytics-worker doctor"
 	case Throttled, Conflict:
 		out.Cause, out.State, out.Says = WarehouseFailing, Look, "The warehouse asks for fewer calls: "+t.Says
 		if t.Kind == Conflict {
 			out.Says = "Loads conflict with another transaction: " + t.Says
 		}
-		out.Next = "it passes; if it stays, raise LOAD_INTERVAL, and see who else writes to the tables or calls the Data API"
 	default:
-		out.Cause, out.Says = WarehouseFailing, "The warehouse refuses"+kept+": "+t.Says
-		out.Next, out.Command = "read its words; doctor compares its tables with what the worker expects", "analytics-worker doctor"
+		out.Cause, out.Says, out.Command = WarehouseFailing, "The warehouse refuses"+kept+": "+t.Says, "analytics-worker doctor"
 	}
 	return out
 }
 
 // denied judges trouble with a service that is not about its data: what is missing
 // is named by the error itself.
-func (f *Facts) denied(cause Cause, otherwise State, service, what string, t *Trouble) Finding {
-	out := Finding{Cause: cause, State: otherwise, Says: what + ": " + t.Says, Command: "analytics-worker doctor"}
+func (f *Facts) denied(cause Cause, otherwise State, what string, t *Trouble) Finding {
+	out := Finding{Cause: cause, State: otherwise, Says: what + ": " + t.Says, Next: t.next(), Command: "analytics-worker doctor"}
 	switch t.Kind {
-	case Denied:
-		out.State, out.Next = Act, "add what is named to the role or the user of the worker: doctor tries each permission"
 	case Credentials:
-		out.State, out.Next = Act, "renew or correct the credentials; no permission helps"
-		out.Command = "aws sts get-caller-identity"
-	case Key:
-		out.State, out.Next = Act, "mend the KMS key, or its policy"
-	case Throttled:
-		out.Next = "it passes; if it stays, see who else calls " + service + " in this account"
-	case Unreached:
-		out.Next = "check the network path to " + service + " (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
-	case Gone:
-		out.State, out.Next = Act, "make what is missing, or correct its name"
-	default:
-		out.Next = "read the error; it is tried again"
-	}
-	if t.Next != "" && t.Kind != Throttled && t.Kind != Unreached {
-		out.Next = t.Next
+		out.State, out.Command = Act, "aws sts get-caller-identity"
+	case Denied, Key, Gone:
+		out.State = Act
 	}
 	if cause == MetricsFailing {
 		out.State = Look // orders arrive all the same

@@ -114,9 +114,9 @@ func (p *past) rejectRate() float64 {
 }
 
 // reads sums up how reading went lately.
-func (p *past) reads(st worker.Status, now time.Time, nextStep func(error) string) verdict.Reads {
+func (p *past) reads(st worker.Status, now time.Time, next NextStep) verdict.Reads {
 	r := st.Reads
-	out := verdict.Reads{Known: true, Shards: r.Shards, Failing: r.Failed, Trouble: Trouble(r.Last, r.First, nextStep)}
+	out := verdict.Reads{Known: true, Shards: r.Shards, Failing: r.Failed, Trouble: Trouble(Kinesis, r.Last, r.First, next)}
 	if !r.First.IsZero() {
 		out.Longest = now.Sub(r.First)
 	}

@@ -15,9 +15,22 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
-// Trouble is an error as the verdict takes it, with what to do about it; nil = there is
-// none.
-func Trouble(err error, since time.Time, nextStep func(error) string) *verdict.Trouble {
+// NextStep is what to do about the error of a call to a service, which is empty where
+// it is not known; "" = nothing is known.
+type NextStep func(service string, err error) string
+
+// The services, as people know them.
+const (
+	Kinesis    = "Kinesis"
+	DynamoDB   = "DynamoDB"
+	DataAPI    = "the Redshift Data API"
+	S3         = "S3"
+	CloudWatch = "CloudWatch"
+)
+
+// Trouble is the error of a call to a service as the verdict takes it, with what to do
+// about it; nil = there is none.
+func Trouble(service string, err error, since time.Time, next NextStep) *verdict.Trouble {
 	if err == nil {
 		return nil
 	}
@@ -26,8 +39,8 @@ func Trouble(err error, since time.Time, nextStep func(error) string) *verdict.T
 		t.Addr = op.Addr.String()
 		t.Says = "nothing listens on " + t.Addr
 	}
-	if nextStep != nil {
-		t.Next = nextStep(err)
+	if next != nil {
+		t.Next = next(service, err)
 	}
 	return t
 }

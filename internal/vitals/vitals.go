@@ -18,7 +18,7 @@ import (
 type Config struct {
 	Worker    string
 	Names     verdict.Names
-	NextStep  func(error) string // what to do about an error, or ""; nil = nothing is known
+	NextStep  NextStep // nil = nothing is known
 	Status    func() worker.Status
 	Holder    *lease.Holder
 	Shared    bool // workers share a lease table
@@ -127,9 +127,9 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	f.Leases = w.leases(now, st, view)
 	f.Leases.Lost = errors.Is(failing, lease.ErrTableGone)
 	if errors.As(failing, new(*lease.ListingError)) {
-		f.Stream.Trouble = Trouble(failing, since, w.c.NextStep)
+		f.Stream.Trouble = Trouble(Kinesis, failing, since, w.c.NextStep)
 	} else {
-		f.Leases.Trouble = Trouble(failing, since, w.c.NextStep)
+		f.Leases.Trouble = Trouble(DynamoDB, failing, since, w.c.NextStep)
 	}
 	f.Told = w.peers.told(now, view)
 	var other *worker.OtherStreamError
@@ -140,12 +140,12 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	w.alarms(&f, other)
 	f.Reads = w.past.reads(st, now, w.c.NextStep)
 	f.Lag = w.lag(now, st, f.Leases.Mine)
-	f.Loads = verdict.Loads{Write: w.write(st.Writes, now), Pending: st.Waiting, Full: st.Full}
+	f.Loads = verdict.Loads{Write: w.write(DataAPI, st.Writes, now), Pending: st.Waiting, Full: st.Full}
 	f.Loads.Rate, f.Loads.Orders = w.past.rate()
-	f.Letters = w.write(st.Letters, now)
+	f.Letters = w.write(S3, st.Letters, now)
 	f.Rejects = w.past.rejects()
 	if w.c.Publishes != nil {
-		f.Metrics = verdict.Source{Asked: true, Trouble: Trouble(w.c.Publishes(), time.Time{}, w.c.NextStep)}
+		f.Metrics = verdict.Source{Asked: true, Trouble: Trouble(CloudWatch, w.c.Publishes(), time.Time{}, w.c.NextStep)}
 	}
 	if w.c.AWSTime != nil {
 		f.Clock = verdict.Clock{Known: true, Skew: now.Sub(w.c.AWSTime(now))}
@@ -173,7 +173,7 @@ func (w *Watch) next(err error) string {
 	if w.c.NextStep == nil {
 		return ""
 	}
-	return w.c.NextStep(err)
+	return w.c.NextStep("", err)
 }
 
 func (w *Watch) leases(now time.Time, st worker.Status, view lease.View) verdict.Leases {
@@ -232,16 +232,16 @@ func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
 	return out
 }
 
-// write is how writing goes.
-func (w *Watch) write(s worker.WriteStatus, now time.Time) verdict.Write {
-	out := verdict.Write{Known: true, Last: s.LastSuccess, Took: s.Took, Trouble: Trouble(s.Failing, s.Since, w.c.NextStep)}
+// write is how writing to a service goes.
+func (w *Watch) write(service string, s worker.WriteStatus, now time.Time) verdict.Write {
+	out := verdict.Write{Known: true, Last: s.LastSuccess, Took: s.Took, Trouble: Trouble(service, s.Failing, s.Since, w.c.NextStep)}
 	if !s.Waiting.IsZero() {
 		out.Waiting = now.Sub(s.Waiting)
 	}
 	if p := s.Progress; p != nil {
 		switch {
 		case p.Err != nil && out.Trouble == nil && out.Waiting > askingFails:
-			out.Trouble = Trouble(p.Err, s.Waiting, w.c.NextStep)
+			out.Trouble = Trouble(service, p.Err, s.Waiting, w.c.NextStep)
 		case p.Err != nil:
 		case !p.Started:
 			out.Phase = verdict.Queued

@@ -30,13 +30,13 @@ func TestErrorsHaveTheirKinds(t *testing.T) {
 		verdict.Failing:   {warehouse.ErrUnavailable, warehouse.ErrEnded, errors.New("anything")},
 	} {
 		for _, err := range errs {
-			got := Trouble(fmt.Errorf("do it: %w", err), noon, func(error) string { return "mend it" })
-			if got.Kind != want || got.Next != "mend it" || !got.Since.Equal(noon) || !strings.Contains(got.Says, "do it") {
+			got := Trouble(S3, fmt.Errorf("do it: %w", err), noon, func(service string, _ error) string { return "mend " + service })
+			if got.Kind != want || got.Next != "mend S3" || !got.Since.Equal(noon) || !strings.Contains(got.Says, "do it") {
 				t.Errorf("%v: %+v, want %s", err, got, want)
 			}
 		}
 	}
-	if got := Trouble(nil, noon, nil); got != nil {
+	if got := Trouble(S3, nil, noon, nil); got != nil {
 		t.Errorf("no error is %+v", got)
 	}
 }

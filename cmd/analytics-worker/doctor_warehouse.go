@@ -150,12 +150,12 @@ func lockFindings(held []lockHold, now time.Time) []finding {
 }
 
 // checkTables asks for the columns by name, which needs no catalog and works on
-// every engine. worker_load_lock alone is looked up in the catalog: a load holds it
+// every engine. Tables of families that are not loaded need not be there. worker_load_lock alone is looked up in the catalog: a load holds it
 // against readers, so that to ask the table is to wait for the load.
 func (d *doctor) checkTables(ctx context.Context) []finding {
 	ctx, question := ask(ctx)
 	defer question.end()
-	tables := warehouse.Tables()
+	tables := warehouse.TablesOf(d.config.Families)
 	errs := make([]error, len(tables))
 	var all sync.WaitGroup
 	for i, table := range tables {

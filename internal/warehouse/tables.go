@@ -148,9 +148,12 @@ var loadLock = &Table{
 }
 
 // tables are all that the worker writes.
-func tables() []*Table {
+func tables() []*Table { return tablesOf(event.Families()) }
+
+func tablesOf(families []event.Family) []*Table {
 	var out []*Table
-	for _, f := range factTables {
+	for _, family := range families {
+		f := FactsOf(family)
 		out = append(out, &f.Table)
 		if f.Rollup != nil {
 			out = append(out, &f.Rollup.Table)
@@ -160,9 +163,12 @@ func tables() []*Table {
 }
 
 // Tables are the names of the tables that the worker writes.
-func Tables() []string {
+func Tables() []string { return TablesOf(event.Families()) }
+
+// TablesOf are the names of the tables that a worker writes which loads these families.
+func TablesOf(families []event.Family) []string {
 	var out []string
-	for _, t := range tables() {
+	for _, t := range tablesOf(families) {
 		out = append(out, t.Name)
 	}
 	return out

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -25,11 +26,15 @@ const crashesPerWorld = 10
 //
 // With -crashes=1, as make simulate and make soak have it, that is every call.
 // Here, where the race detector may be on, it is a fixed sample.
-func TestG2_CrashAtEveryCall(t *testing.T) {
+func TestG2_CrashAtEveryCall(t *testing.T) { crashEverywhere(t, leastCalls, crashRun) }
+
+// crashEverywhere has run crash before and after each of the calls that it makes, or
+// before and after a sample of them. run takes a new fleet of one shard, and the call.
+func crashEverywhere(t *testing.T, least int, run func(t *testing.T, f *Fleet, at int, after bool) (calls int)) {
 	calls := 0
-	synctest.Test(t, func(t *testing.T) { calls = crashRun(t, spoiledFleet(t, 1), 0, false) })
-	if calls < leastCalls {
-		t.Fatalf("a run makes %d calls; it is to make %d", calls, leastCalls)
+	synctest.Test(t, func(t *testing.T) { calls = run(t, spoiledFleet(t, 1), 0, false) })
+	if calls < least {
+		t.Fatalf("a run makes %d calls; it is to make %d", calls, least)
 	}
 	t.Logf("the run makes %d calls", calls)
 	var points []int
@@ -48,7 +53,7 @@ func TestG2_CrashAtEveryCall(t *testing.T) {
 						if err := f.renew(t.Context()); err != nil {
 							t.Fatal(err)
 						}
-						crashRun(t, f, at, after)
+						run(t, f, at, after)
 					}
 				}
 			})
@@ -74,19 +79,30 @@ func crashRun(t *testing.T, f *Fleet, at int, after bool) int {
 	}
 	err = scenario(ctx, alive, f, rng)
 	calls := c.count()
-	// The jitter of the waits makes a run a few calls shorter or longer: the last
-	// calls may be yet to come.
-	for at > 0 && err == nil && alive.Err() == nil {
-		err = f.until(ctx, time.Now().Add(leaseTime/10))
-	}
 	if at > 0 {
+		err = errors.Join(err, f.untilDead(ctx, alive))
 		f.crash(0)
 		err = errors.Join(err, f.glance(ctx)) // G3: never a position past what is loaded
 	}
 	if err := errors.Join(err, f.publish(ctx, 10, rng), f.settle(ctx, true)); err != nil {
-		t.Errorf("crash at call %d, after it %v: %v\n%s\nto replay: go test ./internal/simulation -run TestG2_CrashAtEveryCall -crash=%d -v", at, after, err, f.log.String(), at)
+		crashFailed(t, f, at, after, err)
 	}
 	return calls
+}
+
+// untilDead waits for the end of a worker's life. The jitter of the waits makes a run a
+// few calls shorter or longer: the last calls may be yet to come.
+func (f *Fleet) untilDead(ctx, alive context.Context) (err error) {
+	for err == nil && alive.Err() == nil {
+		err = f.until(ctx, time.Now().Add(leaseTime/10))
+	}
+	return err
+}
+
+func crashFailed(t *testing.T, f *Fleet, at int, after bool, err error) {
+	t.Helper()
+	name, _, _ := strings.Cut(t.Name(), "/")
+	t.Errorf("crash at call %d, after it %v: %v\n%s\nto replay: go test ./internal/simulation -run '^%s$' -crash=%d -v", at, after, err, f.log.String(), name, at)
 }
 
 // scenario is what happens meanwhile; it ends early with the worker's life. The

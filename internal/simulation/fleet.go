@@ -307,6 +307,9 @@ func (f *Fleet) take(ctx context.Context, s step, rng *rand.Rand) error {
 		m.link.cut(s.service, s.how)
 		f.later(s.lasts, func(context.Context) error { f.troubled = time.Now(); m.link.heal(s.service); return nil })
 	case doFault:
+		if s.alone {
+			s.fault.Caller = f.live[s.n%f.count()].name
+		}
 		f.tally.arm(s.fault)
 		return f.world.Local.Faults().Put(append(f.world.Local.Faults().List(), s.fault))
 	case doKCL:
@@ -332,7 +335,7 @@ func (f *Fleet) start(ctx context.Context, pace float64) error {
 		if f.spoil != nil {
 			next = f.spoil(next)
 		}
-		m.link = newLink(next, f.tally)
+		m.link = newLink(signedAs{next, m.name}, f.tally)
 		return m.link
 	})
 	scaled := func(d time.Duration) time.Duration { return time.Duration(float64(d) / pace) }

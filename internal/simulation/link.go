@@ -64,6 +64,19 @@ func (l *link) trouble(service string) (thawed chan struct{}, c *cut) {
 	return thawed, c
 }
 
+// signedAs has a worker's calls signed with its name as the access key, so that a
+// fault of a service can strike it alone.
+type signedAs struct {
+	next http.RoundTripper
+	name string
+}
+
+func (s signedAs) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Authorization", strings.Replace(r.Header.Get("Authorization"), "Credential=local/", "Credential="+s.name+"/", 1))
+	return s.next.RoundTrip(r)
+}
+
 // serviceOf names the service that a request is for, as faults do.
 func serviceOf(r *http.Request) string {
 	target := r.Header.Get("X-Amz-Target")

@@ -39,6 +39,7 @@ type step struct {
 	service string        // of a cut
 	how     string        // of a cut
 	fault   fault.Fault
+	alone   bool    // the fault strikes one worker, and not all
 	pace    float64 // of a started worker's clock
 }
 
@@ -68,6 +69,9 @@ func (s step) String() string {
 		}
 		if f.Error != "" {
 			fmt.Fprintf(&b, " (%s)", f.Error)
+		}
+		if s.alone {
+			fmt.Fprintf(&b, " for #%d alone", s.n)
 		}
 	}
 	return b.String()
@@ -197,6 +201,24 @@ func drawFault(rng *rand.Rand) fault.Fault {
 		f.Delay = fault.Duration(ms(rng, 100, 5000))
 	}
 	return f
+}
+
+// amid puts one or two troubles of one worker with the bucket among the steps: of the
+// calls by which workers that load together learn of each other. The last two steps
+// stay the last.
+func (s schedule) amid(rng *rand.Rand) schedule {
+	for range 1 + rng.IntN(2) {
+		one := step{wait: ms(rng, 0, 900), verb: doFault, n: rng.IntN(64), pace: 1, alone: true}
+		one.fault = fault.Fault{
+			Service: "s3", Operation: pick(rng, "GetObject", "ListObjectsV2"),
+			Kind: pick(rng, fault.Throttle, fault.AccessDenied, fault.ReplyLost, fault.Delay), Count: 1 + rng.IntN(12),
+		}
+		if one.fault.Kind == fault.Delay {
+			one.fault.Delay = fault.Duration(ms(rng, 100, 5000))
+		}
+		s = slices.Insert(s, 1+rng.IntN(len(s)-2), one)
+	}
+	return s
 }
 
 // troubles are the calls that a service-wide fault strikes: the workers' alone,

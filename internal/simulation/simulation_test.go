@@ -66,8 +66,12 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 	if rng.IntN(2) == 0 {
 		out.err = f.inherit(ctx, rng)
 	}
+	bucket := rand.New(rand.NewPCG(seed, 0x53)) // apart from rng, for the same reason
 	for n := 1; n <= perWorld && out.err == nil; n++ {
 		s := draw(rng, f.moody)
+		if f.together {
+			s = s.amid(bucket)
+		}
 		out.drawn = append(out.drawn, s)
 		f.note("schedule %d", n)
 		f.mixed = rng.IntN(2) == 0

@@ -45,7 +45,12 @@ func (t *tally) total() int {
 	return t.faults
 }
 
-func kindOf(f fault.Fault) string { return fmt.Sprintf("%s: %s", f.Service, f.Kind) }
+func kindOf(f fault.Fault) string {
+	if f.Caller != "" {
+		return fmt.Sprintf("%s: %s of %s, for one worker", f.Service, f.Kind, f.Operation)
+	}
+	return fmt.Sprintf("%s: %s", f.Service, f.Kind)
+}
 
 // arm notes a fault of a service, whose strikes the local AWS counts down. A
 // pause has no strikes: it is not counted.

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/cloudcafe/analytics-worker/localaws/s3"
 )
 
 // A put has no iterator that could expire.
@@ -33,4 +35,40 @@ func TestRefusalsOfCallersHaveACode(t *testing.T) {
 		}
 		a.is(t, http.StatusBadRequest, want[0], want[1])
 	}
+}
+
+// A fault of one caller strikes whoever signs with that access key, and nobody else.
+func TestAFaultOfOneCaller(t *testing.T) {
+	objects, err := s3.New(s3.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := inMemory(t, objects)
+	signed := func(key string) string {
+		return "AWS4-HMAC-SHA256 Credential=" + key + "/20260102/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=0"
+	}
+	d.admin(http.MethodPut, "/faults", `[{"service":"s3","operation":"ListBuckets","caller":"team/one","fault":"access-denied"}]`).is(t, http.StatusOK)
+	for _, c := range []struct {
+		path, header string
+		want         int
+	}{
+		{"/", signed("team/one"), http.StatusForbidden},
+		{"/", signed("one"), http.StatusOK},
+		{"/", signed("team/one/more"), http.StatusOK},
+		{"/?X-Amz-Credential=team%2Fone%2F20260102%2Fus-east-1%2Fs3%2Faws4_request", "", http.StatusForbidden},
+		{"/", "", http.StatusOK},
+	} {
+		var header []string
+		if c.header != "" {
+			header = []string{"Authorization", c.header}
+		}
+		a, err := d.send(http.MethodGet, c.path, "", header...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a.status != c.want {
+			t.Errorf("%s %s: status %d, want %d: %s", c.path, c.header, a.status, c.want, a.body)
+		}
+	}
+	d.admin(http.MethodPut, "/faults", `[{"service":"redshift-data","caller":"one","fault":"paused"}]`).is(t, http.StatusBadRequest, "one caller")
 }

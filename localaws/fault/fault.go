@@ -54,6 +54,7 @@ var everywhere = []Kind{Throttle, InternalError, Reset, ReplyLost, Delay, EmptyR
 type Fault struct {
 	Service     string   `json:"service"`               // kinesis, dynamodb, s3, redshift-data, cloudwatch, imds, ...
 	Operation   string   `json:"operation,omitempty"`   // e.g. GetRecords; empty means every operation
+	Caller      string   `json:"caller,omitempty"`      // access key id that the call is signed with; empty means every caller
 	Kind        Kind     `json:"fault"`                 //
 	Count       int      `json:"count,omitempty"`       // how often it strikes; 0 means without end
 	Probability *float64 `json:"probability,omitempty"` // of striking at each call, 0..1; absent means 1
@@ -157,6 +158,9 @@ func (f Fault) Problems() []string {
 	if f.Match != "" && f.Kind != StatementFailed && f.Kind != StatementSlow && f.Kind != LineRefused || f.Above != 0 && f.Kind != StatementFailed {
 		out = append(out, "match is for statement-failed, statement-slow and line-refused, above for statement-failed alone")
 	}
+	if f.Caller != "" && !slices.Contains(everywhere, f.Kind) {
+		out = append(out, fmt.Sprintf("fault %q cannot be of one caller", f.Kind))
+	}
 	if f.Above < 0 {
 		out = append(out, "above must not be negative")
 	}
@@ -201,7 +205,7 @@ func (s *Set) Add(f Fault) bool {
 
 // covered reports whether one that stands does what f would.
 func (f Fault) covered(o *standing) bool {
-	return o.left != 0 && o.Service == f.Service && o.Kind == f.Kind && o.Operation == ""
+	return o.left != 0 && o.Service == f.Service && o.Kind == f.Kind && o.Operation == "" && o.Caller == ""
 }
 
 // Remove takes away the faults of a service and a kind, and reports whether any stood.
@@ -234,10 +238,15 @@ func (s *Set) Changed() <-chan struct{} {
 	return s.changed
 }
 
-// Take draws the first standing fault of one of the kinds for this call and
-// uses up one of its strikes.
+// Take draws the first standing fault of one of the kinds for this call, whoever
+// makes it, and uses up one of its strikes.
 func (s *Set) Take(service, operation string, kinds ...Kind) (Fault, bool) {
-	return s.take(service, operation, kinds, func(Fault) bool { return true })
+	return s.take(service, operation, kinds, func(f Fault) bool { return f.Caller == "" })
+}
+
+// TakeOf is Take for a call that is signed with an access key.
+func (s *Set) TakeOf(caller, service, operation string, kinds ...Kind) (Fault, bool) {
+	return s.take(service, operation, kinds, func(f Fault) bool { return f.Caller == "" || f.Caller == caller })
 }
 
 // TakeSQL is Take for a call that runs the statements, or for the fields of a line.

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"strings"
 )
 
 // Service is one AWS service at the endpoint. The endpoint has read the whole
@@ -49,6 +50,17 @@ func Errorf(code, format string, args ...any) *Error {
 // Internal is the error of a service that failed through no fault of the caller.
 func Internal(message string) *Error {
 	return &Error{Code: "InternalFailure", Message: message, Status: http.StatusInternalServerError}
+}
+
+// Caller is the access key id that the request is signed with, in a header or in the
+// query; "" without a signature.
+func Caller(r *http.Request) string {
+	scope := r.URL.Query().Get("X-Amz-Credential")
+	if _, after, ok := strings.Cut(r.Header.Get("Authorization"), "Credential="); ok {
+		scope, _, _ = strings.Cut(after, ",")
+	}
+	parts := strings.Split(scope, "/") // key, date, region, service and aws4_request
+	return strings.Join(parts[:max(0, len(parts)-4)], "/")
 }
 
 // WriteJSON writes body as a reply of the AWS JSON protocols; contentType is

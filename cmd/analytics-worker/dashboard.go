@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/admin"
-	loads "github.com/cloudcafe/analytics-worker/internal/fleet"
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/service"
@@ -40,7 +39,7 @@ func openPages(c config, s *service.Service, who identity, started time.Time, db
 	}
 	p.site, err = admin.New(admin.Config{
 		Version: buildVersion(), Worker: who.name, Since: started, Past: who.Beside(".past"), Stream: s.Stream(), Environment: c.Environment, MemoryLimit: c.MemoryLimit,
-		Status: s.Worker.Status, Verdict: s.Watch.Verdict, Metrics: s.Metrics, Loads: func() admin.Loads { return together(s.Fleet) }, Leases: func() admin.Leases { return leases(s.Holder) }, Recent: recent, Gatherer: shown, Log: log,
+		Status: s.Worker.Status, Verdict: s.Watch.Verdict, Metrics: s.Metrics, Loads: s.Staged, Leases: func() admin.Leases { return leases(s.Holder) }, Recent: recent, Gatherer: shown, Log: log,
 		Sales: func(ctx context.Context) (admin.Sales, error) { return sales(ctx, db, s.Stream(), time.Now()) },
 	})
 	if err != nil {
@@ -204,16 +203,4 @@ func addSales(s *admin.Sales, row []warehouse.Value) error {
 	at, err := warehouse.ParseTimestamp(row[1].Text)
 	s.Minutes = append(s.Minutes, admin.Minute{At: at, Orders: orders, Revenue: revenue})
 	return err
-}
-
-// together is how the workers load together, as this one knows.
-func together(f *loads.Fleet) admin.Loads {
-	if f == nil {
-		return admin.Loads{}
-	}
-	s := f.Status()
-	if !s.Together {
-		return admin.Loads{}
-	}
-	return admin.Loads{Loader: s.Loader, Waiting: s.Waiting, Oldest: s.Oldest}
 }

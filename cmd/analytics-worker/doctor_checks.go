@@ -163,7 +163,11 @@ var ofCheck = map[verdict.Cause]string{
 // themselves. What a check has said already is not said again, but for what is worst.
 func (d *doctor) checkTogether(checked []finding) (out []finding) {
 	levels := map[verdict.State]level{verdict.Fine: levelOK, verdict.Look: levelWarn, verdict.Act: levelFail}
-	for i, f := range d.survey.report(time.Now()).Verdict.All() {
+	r := d.survey.report(time.Now())
+	if r.Staged != nil {
+		out = append(out, finding{"fleet", levelOK, r.Staged.Says(), ""})
+	}
+	for i, f := range r.Verdict.All() {
 		said := slices.ContainsFunc(checked, func(c finding) bool { return c.Check == ofCheck[f.Cause] && c.Level != levelOK })
 		if i == 0 || !said {
 			next := f.Step()

@@ -47,7 +47,8 @@ each worker says of itself in the lease table. The dashboard, /readyz and the lo
 
 The workers tell their rate, what they read and have not loaded, their version and the address of their page in
 the lease table, with each renewal; of a version that says less, a dash stands there. One without a shard is not
-listed.
+listed. Where they load together, loads says which of them loads for all, how many batches wait for it, and since
+when the oldest does.
 
 complete until is the time before which every record that arrived is queryable. An owner counts as alive when
 it is seen to renew a lease, which takes up to 4 seconds to find out. The warehouse has 8 seconds to start a

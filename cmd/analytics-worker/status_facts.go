@@ -90,6 +90,9 @@ func (s *survey) facts(r statusReport, lag *int64, now time.Time) verdict.Facts 
 		f.Stream.At = now
 	}
 	f.Loads.Write = verdict.Write{Known: true, Waiting: s.asked.waited, Phase: s.asked.phase}
+	if r.Staged != nil {
+		f.Loads.Staged = *r.Staged
+	}
 	if s.asked.waited == 0 {
 		f.Loads.Trouble = vitals.Trouble(vitals.DataAPI, s.asked.warehouse, time.Time{}, nextStepOf)
 	}

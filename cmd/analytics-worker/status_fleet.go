@@ -21,6 +21,7 @@ type fleetReport struct {
 	Rate     *float64         `json:"records_a_second"`          // loaded or rejected, of the last seconds
 	Rejected *float64         `json:"records_rejected_a_second"` // of them
 	Waiting  *int             `json:"records_waiting"`           // read and not loaded
+	Staged   *verdict.Staged  `json:"fleet_loads"`               // null = each loads for itself, or none says
 }
 
 // fleet is what the leases tell of the workers.
@@ -34,6 +35,9 @@ func (s *survey) fleet() fleetReport {
 	out := fleetReport{Workers: vitals.Members(rows, func(r lease.Seen) bool { return s.alive[r.Owner] })}
 	if sum, known := verdict.Total(out.Workers); known {
 		out.Rate, out.Rejected, out.Waiting = &sum.Rate, &sum.Rejected, &sum.Waiting
+	}
+	if staged := verdict.Together(out.Workers); staged.Loader != "" {
+		out.Staged = &staged
 	}
 	return out
 }

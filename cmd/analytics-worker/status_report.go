@@ -152,6 +152,9 @@ func writeStatus(w io.Writer, wide bool, r statusReport) error {
 	fmt.Fprintf(tw, "complete until\t%s\n", moment(r.CompleteUntil))
 	fmt.Fprintf(tw, "lag\t%s\n", millis(r.LagMillis))
 	fmt.Fprintf(tw, "loading\t%s\n", r.flow())
+	if r.Staged != nil {
+		fmt.Fprintf(tw, "loads\t%s\n", printable(r.Staged.Says()))
+	}
 	if err := tw.Flush(); err != nil {
 		return err
 	}

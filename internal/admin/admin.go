@@ -35,19 +35,12 @@ type Config struct {
 	Status      func() worker.Status
 	Verdict     func() verdict.Verdict // how it goes: all that the pages say of that
 	Metrics     *metrics.Metrics
-	Loads       func() Loads                             // how the workers load together; optional
+	Loads       func() verdict.Staged                    // how the workers load together; optional
 	Leases      func() Leases                            // all shards of the stream; optional
 	Sales       func(ctx context.Context) (Sales, error) // asks the warehouse; optional
 	Recent      *Recent                                  // problems that were logged; optional
 	Gatherer    prometheus.Gatherer                      // what /metrics shows; optional
 	Log         *slog.Logger
-}
-
-// Loads is how the workers of a stream load together, as this one knows.
-type Loads struct {
-	Loader  string    // who loads for all; empty = this worker loads for itself alone
-	Waiting int       // batches that are staged and not in
-	Oldest  time.Time // when the oldest of them was staged; zero = none waits
 }
 
 // Leases is who has which shard of the stream, as this worker last saw it.

@@ -31,6 +31,7 @@ var sections = map[verdict.Cause]string{
 	verdict.WarehouseSlow:    "how-a-loads-time-grows",
 	verdict.WarehouseSilent:  "log-messages",
 	verdict.WarehouseFailing: "log-messages",
+	verdict.StagedLate:       "loads-of-the-fleet",
 	verdict.ReadsDenied:      "log-messages",
 	verdict.ReadsThrottled:   "scale",
 	verdict.ReadsFailing:     "log-messages",

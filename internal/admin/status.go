@@ -35,7 +35,7 @@ type Status struct {
 	DelayP99      int64     `json:"end_to_end_p99_millis"`
 
 	// Loads is how the workers load together; null = this one loads for itself.
-	Loads *LoadsStatus `json:"fleet_loads"`
+	Loads *verdict.Staged `json:"fleet_loads"`
 
 	Shards []ShardStatus `json:"shards"` // those that this worker owns
 	// Fleet is all shards of the stream that are not read to their ends, with
@@ -138,29 +138,13 @@ func (s *Site) status(now time.Time) Status {
 		out.RetentionHeadroom = &v
 	}
 	if c.Loads != nil {
-		out.Loads = loadsStatus(c.Loads(), now)
+		if loads := c.Loads(); loads.Loader != "" {
+			out.Loads = &loads
+		}
 	}
 	out.addShards(st)
 	out.Warehouse = warehouseStatus(st.Writes, now)
 	s.addFleet(&out, now)
-	return out
-}
-
-// LoadsStatus is who loads for the workers that load together, and what waits.
-type LoadsStatus struct {
-	Loader       string `json:"loader"`
-	Waiting      int    `json:"batches_waiting"`
-	OldestMillis int64  `json:"oldest_batch_millis"` // 0 = none waits
-}
-
-func loadsStatus(l Loads, now time.Time) *LoadsStatus {
-	if l.Loader == "" {
-		return nil
-	}
-	out := &LoadsStatus{Loader: l.Loader, Waiting: l.Waiting}
-	if !l.Oldest.IsZero() {
-		out.OldestMillis = max(0, now.Sub(l.Oldest).Milliseconds())
-	}
 	return out
 }
 

@@ -80,9 +80,9 @@ func (f *Fleet) attempt(ctx context.Context, set []batch) error {
 	f.mu.Lock()
 	l.loading, l.since = ids, time.Now()
 	f.mu.Unlock()
-	outcomes, written, err := f.c.Warehouse.LoadStaged(ctx, f.c.Copy, all)
+	outcomes, written, err := f.c.Warehouse.LoadStaged(warehouse.Watched(ctx, f.gotTo), f.c.Copy, all)
 	f.mu.Lock()
-	l.loading = nil
+	l.loading, l.step = nil, nil
 	f.mu.Unlock()
 	if err != nil {
 		return err
@@ -93,6 +93,13 @@ func (f *Fleet) attempt(ctx context.Context, set []batch) error {
 	}
 	f.settle(ctx, set, outcomes, written)
 	return nil
+}
+
+// gotTo notes how far the load under way has got.
+func (f *Fleet) gotTo(p warehouse.Progress) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loader.step = &step{Started: p.Started, Statement: p.Statement, err: p.Err}
 }
 
 // settle tells what the warehouse answered for each batch, and has their objects

@@ -49,6 +49,7 @@ type loader struct {
 	spoken  bool // a word was written since this worker began to load
 	number  int64
 	loading []string
+	step    *step // how far the load under way has got
 	since   time.Time
 	loads   int64
 	looks   int64
@@ -175,7 +176,7 @@ func (f *Fleet) resign() {
 	l.folder, l.listed, l.last, l.most, l.failed, l.gap = "", time.Time{}, nil, 0, 0, 0
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	l.busy, l.spoken, l.loading, l.waiting, l.done = false, false, nil, nil, nil
+	l.busy, l.spoken, l.loading, l.step, l.waiting, l.done = false, false, nil, nil, nil, nil
 }
 
 // inherit goes on telling what the one before has told of late: who waits for it may
@@ -434,7 +435,7 @@ func (f *Fleet) say(ctx context.Context) {
 	l.number++
 	l.spoken = true
 	w := word{
-		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Since: l.since, Loads: l.loads, Looks: l.looks,
+		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Step: l.step, Since: l.since, Loads: l.loads, Looks: l.looks,
 		Waiting: l.waiting, Oldest: l.oldest, Gone: l.gone, Done: slices.Clone(l.done),
 	}
 	folder := l.folder

@@ -22,6 +22,7 @@ type word struct {
 	Number  int64 // of the loader's words; that it changes is a sign of life
 	At      time.Time
 	Loading []string  `json:",omitempty"` // the batches of the load under way
+	Step    *step     `json:",omitempty"` // how far it has got; nil = nothing is known of that
 	Since   time.Time // when that load began
 	Loads   int64     // of the loader that went in
 	Looks   int64     // how often the loader has looked for what is staged
@@ -30,6 +31,28 @@ type word struct {
 	Gone    bool      `json:",omitempty"` // the loader has ended
 	Done    []outcome `json:",omitempty"` // of the last loads
 	raw     []byte
+}
+
+// step is a warehouse.Progress as JSON.
+type step struct {
+	Started   bool
+	Statement int
+	err       error // known to whoever loads alone
+}
+
+// tellWaiting tells whoever watches the load of a batch how far the load has got that
+// it waits for: the one under way, or none.
+func (f *Fleet) tellWaiting(ctx context.Context, p place, w word) {
+	s := w.Step
+	if p.ours() {
+		f.mu.Lock()
+		s = f.loader.step
+		f.mu.Unlock()
+	}
+	if s == nil {
+		s = &step{Started: true, Statement: -1} // there is no question that the warehouse has not answered
+	}
+	warehouse.Report(ctx, warehouse.Progress{Started: s.Started, Statement: s.Statement, Err: s.err})
 }
 
 // outcome is what became of a batch.
@@ -190,6 +213,7 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 		case now.Sub(began) >= longestWait:
 			return o, false, fmt.Errorf("%w: not within %s", errSilent, longestWait)
 		}
+		f.tellWaiting(ctx, p, w)
 		if err := wait(ctx, every, changed); err != nil {
 			return o, false, err
 		}

@@ -36,7 +36,7 @@ type Metrics struct {
 	BehindCommitted   Gauge `cloudwatch:"MillisBehindCommitted" unit:"Milliseconds" prometheus:"behind_committed_seconds" help:"Age of the oldest record that is not loaded, be it read or not, over the owned shards; 0 = there is none."`
 	RetentionHeadroom Gauge `cloudwatch:"RetentionHeadroom" unit:"Seconds" prometheus:"retention_headroom_seconds" help:"Time until the oldest record that is not loaded is trimmed from the stream: the retention less that record's age."`
 
-	Staged Gauge `unit:"Milliseconds" prometheus:"oldest_staged_batch_seconds" help:"Age of the oldest batch that is staged for the load of all workers and is not in, as far as this worker knows; 0 = none waits. Without a bucket, or alone, there is none."`
+	Staged Gauge `cloudwatch:"StagedBatchAge" unit:"Milliseconds" prometheus:"oldest_staged_batch_seconds" help:"Age of the oldest batch that is staged for the load of all workers and is not in, as far as this worker knows; 0 = none waits. Without a bucket, or alone, there is none."`
 	Parked Gauge `unit:"Count" prometheus:"records_parked" help:"Rows that the warehouse refused and that are tried again by this worker."`
 
 	ShardBehind  GaugeBy   `prometheus:"shard_behind_latest_seconds" unit:"Milliseconds" label:"shard" help:"How far the reading of a shard is behind its newest record."`

@@ -25,6 +25,7 @@ var designed = map[string]string{
 	"ShardProcessingError": "Count", "RedshiftWriteError": "Count", "WorkerError": "Count",
 	"MillisBehindLatest": "Milliseconds", "MillisBehindCommitted": "Milliseconds", "RecordsRejected": "Count", "DuplicateEvents": "Count",
 	"EndToEndLatency": "Milliseconds", "RetentionHeadroom": "Seconds",
+	"StagedBatchAge": "Milliseconds",
 }
 
 // units is CloudWatch's own list, as its API reference has it.

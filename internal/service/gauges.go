@@ -35,14 +35,8 @@ func (s *Service) measure() {
 		return max(0, kept-l).Seconds(), known && kept > 0
 	})
 	m.Staged.From(func() (float64, bool) {
-		if s.Fleet == nil {
-			return 0, false
-		}
-		oldest := s.Fleet.Status().Oldest
-		if oldest.IsZero() {
-			return 0, true
-		}
-		return float64(time.Since(oldest).Milliseconds()), true
+		staged := s.Staged()
+		return float64(staged.OldestMillis), staged.Loader != ""
 	})
 	m.Parked.From(func() (float64, bool) { return float64(s.Worker.Status().Parked), true })
 	m.ShardLag.From(func() map[string]float64 {

@@ -14,6 +14,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
@@ -61,6 +62,23 @@ func (s *Service) loads(by filling) worker.Warehouse {
 		LoadInterval: c.LoadInterval, PollInterval: c.PollInterval, Patience: c.Patience, Log: c.Log,
 	})
 	return s.Fleet
+}
+
+// Staged is what waits to be loaded for the fleet, as far as this worker knows; zero
+// where it loads for itself.
+func (s *Service) Staged() (out verdict.Staged) {
+	if s.Fleet == nil {
+		return out
+	}
+	st := s.Fleet.Status()
+	if !st.Together {
+		return out
+	}
+	out.Loader, out.Batches = st.Loader, st.Waiting
+	if !st.Oldest.IsZero() {
+		out.OldestMillis = max(1, time.Since(st.Oldest).Milliseconds())
+	}
+	return out
 }
 
 // joinFleet starts the fleet's part of the service. ctx ends when it is told to stop.

@@ -163,6 +163,9 @@ func New(c Config) (*Service, error) {
 func (s *Service) vitals() vitals.Config {
 	v := s.c.Vitals
 	v.Worker, v.Status, v.Holder, v.Shared, v.Metrics = s.c.Self, s.Worker.Status, s.Holder, s.leases.private == nil, s.Metrics
+	if s.Fleet != nil {
+		v.Staged = s.Staged
+	}
 	v.Retention, v.AWSTime, v.Log = s.retention.get, s.c.Account.ServiceTime, s.log
 	return v
 }

@@ -30,6 +30,7 @@ const (
 	WarehouseSlow    Cause = "warehouse-slow"
 	WarehouseSilent  Cause = "warehouse-unreached"
 	WarehouseFailing Cause = "warehouse-refuses"
+	StagedLate       Cause = "staged-late"
 	ReadsDenied      Cause = "reads-denied"
 	ReadsThrottled   Cause = "reads-throttled"
 	ReadsFailing     Cause = "reads-failing"
@@ -60,7 +61,7 @@ func Causes() []Cause {
 	return []Cause{
 		Hangs, OtherStream, EndpointDown, StreamGone, StreamFailing, ClockOff, LeasesGone, LeasesThrottled, LeasesFailing, Contradiction, NoWorker,
 		WorkerDead, WorkerMissed, Unowned, LettersFull, LettersFailing, WarehouseFull, WarehouseDenied, NoTables, WarehousePaused,
-		WarehouseLocked, WarehouseSlow, WarehouseSilent, WarehouseFailing, ReadsDenied, ReadsThrottled, ReadsFailing, RejectedAll,
+		WarehouseLocked, WarehouseSlow, WarehouseSilent, WarehouseFailing, StagedLate, ReadsDenied, ReadsThrottled, ReadsFailing, RejectedAll,
 		RejectedSome, HotShard, Trimming, Behind, Stuck, MetricsFailing, Logged, Starting, Mute, Unknown, Arriving, Quiet, Standby,
 	}
 }

@@ -195,7 +195,7 @@ type Loads struct {
 	Orders  float64 // of them orders that were loaded
 	Pending int     // records read and not loaded
 	Full    bool    // reading waits for memory
-	Staged  string  // what the fleet's loader waits with; empty = nothing is staged
+	Staged  Staged  // of the workers that load together; zero = each loads for itself
 }
 
 // Rejects are the records that were refused of those that were settled lately.

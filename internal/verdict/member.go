@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"encoding/json"
+	"fmt"
 	"time"
 )
 
@@ -14,6 +15,40 @@ type Self struct {
 	Rate     float64   `json:"records_a_second"`          // settled: loaded, or rejected
 	Rejected float64   `json:"records_rejected_a_second"` // of them
 	Waiting  int       `json:"records_waiting"`           // read and not loaded
+	Staged   Staged    `json:"fleet_loads,omitzero"`      // zero = it loads for itself
+}
+
+// Staged is what waits to be loaded for all workers that load together, as one of them
+// knows it.
+type Staged struct {
+	Loader       string `json:"loader"` // who loads; empty = each loads for itself
+	Batches      int    `json:"batches_waiting"`
+	OldestMillis int64  `json:"oldest_batch_millis"` // since it was staged; 0 = none waits
+}
+
+// Oldest is for how long the oldest batch has waited.
+func (s Staged) Oldest() time.Duration { return time.Duration(s.OldestMillis) * time.Millisecond }
+
+// Says says it in a few words; "" where each loads for itself.
+func (s Staged) Says() string {
+	switch {
+	case s.Loader == "":
+		return ""
+	case s.Batches == 0:
+		return s.Loader + " loads for all; nothing is staged"
+	}
+	return fmt.Sprintf("%s loads for all; %s, the oldest for %s", s.Loader, verb(s.Batches, "batch waits", "batches wait"), words(s.Oldest()))
+}
+
+// Together is what the members that live say of their common loads: the one that loads
+// knows best.
+func Together(members []Member) (out Staged) {
+	for _, m := range members {
+		if m.Alive && m.Self != nil && m.Self.Staged.Loader != "" && (out.Loader == "" || m.Self.Staged.Loader == m.Worker) {
+			out = m.Self.Staged
+		}
+	}
+	return out
 }
 
 // Member is one worker of the fleet, as the lease table shows it. A worker without a

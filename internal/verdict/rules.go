@@ -23,6 +23,7 @@ const (
 	skewLook     = time.Minute
 	skewAct      = 5 * time.Minute // beyond which AWS refuses signatures
 	problemLasts = 20 * time.Second
+	stagedLate   = 90 * time.Second // its owner has loaded it itself by then
 )
 
 // rules look for one thing each. They come in the order of the causes.

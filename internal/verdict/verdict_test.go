@@ -92,6 +92,9 @@ var verdictCases = []verdictCase{
 	{"full", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: Full, Says: "Disk Full"} }, WarehouseFull, Act, "The warehouse is full", "describe-clusters", true},
 	{"no tables", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: NoTable, Says: "x"} }, NoTables, Act, "lacks a table", "schema --apply", true},
 	{"denied there", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: Denied, Says: "redshift-data:X"} }, WarehouseDenied, Act, "redshift-data:X", "doctor", true},
+	{"a staged batch that nobody loads", inside, func(f *Facts) { f.Loads.Staged = Staged{"b", 2, 120_000} }, StagedLate, Look, "staged for 2 min, and b,", "status", false},
+	{"a staged batch that waits for its load", inside, func(f *Facts) { f.Loads.Staged = Staged{"b", 2, 12_000} }, Arriving, Fine, "50 records", "", false},
+	{"a staged batch that nobody loads, from outside", outside, func(f *Facts) { f.Loads.Staged = Staged{"b", 1, 120_000} }, StagedLate, Look, "staged for 2 min, and b,", "status", false},
 	{"refused by itself", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: Failing, Says: "words"} }, WarehouseFailing, Act, "words", "doctor", true},
 	{"letters full", inside, func(f *Facts) { f.Letters.Trouble = &Trouble{Kind: Full} }, LettersFull, Act, "dead-letter store is full", "df -h /var/letters", true},
 	{"letters denied", inside, func(f *Facts) { f.Letters.Trouble = &Trouble{Kind: Denied, Says: "s3:PutObject"} }, LettersFailing, Act, "s3:PutObject", "doctor", true},
@@ -235,7 +238,7 @@ func TestWordsCarryWhatIsTold(t *testing.T) {
 	f := inside()
 	f.Rejects.Rejected = 900
 	own := Of(f).Own()
-	self := Self{Version: "v2", Since: noon, Page: "http://10.0.0.7:8080/", Rate: 12.5, Rejected: 1.5, Waiting: 7}
+	self := Self{Version: "v2", Since: noon, Page: "http://10.0.0.7:8080/", Rate: 12.5, Rejected: 1.5, Waiting: 7, Staged: Staged{Loader: "a", Batches: 2, OldestMillis: 1500}}
 	got, told, ok := ParseWord(Word(own, self))
 	if !ok || got != own || told == nil || *told != self {
 		t.Errorf("%+v of %+v came as %+v of %+v", own, self, got, told)
@@ -252,6 +255,22 @@ func TestWordsCarryWhatIsTold(t *testing.T) {
 	long := Finding{Cause: Logged, State: Look, Says: strings.Repeat("ö", 5000), Next: strings.Repeat("x", 5000)}
 	if n := len(Word(long, self)); n > 2000 {
 		t.Errorf("a word of %d bytes", n)
+	}
+}
+
+// Who loads for all knows best what waits; another one's word does where that is mute.
+func TestWhatWaitsIsAsTheOneThatLoadsSays(t *testing.T) {
+	says := func(worker string, alive bool, s Staged) Member {
+		return Member{Worker: worker, Alive: alive, Self: &Self{Staged: s}}
+	}
+	mute, b, c := Member{Worker: "a", Alive: true}, says("b", true, Staged{"c", 1, 10}), says("c", true, Staged{"c", 3, 2400})
+	for want, members := range map[string][]Member{
+		"": {mute, says("b", false, Staged{"c", 1, 10})}, "c loads for all; 1 batch waits, the oldest for 10 ms": {mute, b},
+		"c loads for all; 3 batches wait, the oldest for 2 s": {mute, b, c, b}, "c loads for all; nothing is staged": {says("c", true, Staged{Loader: "c"})},
+	} {
+		if got := Together(members).Says(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
 	}
 }
 

@@ -63,7 +63,17 @@ func loading(f *Facts) []Finding {
 	case w.Took > slowLoad && f.Now.Sub(w.Last) < slowLately:
 		return []Finding{f.slow(fmt.Sprintf("The warehouse is slow: the last load took %s", words(w.Took)), 0)}
 	}
-	return nil
+	return f.staged()
+}
+
+// staged tells of a batch that nobody loads: its owner does so after a minute, if it
+// lives.
+func (f *Facts) staged() []Finding {
+	s := f.Loads.Staged
+	return one(s.Oldest() > stagedLate, Finding{
+		Cause: StagedLate, State: Look, Says: fmt.Sprintf("A batch has been staged for %s, and %s, which loads for all workers, does not load it", words(s.Oldest()), s.Loader),
+		Next: "see the log of that worker; no record is lost, as each worker loads what is its own by itself", Command: "analytics-worker status",
+	})
 }
 
 func (f *Facts) slow(says string, waiting time.Duration) Finding {

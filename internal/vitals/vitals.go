@@ -23,6 +23,7 @@ type Config struct {
 	Holder    *lease.Holder
 	Shared    bool // workers share a lease table
 	Metrics   *metrics.Metrics
+	Staged    func() verdict.Staged                   // of the workers that load together; nil = this one loads for itself
 	Retention func() time.Duration                    // of the stream; 0 = not known
 	AWSTime   func(ours time.Time) time.Time          // what AWS's clock showed; nil = not known
 	Publishes func() error                            // how the last publication of metrics ended; nil = there are none
@@ -44,6 +45,7 @@ type Watch struct {
 	peers   peers
 	verdict verdict.Verdict
 	self    verdict.Self
+	staged  verdict.Staged
 	partial time.Time // since when leases are held that are not worked on
 	told    telling
 }
@@ -95,6 +97,7 @@ func (w *Watch) of(st worker.Status) verdict.Self {
 	}
 	records, _ := w.past.rate()
 	out.Rate, out.Rejected = tenths(records), tenths(w.past.rejectRate())
+	out.Staged = w.staged
 	return out
 }
 
@@ -107,8 +110,13 @@ func (w *Watch) look(now time.Time) {
 	if w.c.Hangs != nil {
 		hangs = w.c.Hangs(now) // outside of mu: who is asked may be asking for the verdict
 	}
+	var staged verdict.Staged
+	if w.c.Staged != nil {
+		staged = w.c.Staged()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.staged = staged
 	w.past.take(now, st, w.c.Metrics)
 	w.peers.see(now, view, w.c.Worker)
 	f := w.facts(now, st, view)
@@ -140,7 +148,7 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	w.alarms(&f, other)
 	f.Reads = w.past.reads(st, now, w.c.NextStep)
 	f.Lag = w.lag(now, st, f.Leases.Mine)
-	f.Loads = verdict.Loads{Write: w.write(DataAPI, st.Writes, now), Pending: st.Waiting, Full: st.Full}
+	f.Loads = verdict.Loads{Write: w.write(DataAPI, st.Writes, now), Pending: st.Waiting, Full: st.Full, Staged: w.staged}
 	f.Loads.Rate, f.Loads.Orders = w.past.rate()
 	f.Letters = w.write(S3, st.Letters, now)
 	f.Rejects = w.past.rejects()

@@ -156,6 +156,7 @@ func TestEveryMetricArrivesInOneCall(t *testing.T) {
 	m := new(metrics.Metrics)
 	m.Behind.From(func() (float64, bool) { return 0, true })
 	m.RetentionHeadroom.From(func() (float64, bool) { return 86400, true })
+	m.Staged.From(func() (float64, bool) { return 1200, true })
 	m.RecordsProcessed.Add(1000)
 	m.RecordsRejected.Add(10)
 	for ms := range 3000 { // a spread over many values
@@ -173,7 +174,7 @@ func TestEveryMetricArrivesInOneCall(t *testing.T) {
 	}{
 		"RecordsProcessed": {"Count", 1000}, "RecordsRejected": {"Count", 10}, "RedshiftEventsWritten": {"Count", 0},
 		"DuplicateEvents": {"Count", 0}, "ShardProcessingError": {"Count", 0}, "RedshiftWriteError": {"Count", 0}, "WorkerError": {"Count", 0},
-		"MillisBehindLatest": {"Milliseconds", 0}, "RetentionHeadroom": {"Seconds", 86400},
+		"MillisBehindLatest": {"Milliseconds", 0}, "RetentionHeadroom": {"Seconds", 86400}, "StagedBatchAge": {"Milliseconds", 1200},
 		"RedshiftWriteDuration": {"Milliseconds", 250}, "EndToEndLatency": {"Milliseconds", 3000 * 2999 / 2},
 	} {
 		got, found := read(t, name, want.unit)

@@ -32,6 +32,7 @@ const (
 type fleet struct {
 	*machine
 	stream *aws.Stream
+	db     *aws.Redshift
 }
 
 // member is one worker of a fleet.
@@ -60,7 +61,7 @@ func newFleetOf(t *testing.T, shards int) *fleet {
 		t.Fatal(err)
 	}
 	t.Cleanup(account.Close)
-	return &fleet{m, account.Stream("order-events")}
+	return &fleet{m, account.Stream("order-events"), account.Redshift(aws.RedshiftConfig{ClusterID: "cloudcafe-redshift-dev", Database: "analytics", DBUser: "admin"})}
 }
 
 // local asks under a name that the local AWS answers to.

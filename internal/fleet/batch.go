@@ -123,8 +123,8 @@ func (f *Fleet) put(ctx context.Context, b batch) error {
 // errBadBatch: an object is no batch.
 var errBadBatch = errors.New("fleet: an object is no batch")
 
-// readBatch reads the object of that name.
-func readBatch(folder, name string, body []byte) (batch, error) {
+// readBatch reads the object of that name, which is to be of the stream.
+func readBatch(folder, name, streamName string, body []byte) (batch, error) {
 	b := batch{}
 	if err := json.Unmarshal(body, &b); err != nil {
 		return b, fmt.Errorf("%w: %s: %w", errBadBatch, name, err)
@@ -133,7 +133,9 @@ func readBatch(folder, name string, body []byte) (batch, error) {
 	switch {
 	case folder+stagedFolder+b.ID+".json" != name:
 		return b, fmt.Errorf("%w: %s says that it is %q", errBadBatch, name, b.ID)
-	case len(b.Moves) == 0 || b.Stream == "" || b.First < 0 || (b.File == "") != (b.staged().Total() == 0) || (b.File == "") != (b.Name == ""):
+	case b.Stream != streamName:
+		return b, fmt.Errorf("%w: %s is of the stream %q", errBadBatch, name, b.Stream)
+	case len(b.Moves) == 0 || b.First < 0 || (b.File == "") != (b.staged().Total() == 0) || (b.File == "") != (b.Name == ""):
 		return b, fmt.Errorf("%w: %s lacks what it must say", errBadBatch, name)
 	case b.File != "" && !strings.HasSuffix(b.File, b.Name):
 		return b, fmt.Errorf("%w: %s names two files", errBadBatch, name)

@@ -270,7 +270,7 @@ func (f *Fleet) read(ctx context.Context, names []string) []batch {
 		group.Go(func() error {
 			body, err := f.c.Bucket.Get(ctx, name)
 			if err == nil {
-				found[i], err = readBatch(f.loader.folder, name, body)
+				found[i], err = readBatch(f.loader.folder, name, f.c.Stream, body)
 			}
 			switch {
 			case err == nil || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist):

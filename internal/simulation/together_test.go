@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
@@ -371,6 +372,41 @@ func TestWhatTheDeadStagedIsSwept(t *testing.T) {
 			})
 		})
 		checkOK(t, f.w)
+	})
+}
+
+// Whoever waits for the load of the fleet tells what that waits for, and does not take
+// it for a warehouse that gives no answer.
+func TestEachWorkerTellsWhatTheFleetsLoadWaitsFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		put(t, f.w, spread(800, 40))
+		f.settles(40)
+		for n, c := range []struct {
+			fault fault.Fault
+			cause verdict.Cause
+			says  string
+		}{
+			{fault.Fault{Kind: fault.Paused}, verdict.WarehousePaused, "has not started it"},
+			{fault.Fault{Kind: fault.StatementSlow, Match: "LOCK TABLE", Delay: fault.Duration(time.Minute)}, verdict.WarehouseLocked, "worker_load_lock"},
+		} {
+			c.fault.Service = "redshift-data"
+			strike(t, f.w, c.fault)
+			put(t, f.w, spread(801+n, 40))
+			await(t, "all of them say so", func() bool {
+				return !slices.ContainsFunc(f.all, func(r *Running) bool {
+					v, s := r.Watch.Verdict(), r.Staged()
+					return v.Cause != c.cause || !strings.Contains(v.Says, c.says) || s.Batches == 0 || s.Oldest() < 8*time.Second
+				})
+			})
+			strike(t, f.w)
+			f.settles(int64(40 * (n + 2)))
+		}
+		await(t, "nothing waits any more", func() bool {
+			return !slices.ContainsFunc(f.all, func(r *Running) bool {
+				return r.Watch.Verdict().State != verdict.Fine || r.Staged().Batches > 0 || r.Staged().Loader == ""
+			})
+		})
 	})
 }
 

@@ -139,7 +139,7 @@ func (g *ground) stage(f *Fleet, b warehouse.Batch) batch {
 	return staged
 }
 
-// swept waits until none of the fleet's batches is in the bucket any more.
+// swept makes rounds until none of the fleet's batches is in the bucket any more.
 func (g *ground) swept(f *Fleet) {
 	g.t.Helper()
 	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
@@ -152,6 +152,7 @@ func (g *ground) swept(f *Fleet) {
 		if len(names) == 0 {
 			return
 		}
+		f.round(g.t.Context())
 		select {
 		case <-tick.C:
 		case <-deadline:
@@ -238,7 +239,6 @@ func TestWhatIsNoBatchIsRemoved(t *testing.T) {
 	if f.folder(identity) == f.folder(stream.Identity{ARN: identity.ARN, Created: identity.Created.Add(time.Second)}) {
 		t.Error("workers see what was staged of a stream of this name that was deleted")
 	}
-	f.round(t.Context())
 	g.swept(f)
 	g.has("order-1")
 }
@@ -246,7 +246,7 @@ func TestWhatIsNoBatchIsRemoved(t *testing.T) {
 // Two files whose rows name their moves by one number are loaded one after the other.
 func TestBatchesWhoseNumbersClashAreLoadedInTurn(t *testing.T) {
 	g := start(t)
-	a, f := g.worker("a", "b", "a"), g.worker("b", "b")
+	a, f := g.worker("a", "b", "a"), g.worker("b", "b", "a")
 	g.claim(1, "shard-1", "shard-2")
 	first := g.stage(a, g.batch("shard-1", 1, "500", "order-1"))
 	rows, err := g.bucket.Get(t.Context(), first.Name)
@@ -264,7 +264,6 @@ func TestBatchesWhoseNumbersClashAreLoadedInTurn(t *testing.T) {
 	}
 	f.round(t.Context())
 	g.has("order-1")
-	f.round(t.Context())
 	g.swept(f)
 	g.has("order-1", "order-2")
 	if got := g.sql("SELECT COUNT(*) FROM worker_checkpoints WHERE sequence_number = '500'")[0][0].Text; got != "2" {
@@ -309,7 +308,6 @@ func TestTheSweepGoesByTheCheckpoints(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.claim(2, "claimed-since")
-	f.round(t.Context())
 	g.swept(f)
 	g.has("in-already", "to-do")
 	for _, row := range g.sql("SELECT shard_id, term, sequence_number FROM worker_checkpoints WHERE stream_name <> '*' ORDER BY shard_id") {

@@ -379,33 +379,39 @@ func TestWhatTheDeadStagedIsSwept(t *testing.T) {
 // it for a warehouse that gives no answer.
 func TestEachWorkerTellsWhatTheFleetsLoadWaitsFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		f := newCrew(t, Options{Shards: 4, AtPace: true}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		put(t, f.w, spread(800, 40))
 		f.settles(40)
-		for n, c := range []struct {
-			fault fault.Fault
-			cause verdict.Cause
-			says  string
-		}{
-			{fault.Fault{Kind: fault.Paused}, verdict.WarehousePaused, "has not started it"},
-			{fault.Fault{Kind: fault.StatementSlow, Match: "LOCK TABLE", Delay: fault.Duration(time.Minute)}, verdict.WarehouseLocked, "worker_load_lock"},
-		} {
-			c.fault.Service = "redshift-data"
-			strike(t, f.w, c.fault)
-			put(t, f.w, spread(801+n, 40))
-			await(t, "all of them say so", func() bool {
-				return !slices.ContainsFunc(f.all, func(r *Running) bool {
-					v, s := r.Watch.Verdict(), r.Staged()
-					return v.Cause != c.cause || !strings.Contains(v.Says, c.says) || s.Batches == 0 || s.Oldest() < 8*time.Second
-				})
+		all := func(what string, is func(v verdict.Verdict, s verdict.Staged) bool) {
+			t.Helper()
+			await(t, "all say that "+what, func() bool {
+				return !slices.ContainsFunc(f.all, func(r *Running) bool { return !is(r.Watch.Verdict(), r.Staged()) })
 			})
-			strike(t, f.w)
-			f.settles(int64(40 * (n + 2)))
 		}
-		await(t, "nothing waits any more", func() bool {
-			return !slices.ContainsFunc(f.all, func(r *Running) bool {
-				return r.Watch.Verdict().State != verdict.Fine || r.Staged().Batches > 0 || r.Staged().Loader == ""
-			})
+		strike(t, f.w, fault.Fault{Service: "redshift-data", Kind: fault.Paused})
+		put(t, f.w, spread(801, 40))
+		all("the warehouse is paused", func(v verdict.Verdict, s verdict.Staged) bool {
+			return v.Cause == verdict.WarehousePaused && strings.Contains(v.Says, "has not started it") && s.Batches > 0 && s.Oldest() > 7*time.Second
+		})
+		strike(t, f.w)
+		f.settles(80)
+
+		stranger := []string{"LOCK TABLE worker_load_lock"} // for half a minute, at the pace of writes
+		for range 39 {
+			stranger = append(stranger, "DELETE FROM fact_orders WHERE 1 = 0")
+		}
+		var held sync.WaitGroup
+		held.Go(func() {
+			if _, err := f.w.DB.Run(t.Context(), warehouse.Token(), stranger); err != nil {
+				t.Error(err)
+			}
+		})
+		put(t, f.w, spread(802, 40))
+		all("somebody holds the lock", func(v verdict.Verdict, _ verdict.Staged) bool { return v.Cause == verdict.WarehouseLocked })
+		held.Wait()
+		f.settles(120)
+		all("nothing waits any more", func(v verdict.Verdict, s verdict.Staged) bool {
+			return v.State == verdict.Fine && s.Loader != "" && s.Batches == 0
 		})
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -60,6 +61,17 @@ func TestG1_G2_TheOneThatLoadsIsKilled(t *testing.T) {
 	if limit := 2*leaseTime + longest; oldest > limit {
 		t.Errorf("what was queryable was %v old, want at most %v", oldest, limit)
 	}
+	f.await("each page, status and doctor say who loads", func() (bool, error) {
+		for _, verb := range []string{"status", "doctor"} {
+			if out, _ := f.run(verb); !strings.Contains(out, " loads for all; ") {
+				return false, nil
+			}
+		}
+		return !slices.ContainsFunc(members, func(m *member) bool {
+			s, err := f.status(m.address())
+			return err != nil || s.Loads == nil || s.Loads.Loader == ""
+		}), nil
+	})
 	if kills < killings-1 { // a machine that is slow publishes as quickly
 		t.Errorf("%d of %d were killed while orders arrived", kills, killings)
 	}

@@ -28,8 +28,8 @@ const (
 
 // finding is what one check found.
 type finding struct {
-	Check  string `json:"check"`
-	Level  level  `json:"level"`
+	Check  string `json:"check"`          // what was looked at: settings, credentials, clock, stream, shards, leases, warehouse, tables, staging and so on
+	Level  level  `json:"level"`          // OK, WARN (works and needs a look, or could not be found out) or FAIL
 	Detail string `json:"detail"`         // what was found and what it means
 	Next   string `json:"next,omitempty"` // the one next step
 }

@@ -182,7 +182,16 @@ func (a *app) letters(ctx context.Context, o letterOptions) error {
 	return writeCount(a.stdout, o, count, c.DeadLetterURL)
 }
 
-// lettersAsTheyAre opens the dead letters for a verb that changes nothing.
+// noFolderError says that the folder of the dead letters is not there.
+type noFolderError struct{ path, url string }
+
+func (e *noFolderError) Error() string {
+	return fmt.Sprintf("there is no folder %s (DEAD_LETTER_URL=%s): a worker makes it when it starts; set DEAD_LETTER_URL as for the worker, "+
+		"and start this on its machine, in its folder", e.path, e.url)
+}
+
+// lettersAsTheyAre opens the dead letters for a verb that changes nothing. Where their
+// folder is not there, the error is a noFolderError.
 func (c config) lettersAsTheyAre(account *aws.Account) (*deadletter.Store, error) {
 	if strings.HasPrefix(c.DeadLetterURL, "s3://") {
 		return service.Letters(account, c.Stream, c.DeadLetterURL)
@@ -193,8 +202,7 @@ func (c config) lettersAsTheyAre(account *aws.Account) (*deadletter.Store, error
 		if abs, failed := filepath.Abs(path); failed == nil {
 			path = abs
 		}
-		return nil, fmt.Errorf("there is no folder %s (DEAD_LETTER_URL=%s): a worker makes it when it starts; set DEAD_LETTER_URL as for the worker, "+
-			"and start this on its machine, in its folder", path, c.DeadLetterURL)
+		return nil, &noFolderError{path, c.DeadLetterURL}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("DEAD_LETTER_URL: %w", err)

@@ -125,28 +125,34 @@ func timeOrNull(t time.Time) *time.Time {
 	return &t
 }
 
+// letterCounts are the counts as JSON has them.
+type letterCounts struct {
+	Total    int           `json:"total"`    // letters that the flags let through
+	Since    *time.Time    `json:"since"`    // of --since; null = from the first letter on
+	Until    *time.Time    `json:"until"`    // of --until; null = to the last one
+	Reasons  []reasonCount `json:"reasons"`  // the most frequent first
+	Families []familyCount `json:"families"` // the same by family; none = it could not be told
+	Hours    []hourCount   `json:"hours"`    // the oldest first
+}
+
+type reasonCount struct {
+	Reason string `json:"reason"` // of the closed list that --reason takes
+	Count  int    `json:"count"`  // letters
+}
+
+type familyCount struct {
+	Family string `json:"family"` // orders, inventory, payments or none
+	Count  int    `json:"count"`  // letters
+}
+
+type hourCount struct {
+	Hour    time.Time     `json:"hour"`    // of arrival; its beginning
+	Count   int           `json:"count"`   // letters
+	Reasons []reasonCount `json:"reasons"` // the same by reason
+}
+
 func writeCountJSON(w io.Writer, c *letterCount) error {
-	type reasonCount struct {
-		Reason string `json:"reason"`
-		Count  int    `json:"count"`
-	}
-	type familyCount struct {
-		Family string `json:"family"`
-		Count  int    `json:"count"`
-	}
-	type hourCount struct {
-		Hour    time.Time     `json:"hour"`
-		Count   int           `json:"count"`
-		Reasons []reasonCount `json:"reasons"`
-	}
-	out := struct {
-		Total    int           `json:"total"`
-		Since    *time.Time    `json:"since"`
-		Until    *time.Time    `json:"until"`
-		Reasons  []reasonCount `json:"reasons"`
-		Families []familyCount `json:"families"`
-		Hours    []hourCount   `json:"hours"`
-	}{c.total, timeOrNull(c.filter.Since), timeOrNull(c.filter.Until), []reasonCount{}, []familyCount{}, []hourCount{}}
+	out := letterCounts{c.total, timeOrNull(c.filter.Since), timeOrNull(c.filter.Until), []reasonCount{}, []familyCount{}, []hourCount{}}
 	listed := func(counts map[string]int) []reasonCount {
 		list := []reasonCount{}
 		for _, r := range mostFirst(counts) {
@@ -194,17 +200,17 @@ func writeCountCSV(w io.Writer, c *letterCount) error {
 
 // shownLetter is a letter of --last as JSON has it.
 type shownLetter struct {
-	ArrivedAt    time.Time `json:"arrived_at"`
-	RejectedAt   time.Time `json:"rejected_at"`
-	Reason       string    `json:"reason"`
-	Detail       string    `json:"detail"`
-	Family       string    `json:"family"`
-	Shard        string    `json:"shard_id"`
-	Sequence     string    `json:"sequence_number"`
-	Sub          int64     `json:"sub_sequence_number"`
-	PartitionKey string    `json:"partition_key"`
-	Byte         *int      `json:"byte"`
-	Data         []byte    `json:"data_base64"`
+	ArrivedAt    time.Time `json:"arrived_at"`          // on the stream
+	RejectedAt   time.Time `json:"rejected_at"`         // by the worker, or the warehouse
+	Reason       string    `json:"reason"`              // of the closed list that --reason takes
+	Detail       string    `json:"detail"`              // what was wrong, in words
+	Family       string    `json:"family"`              // orders, inventory, payments; none = it could not be told
+	Shard        string    `json:"shard_id"`            // of the record
+	Sequence     string    `json:"sequence_number"`     // of the record
+	Sub          int64     `json:"sub_sequence_number"` // of an event within an aggregated record, from 0
+	PartitionKey string    `json:"partition_key"`       // of the record; empty = it had none
+	Byte         *int      `json:"byte"`                // place in the record that the detail tells of, from 0; null = of none
+	Data         []byte    `json:"data_base64"`         // the record, or the event within it
 }
 
 func writeLast(w io.Writer, o letterOptions, last []found, where string) error {

@@ -27,8 +27,8 @@ var version string
 
 // Exit statuses.
 const (
-	exitOK    = 0
-	exitError = 1 // it was tried and failed
+	exitOK    = 0 // it is done, and all is as it should be
+	exitError = 1 // it was tried and failed, or what was looked at is not as it should be
 	exitUsage = 2 // bad flags or settings: nothing was tried
 	exitGone  = 3 // the instance is about to end: not all could be loaded in time, and starting again is of no use
 )

@@ -88,14 +88,14 @@ func (o *positionOptions) check() (err error) {
 
 // shardPosition is one line of the listing.
 type shardPosition struct {
-	Shard         string     `json:"shard_id"`
-	State         string     `json:"state"` // open, closed, or not listed
-	Term          int64      `json:"term"`
-	Position      string     `json:"position"`
-	CompleteUntil *time.Time `json:"complete_until"`
-	StreamARN     string     `json:"stream_arn,omitempty"`
-	StreamCreated *time.Time `json:"stream_created,omitempty"`
-	Remark        string     `json:"remark,omitempty"`
+	Shard         string     `json:"shard_id"`                 // as the stream, or the warehouse alone, has it
+	State         string     `json:"state"`                    // open, closed, or not listed
+	Term          int64      `json:"term"`                     // grows with each owner
+	Position      string     `json:"position"`                 // sequence number up to which it is loaded, or TRIM_HORIZON, SHARD_END and the like; empty = it has none
+	CompleteUntil *time.Time `json:"complete_until"`           // what arrived before is queryable
+	StreamARN     string     `json:"stream_arn,omitempty"`     // of the stream that the position is of
+	StreamCreated *time.Time `json:"stream_created,omitempty"` // when that stream was made
+	Remark        string     `json:"remark,omitempty"`         // what is odd about it
 }
 
 func (a *app) positions(ctx context.Context, o positionOptions) error {

@@ -123,7 +123,7 @@ func (a *app) query(ctx context.Context, sql string, o queryOptions) error {
 	if err != nil {
 		return fmt.Errorf("query: %w", plainRefusal(err))
 	}
-	return out.end()
+	return a.ended(out)
 }
 
 // plainRefusal is err, with the warehouse's own words where it refused the statement:

@@ -114,7 +114,10 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 	if err != nil {
 		return err
 	}
-	letters, err := service.Letters(account, c.Stream, c.DeadLetterURL)
+	letters, err := c.lettersAsTheyAre(account) // a folder that is not there has none to put back
+	if err == nil && !o.dryRun {
+		letters, err = service.Letters(account, c.Stream, c.DeadLetterURL)
+	}
 	if err != nil {
 		return err
 	}
@@ -165,15 +168,18 @@ func putLetters(ctx context.Context, target *aws.Stream, letters []deadletter.Le
 	return out, err
 }
 
+// redriveReport is what redrive prints with --format json.
+type redriveReport struct {
+	redrive.Summary
+	DryRun  bool           `json:"dry_run"` // nothing was put
+	Reasons map[string]int `json:"reasons"` // of the letters that matched, by reason
+}
+
 func writeRedrive(w io.Writer, o redriveOptions, s redrive.Summary, reasons map[string]int) error {
 	if o.format == "json" {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		return e.Encode(struct {
-			redrive.Summary
-			DryRun  bool           `json:"dry_run"`
-			Reasons map[string]int `json:"reasons"` // of those matched
-		}{s, o.dryRun, reasons})
+		return e.Encode(redriveReport{s, o.dryRun, reasons})
 	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(tw, "dead letters looked at\t%d\n  matched\t%d\n", s.Letters, s.Matched)

@@ -186,18 +186,21 @@ func (c config) replay(account *aws.Account, source *aws.Stream, o replayOptions
 	}, house, nil
 }
 
+// replayReport is what replay prints with --format json.
+type replayReport struct {
+	From    time.Time  `json:"from"`                 // of arrival: then or later
+	To      time.Time  `json:"to"`                   // and before
+	Past    *time.Time `json:"past_retention_until"` // what arrived before it cannot be read again; null = all can
+	DryRun  bool       `json:"dry_run"`              // nothing was changed: changed and restored are what would be
+	Seconds float64    `json:"seconds"`              // that it took
+	replay.Summary
+}
+
 func writeReplay(w io.Writer, o replayOptions, s replay.Summary, took time.Duration) error {
 	if o.format == "json" {
 		e := json.NewEncoder(w)
 		e.SetIndent("", "  ")
-		return e.Encode(struct {
-			From    time.Time  `json:"from"`
-			To      time.Time  `json:"to"`
-			Past    *time.Time `json:"past_retention_until"`
-			DryRun  bool       `json:"dry_run"`
-			Seconds float64    `json:"seconds"`
-			replay.Summary
-		}{o.begin.UTC(), o.end.UTC(), timeOrNull(o.past), o.dryRun, took.Seconds(), s})
+		return e.Encode(replayReport{o.begin.UTC(), o.end.UTC(), timeOrNull(o.past), o.dryRun, took.Seconds(), s})
 	}
 	restored, changed, rollups := "letters that were gone, stored again", "changed: they were missing or older", "rollup groups made anew beside theirs"
 	if o.dryRun {

@@ -23,6 +23,7 @@ type reportOptions struct {
 	store  string
 	plot   bool
 	safe   bool
+	wide   bool
 
 	timeout time.Duration
 
@@ -67,6 +68,7 @@ func (a *app) reportCommand() *cobra.Command {
 	f.StringVar(&o.since, "since", "", "only what happened since then: a time, or how long ago (90m, 24h, 7d)")
 	f.StringVar(&o.store, "store", "", "only this store_id")
 	f.BoolVar(&o.safe, "safe-cells", false, safeCellsUsage)
+	f.BoolVar(&o.wide, "wide", false, "in a table, with whole shard ids and positions, and the stream's name in each row")
 	f.DurationVar(&o.timeout, "timeout", o.timeout, timeoutUsage)
 	f.BoolVar(&o.plot, "plot", false, "draw a bar beside each row of a table (default: on a terminal)")
 	return cmd
@@ -135,8 +137,23 @@ func (a *app) report(ctx context.Context, at int, o reportOptions) error {
 	if r.finish != nil {
 		result = r.finish(result)
 	}
+	if o.format == "table" && !o.wide {
+		result = narrow(result)
+	}
 	if o.plot && o.format == "table" && r.plot != "" {
 		result = withBars(result, r.plot)
 	}
-	return writeRows(a.stdout, o.format, o.safe, result)
+	out := &rowWriter{w: a.stdout, format: o.format, safeCells: o.safe, utc: true}
+	if err := out.part(result); err != nil {
+		return err
+	}
+	return a.ended(out)
+}
+
+// ended ends what was printed of a result, and says of a table that it is empty.
+func (a *app) ended(out *rowWriter) error {
+	if out.format == "table" && out.began && out.rows == 0 {
+		fmt.Fprintln(a.stderr, "no rows")
+	}
+	return out.end()
 }

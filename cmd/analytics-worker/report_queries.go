@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -131,6 +132,35 @@ func withAge(in warehouse.Result, now time.Time) warehouse.Result {
 	return out
 }
 
+// narrow leaves out of a table what is long and the same in every row: the stream's
+// name, and of ids and positions all but their ends.
+func narrow(in warehouse.Result) warehouse.Result {
+	short := map[string]func(string) string{"shard_id": shortShard, "sequence_number": shortPosition}
+	keep := make([]int, 0, len(in.Columns))
+	out := warehouse.Result{}
+	for i, c := range in.Columns {
+		if c == "stream_name" && len(in.Rows) > 0 && !slices.ContainsFunc(in.Rows, func(row []warehouse.Value) bool { return row[i] != in.Rows[0][i] }) {
+			continue
+		}
+		keep = append(keep, i)
+		out.Columns = append(out.Columns, c)
+		if i < len(in.Types) {
+			out.Types = append(out.Types, in.Types[i])
+		}
+	}
+	for _, row := range in.Rows {
+		cells := make([]warehouse.Value, len(keep))
+		for n, i := range keep {
+			cells[n] = row[i]
+			if shorten := short[in.Columns[i]]; shorten != nil && !row[i].Null {
+				cells[n].Text = shorten(row[i].Text)
+			}
+		}
+		out.Rows = append(out.Rows, cells)
+	}
+	return out
+}
+
 // barWidth is the longest bar of a plot, in characters.
 const barWidth = 30
 
@@ -157,7 +187,6 @@ func withBars(in warehouse.Result, column string) warehouse.Result {
 		}
 		// Half a character is the finest that every terminal font draws.
 		text := strings.Repeat("█", n/2) + strings.Repeat("▌", n%2)
-		text += strings.Repeat(" ", barWidth-n/2-n%2) // cells are aligned to the right
 		out.Rows = append(out.Rows, append(row[:len(row):len(row)], warehouse.Value{Text: text}))
 	}
 	return out

@@ -84,7 +84,7 @@ func TestBars(t *testing.T) {
 	got := withBars(text("10", "5", "0.1", "0", "-3", "null", "x"), "n")
 	for i, want := range []float64{30, 15, 0, 0, 0, 0, 0} {
 		bar := got.Rows[i][1].Text
-		if n := float64(strings.Count(bar, "█")) + float64(strings.Count(bar, "▌"))/2; n != want || len([]rune(bar)) != barWidth {
+		if n := float64(strings.Count(bar, "█")) + float64(strings.Count(bar, "▌"))/2; n != want || len([]rune(bar)) > barWidth {
 			t.Errorf("row %d has the bar %q", i, bar)
 		}
 	}

@@ -22,21 +22,16 @@ type rowWriter struct {
 	format string
 	// safeCells is for CSV: see safeCell.
 	safeCells bool
+	// utc is for tables whose times are known to be UTC: it is said once, and fractions
+	// of a second are left out.
+	utc bool
 
 	began  bool
 	rows   int64
+	types  []string // of the columns, as the warehouse names them; may be fewer
 	widths []int    // of a table's columns, in characters
 	keys   [][]byte // of the objects of JSON
 	buf    bytes.Buffer
-}
-
-// writeRows prints a whole result.
-func writeRows(w io.Writer, format string, safeCells bool, r warehouse.Result) error {
-	out := &rowWriter{w: w, format: format, safeCells: safeCells}
-	if err := out.part(r); err != nil {
-		return err
-	}
-	return out.end()
 }
 
 // part prints the next rows. Parts of one result have the same columns; the first tells
@@ -52,9 +47,13 @@ func (o *rowWriter) part(r warehouse.Result) error {
 		case "csv":
 			o.csvRow(row)
 		case "json":
-			o.jsonRow(row, r.Types)
+			o.jsonRow(row)
 		default:
-			o.tableRow(row)
+			cells := make([]string, len(row))
+			for i, v := range row {
+				cells[i] = o.cell(i, v)
+			}
+			o.tableRow(cells)
 		}
 	}
 	_, err := o.w.Write(o.buf.Bytes())
@@ -62,7 +61,7 @@ func (o *rowWriter) part(r warehouse.Result) error {
 }
 
 func (o *rowWriter) begin(r warehouse.Result) {
-	o.began = true
+	o.began, o.types = true, r.Types
 	names := make([]warehouse.Value, len(r.Columns))
 	for i, c := range r.Columns {
 		names[i].Text = c
@@ -75,12 +74,14 @@ func (o *rowWriter) begin(r warehouse.Result) {
 		o.buf.WriteByte('[')
 	default:
 		o.widths = make([]int, len(names))
-		for _, row := range append([][]warehouse.Value{names}, r.Rows...) {
-			for i, v := range row {
-				o.widths[i] = max(o.widths[i], utf8.RuneCountInString(cellText(v)))
+		cells := o.head(names)
+		for i, text := range cells {
+			o.widths[i] = utf8.RuneCountInString(text)
+			for _, row := range r.Rows {
+				o.widths[i] = max(o.widths[i], utf8.RuneCountInString(o.cell(i, row[i])))
 			}
 		}
-		o.tableRow(names)
+		o.tableRow(cells)
 	}
 }
 
@@ -100,23 +101,61 @@ func (o *rowWriter) end() error {
 	return err
 }
 
-// cellText is a value in a table.
-func cellText(v warehouse.Value) string {
-	if v.Null {
+// typeOf is the type of a column; empty = not known.
+func (o *rowWriter) typeOf(column int) string {
+	if column < len(o.types) {
+		return o.types[column]
+	}
+	return ""
+}
+
+func isNumber(typeName string) bool {
+	switch typeName {
+	case "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "decimal":
+		return true
+	}
+	return false
+}
+
+// head is the first line of a table. Of several times the first says the zone.
+func (o *rowWriter) head(names []warehouse.Value) []string {
+	out := make([]string, len(names))
+	said := !o.utc
+	for i, v := range names {
+		out[i] = printable(v.Text)
+		if !said && o.typeOf(i) == "timestamp" {
+			out[i], said = out[i]+" (UTC)", true
+		}
+	}
+	return out
+}
+
+// cell is a value in a table.
+func (o *rowWriter) cell(column int, v warehouse.Value) string {
+	switch {
+	case v.Null:
 		return "-"
+	case o.utc && o.typeOf(column) == "timestamp":
+		whole, _, _ := strings.Cut(v.Text, ".")
+		return printable(whole)
 	}
 	return printable(v.Text)
 }
 
-func (o *rowWriter) tableRow(row []warehouse.Value) {
-	for i, v := range row {
-		text := cellText(v)
-		for range o.widths[i] + 2 - utf8.RuneCountInString(text) {
-			o.buf.WriteByte(' ')
+// tableRow writes a line. Numbers stand at the right of their columns.
+func (o *rowWriter) tableRow(cells []string) {
+	var line strings.Builder
+	for i, text := range cells {
+		if i > 0 {
+			line.WriteString("  ")
 		}
-		o.buf.WriteString(text)
+		space := strings.Repeat(" ", max(0, o.widths[i]-utf8.RuneCountInString(text)))
+		if isNumber(o.typeOf(i)) {
+			text, space = space+text, ""
+		}
+		line.WriteString(text + space)
 	}
-	o.buf.WriteByte('\n')
+	o.buf.WriteString(strings.TrimRight(line.String(), " ") + "\n")
 }
 
 // number is text that a spreadsheet reads as a number, and as nothing else.
@@ -154,7 +193,7 @@ func (o *rowWriter) csvRow(row []warehouse.Value) {
 }
 
 // jsonRow writes an object, whose members are in the order of the columns.
-func (o *rowWriter) jsonRow(row []warehouse.Value, types []string) {
+func (o *rowWriter) jsonRow(row []warehouse.Value) {
 	if o.rows > 1 {
 		o.buf.WriteByte(',')
 	}
@@ -165,11 +204,7 @@ func (o *rowWriter) jsonRow(row []warehouse.Value, types []string) {
 		}
 		o.buf.Write(o.keys[i])
 		o.buf.WriteString(": ")
-		typeName := ""
-		if i < len(types) {
-			typeName = types[i]
-		}
-		o.buf.Write(jsonValue(v, typeName))
+		o.buf.Write(jsonValue(v, o.typeOf(i)))
 	}
 	o.buf.WriteByte('}')
 }
@@ -205,11 +240,10 @@ func jsonValue(v warehouse.Value, typeName string) []byte {
 	if v.Null {
 		return []byte("null")
 	}
+	if text := []byte(v.Text); isNumber(typeName) && json.Valid(text) { // NaN is no number of JSON's
+		return text
+	}
 	switch typeName {
-	case "int2", "int4", "int8", "oid", "float4", "float8", "numeric", "decimal":
-		if text := []byte(v.Text); json.Valid(text) { // NaN is no number of JSON's
-			return text
-		}
 	case "bool":
 		if v.Text == "true" || v.Text == "false" {
 			return []byte(v.Text)

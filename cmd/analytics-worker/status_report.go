@@ -14,32 +14,32 @@ import (
 
 // statusReport is what status prints. A null means that it is not known.
 type statusReport struct {
-	At             time.Time     `json:"at"`
-	Stream         string        `json:"stream"`
-	StreamStatus   string        `json:"stream_status"`
-	RetentionHours float64       `json:"retention_hours"`
-	Warehouse      string        `json:"warehouse"`
-	CompleteUntil  *time.Time    `json:"complete_until"` // every record that arrived before it is queryable
-	LagMillis      *int64        `json:"lag_millis"`     // age of the oldest record that is not loaded; 0 = there is none
-	HeadroomMillis *int64        `json:"headroom_millis"`
-	LastUpdate     *time.Time    `json:"last_update"` // of a checkpoint, by a load or a claim
-	Shards         []shardStatus `json:"shards"`
+	At             time.Time     `json:"at"`              // when it was asked
+	Stream         string        `json:"stream"`          // its name
+	StreamStatus   string        `json:"stream_status"`   // Kinesis's word; empty = not known
+	RetentionHours float64       `json:"retention_hours"` // of the stream
+	Warehouse      string        `json:"warehouse"`       // cluster or workgroup, and database
+	CompleteUntil  *time.Time    `json:"complete_until"`  // every record that arrived before it is queryable
+	LagMillis      *int64        `json:"lag_millis"`      // age of the oldest record that is not loaded; 0 = there is none
+	HeadroomMillis *int64        `json:"headroom_millis"` // time until the oldest record that is not loaded is trimmed
+	LastUpdate     *time.Time    `json:"last_update"`     // of a checkpoint, by a load or a claim
+	Shards         []shardStatus `json:"shards"`          // those that the stream lists
 	fleetReport
 	Problems []string        `json:"problems"` // what needs a look, one line each
-	Verdict  verdict.Verdict `json:"verdict"`
+	Verdict  verdict.Verdict `json:"verdict"`  // what is worst, and what else was found
 }
 
 // shardStatus is one shard of the stream, or one that the warehouse remembers.
 type shardStatus struct {
-	ID            string     `json:"id"`
-	State         string     `json:"state"` // open, closed (being read to its end), loaded (to its end), waiting (for its parents), trimmed
-	Owner         string     `json:"owner"`
-	OwnerAlive    *bool      `json:"owner_alive"`
-	Term          int64      `json:"term"`
-	Position      string     `json:"position"`
-	CompleteUntil *time.Time `json:"complete_until"`
-	LagMillis     *int64     `json:"lag_millis"`
-	UpdatedAt     *time.Time `json:"updated_at"`
+	ID            string     `json:"id"`             // shard id
+	State         string     `json:"state"`          // open, closed (being read to its end), loaded (to its end), waiting (for its parents), trimmed
+	Owner         string     `json:"owner"`          // worker that has the lease; empty = nobody
+	OwnerAlive    *bool      `json:"owner_alive"`    // it was seen to renew
+	Term          int64      `json:"term"`           // grows with each owner
+	Position      string     `json:"position"`       // up to which it is loaded; empty = not known
+	CompleteUntil *time.Time `json:"complete_until"` // what arrived on it before is queryable
+	LagMillis     *int64     `json:"lag_millis"`     // age of its oldest record that is not loaded; 0 = there is none
+	UpdatedAt     *time.Time `json:"updated_at"`     // when its checkpoint was written
 }
 
 func (s *survey) report(now time.Time) statusReport {

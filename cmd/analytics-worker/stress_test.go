@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"os"
-	"reflect"
 	"slices"
 	"strings"
 	"syscall"
@@ -182,41 +181,6 @@ func TestAKilledStormLeavesWhatEnds(t *testing.T) {
 		if slices.ContainsFunc(left, func(l statement) bool { return l.ID == s.ID }) {
 			t.Errorf("%s was cancelled: it may have been another's", s.Name)
 		}
-	}
-}
-
-// keysOf lists the members of a type's JSON, with those of what is inside.
-func keysOf(t reflect.Type, path string) []string {
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice {
-		if t.Kind() == reflect.Slice {
-			path += "[]"
-		}
-		t = t.Elem()
-	}
-	if t.Kind() != reflect.Struct {
-		return []string{path + " " + t.Kind().String()}
-	}
-	var out []string
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if name != "-" && f.IsExported() {
-			out = append(out, keysOf(f.Type, path+"."+name)...)
-		}
-	}
-	return out
-}
-
-// TestTheReportKeepsItsShape: scripts read the JSON of a report. A member may be
-// added to the list; what is there stays.
-func TestTheReportKeepsItsShape(t *testing.T) {
-	want, err := os.ReadFile("testdata/stress-report.members")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got := strings.Join(keysOf(reflect.TypeFor[storm.Report](), ""), "\n") + "\n"
-	if got != string(want) {
-		t.Errorf("the members of the report are\n%s\nand testdata/stress-report.members says otherwise", got)
 	}
 }
 

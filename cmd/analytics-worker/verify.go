@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,8 +15,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
-	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verify"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
@@ -91,7 +94,7 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 	if err != nil {
 		return nil, err
 	}
-	letters, err := service.Letters(account, c.Stream, c.DeadLetterURL)
+	letters, fates, err := a.lettersToCompare(ctx, c, account)
 	if err != nil {
 		return nil, err
 	}
@@ -108,12 +111,29 @@ func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
 		Shards:   source.Shards,
 		Open:     func(s stream.Shard, at stream.Position) verify.Reader { return source.Reader(s, at) },
 		DB:       account.Redshift(reading(c.Redshift)),
-		Letters:  letters.All(ctx),
-		Fates:    letters.Fates,
+		Letters:  letters,
+		Fates:    fates,
 		Tell:     progress.say,
 		Families: c.Families,
 		Start:    func(s stream.Shard) stream.Position { return c.Initial.of(s, time.Time{}) },
 	})
+}
+
+// lettersToCompare are the dead letters, and what became of them. A folder that is not
+// there has none: if no record was rejected, that is as it should be.
+func (a *app) lettersToCompare(ctx context.Context, c config, account *aws.Account) (
+	iter.Seq2[deadletter.Letter, error], func(context.Context) (deadletter.Fates, error), error,
+) {
+	store, err := c.lettersAsTheyAre(account)
+	var none *noFolderError
+	switch {
+	case errors.As(err, &none):
+		fmt.Fprintln(a.painted(a.stderr), "! "+printable(none.Error()))
+		return func(func(deadletter.Letter, error) bool) {}, nil, nil
+	case err != nil:
+		return nil, nil, err
+	}
+	return store.All(ctx), store.Fates, nil
 }
 
 func writeVerify(w io.Writer, format string, r *verify.Report, now time.Time) error {

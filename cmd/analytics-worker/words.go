@@ -14,6 +14,22 @@ func counted[N ~int | ~int64](n N, noun string) string {
 	return text
 }
 
+// shortest is how many digits are left of a long number by shortPosition.
+const shortest = 12
+
+// shortPosition is a position by the end of its sequence number: those of a stream
+// begin alike. Others are as they are.
+func shortPosition(position string) string {
+	digits := strings.IndexFunc(position, func(r rune) bool { return r < '0' || r > '9' })
+	if digits < 0 {
+		digits = len(position)
+	}
+	if digits <= shortest {
+		return position
+	}
+	return "…" + position[digits-shortest:]
+}
+
 // shortShard is the id of a shard without what all ids begin with: Kinesis numbers
 // them. Others are as they are.
 func shortShard(id string) string {

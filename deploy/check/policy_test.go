@@ -136,16 +136,16 @@ func TestPoliciesAreNarrow(t *testing.T) {
 
 var action = regexp.MustCompile(`^([a-z0-9-]+:)?[A-Z][A-Za-z0-9]+$`)
 
-// The README's table of what the role needs is the policies, action by action.
-func TestTheReadmeListsThePolicies(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+// The reference's table of what the role needs is the policies, action by action.
+func TestTheReferenceListsThePolicies(t *testing.T) {
+	text, err := os.ReadFile("../../docs/REFERENCE.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, table, found := strings.Cut(string(text), "\nThe role of the worker needs:\n")
-	table, _, _ = strings.Cut(table, "\nCOPY is the way for volume")
+	_, table, found := strings.Cut(string(text), "\n## Permissions\n")
+	table, _, _ = strings.Cut(table, "\nRedshift reads the staged files")
 	if !found {
-		t.Fatal("the README has no table of permissions any more")
+		t.Fatal("the reference has no table of permissions any more")
 	}
 	want := map[string]bool{}
 	for _, name := range []string{"worker-policy.json", "operator-policy.json"} {
@@ -173,6 +173,6 @@ func TestTheReadmeListsThePolicies(t *testing.T) {
 		}
 	}
 	if !maps.Equal(want, listed) {
-		t.Errorf("the README lists %q\nthe policies hold %q", slices.Sorted(maps.Keys(listed)), slices.Sorted(maps.Keys(want)))
+		t.Errorf("the reference lists %q\nthe policies hold %q", slices.Sorted(maps.Keys(listed)), slices.Sorted(maps.Keys(want)))
 	}
 }

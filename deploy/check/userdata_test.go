@@ -14,10 +14,10 @@ import (
 
 var exported = regexp.MustCompile(`(?m)^export ([A-Z_]+)=`)
 
-// Every setting of the README is handed to the installation, but for those that
+// Every setting of the reference is handed to the installation, but for those that
 // say why not.
 func TestUserDataHandsOnEverySetting(t *testing.T) {
-	text, err := os.ReadFile("../../README.md")
+	text, err := os.ReadFile("../../docs/REFERENCE.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func TestUserDataHandsOnEverySetting(t *testing.T) {
 		given = slices.DeleteFunc(given, func(s string) bool { return s == m[1] })
 	}
 	if rows < 15 || len(given) > 0 {
-		t.Errorf("%d settings in the README, %q in the user data are none of them", rows, given)
+		t.Errorf("%d settings in the reference, %q in the user data are none of them", rows, given)
 	}
 }
 

@@ -18,11 +18,14 @@ var (
 	flagUse    = regexp.MustCompile(`--([a-z][a-z-]*)`)
 )
 
-// shown is the code of a document: its blocks and what stands in backticks.
+// shown is the code of a document: its blocks and what stands in backticks. Blocks of
+// text are what a program prints.
 func shown(document string) string {
 	var b strings.Builder
 	for _, block := range fence.FindAllString(document, -1) {
-		b.WriteString(block + "\n")
+		if !strings.HasPrefix(block, "```text") {
+			b.WriteString(block + "\n")
+		}
 	}
 	for _, c := range code.FindAllString(fence.ReplaceAllString(document, ""), -1) {
 		b.WriteString(strings.Trim(c, "`") + "\n")

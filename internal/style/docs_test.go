@@ -80,12 +80,12 @@ func TestExportedNamesHaveCommentsCanFail(t *testing.T) {
 
 const (
 	configFile = "cmd/analytics-worker/config.go"
-	readme     = "README.md"
+	reference  = "docs/REFERENCE.md"
 )
 
 var (
 	settingName = regexp.MustCompile(`^[A-Z][A-Z0-9]*(_[A-Z0-9]+)+$|^ENVIRONMENT$|^FAMILIES$`)
-	// A setting's row in the table of the README: | `NAME` | default | meaning |
+	// A setting's row in the table of the reference: | `NAME` | default | meaning |
 	settingRow = regexp.MustCompile("(?m)^\\|\\s*`([A-Z][A-Z0-9_]+)`\\s*\\|")
 )
 
@@ -116,17 +116,17 @@ func checkSettings(code []string, document string) []problem {
 	var out []problem
 	for _, name := range code {
 		if !rows[name] {
-			out = append(out, problem{readme, "setting", fmt.Sprintf("no row | `%s` | in the table of settings", name)})
+			out = append(out, problem{reference, "setting", fmt.Sprintf("no row | `%s` | in the table of settings", name)})
 		}
 		delete(rows, name)
 	}
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
-		out = append(out, problem{readme, "setting", name + " is in the table, but not in " + configFile})
+		out = append(out, problem{reference, "setting", name + " is in the table, but not in " + configFile})
 	}
 	return out
 }
 
-func TestEverySettingIsInTheReadme(t *testing.T) {
+func TestEverySettingIsInTheReference(t *testing.T) {
 	for _, f := range repository(t) {
 		if f.path != configFile {
 			continue
@@ -135,7 +135,14 @@ func TestEverySettingIsInTheReadme(t *testing.T) {
 		if len(names) < 10 {
 			t.Fatalf("only %q found in %s: its table has another form now", names, configFile)
 		}
-		report(t, checkSettings(names, read(t, readme)), nil)
+		report(t, checkSettings(names, section(read(t, reference), "## Settings")), nil)
+		for _, cells := range rows(section(read(t, "README.md"), "## Settings")) {
+			for _, m := range ticked.FindAllStringSubmatch(cells[0], -1) {
+				if !slices.Contains(names, m[1]) {
+					t.Errorf("README.md has the setting %s, and %s has not", m[1], configFile)
+				}
+			}
+		}
 		return
 	}
 	t.Errorf("%s is not there", configFile)

@@ -9,7 +9,7 @@ import (
 // Self is what a worker tells of itself beside how it goes: what somebody needs who
 // looks at the fleet from elsewhere. The figures are of the last seconds.
 type Self struct {
-	Version  string    `json:"version,omitempty"`
+	Version  string    `json:"version,omitempty"`         // of its program
 	Since    time.Time `json:"since"`                     // when it started; zero = it does not say
 	Page     string    `json:"page,omitempty"`            // URL of its dashboard; empty = it has none
 	Rate     float64   `json:"records_a_second"`          // settled: loaded, or rejected
@@ -54,13 +54,13 @@ func Together(members []Member) (out Staged) {
 // Member is one worker of the fleet, as the lease table shows it. A worker without a
 // shard has no row there, and is no member.
 type Member struct {
-	Worker string `json:"worker"`
-	Shards int    `json:"shards"`
-	Alive  bool   `json:"alive"` // it was seen to renew
+	Worker string `json:"worker"` // its name
+	Shards int    `json:"shards"` // how many it has
+	Alive  bool   `json:"alive"`  // it was seen to renew
 	// Says is how it goes by its own word, and Self what it tells beside that. Both are
 	// nil where nothing is known: it has just begun, or is of a version that says less.
 	Says *Finding `json:"says"`
-	Self *Self    `json:"self"`
+	Self *Self    `json:"self"` // what it says of itself; null = nothing
 }
 
 // Total sums up what the members that live tell of themselves; known = all of them do,

@@ -46,8 +46,8 @@ func (s *State) UnmarshalText(text []byte) error {
 
 // Finding is one thing that was found, and what to do about it.
 type Finding struct {
-	Cause   Cause  `json:"cause"`
-	State   State  `json:"state"`
+	Cause   Cause  `json:"cause"`             // its name, as OPERATIONS.md lists them
+	State   State  `json:"state"`             // fine, look or act
 	Says    string `json:"says"`              // one sentence, without a full stop
 	Next    string `json:"next,omitempty"`    // the next step, a clause
 	Command string `json:"command,omitempty"` // to paste into a shell
@@ -82,7 +82,7 @@ func (f Finding) Step() string {
 
 // Verdict is what is worst, and what else was found.
 type Verdict struct {
-	At time.Time `json:"at"`
+	At time.Time `json:"at"` // when it was judged
 	Finding
 	Others []Finding `json:"others"` // worst first
 

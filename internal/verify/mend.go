@@ -16,13 +16,13 @@ import (
 type Mend struct {
 	Remove []string      `json:"remove"` // DELETE statements, for some rows at most
 	More   int64         `json:"more"`   // rows to remove that they do not name
-	Replay []ReplayRange `json:"replay"`
+	Replay []ReplayRange `json:"replay"` // what to run afterwards
 }
 
 // ReplayRange is a range of arrival, from one time to before another.
 type ReplayRange struct {
-	From   time.Time `json:"from"`
-	To     time.Time `json:"to"`
+	From   time.Time `json:"from"`   // of arrival
+	To     time.Time `json:"to"`     // and before
 	Shards []string  `json:"shards"` // empty = all
 }
 

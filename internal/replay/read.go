@@ -25,7 +25,7 @@ const (
 // its rejected records.
 func (r *run) read(ctx context.Context, s stream.Shard, until stream.Position, to *spool) error {
 	reader := r.Open(s, stream.AtTime(r.From))
-	b := batch{most: r.BatchBytes, to: to}
+	b := newBatches(r.BatchBytes, to)
 	l := letters{run: r, from: stream.Position{Sequence: stream.TrimHorizon}}
 	finish := func() error {
 		if err := l.flush(ctx); err != nil {
@@ -45,7 +45,7 @@ func (r *run) read(ctx context.Context, s stream.Shard, until stream.Position, t
 			if rec.ArrivedAt.Before(r.From) || !rec.ArrivedAt.Before(r.To) {
 				continue
 			}
-			if err := r.take(ctx, s, rec, &b, &l); err != nil {
+			if err := r.take(ctx, s, rec, b, &l); err != nil {
 				return err
 			}
 		}
@@ -57,7 +57,7 @@ func (r *run) read(ctx context.Context, s stream.Shard, until stream.Position, t
 }
 
 // take takes one record.
-func (r *run) take(ctx context.Context, s stream.Shard, rec stream.Record, b *batch, l *letters) error {
+func (r *run) take(ctx context.Context, s stream.Shard, rec stream.Record, b batches, l *letters) error {
 	r.sum.Records++
 	if r.sum.Oldest.IsZero() || rec.ArrivedAt.Before(r.sum.Oldest) {
 		r.sum.Oldest = rec.ArrivedAt

@@ -70,6 +70,29 @@ func (s *spool) remove() {
 	}
 }
 
+// batches collect the rows of each group of families that one load carries. Rows of
+// different families are different keys, so that their order does not matter.
+type batches []batch
+
+func newBatches(most int, to *spool) batches {
+	out := make(batches, warehouse.ReplayGroups)
+	for i := range out {
+		out[i] = batch{most: most, to: to}
+	}
+	return out
+}
+
+func (b batches) add(row warehouse.Row) error { return b[warehouse.ReplayGroup(row.Family)].add(row) }
+
+func (b batches) flush() error {
+	for i := range b {
+		if err := b[i].flush(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // batch collects rows for one load.
 type batch struct {
 	to   *spool

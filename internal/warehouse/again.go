@@ -7,11 +7,42 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/event"
 )
 
 // ReplayBytes bounds the rows of one Replay, counted by RowBytes, for a fill by INSERT:
-// the statements that make rollups anew take room from those of the rows.
+// the statements that make rollups anew take room from those of the rows. See
+// ReplayGroup.
 const ReplayBytes = 600_000
+
+// ReplayGroup is the group of a family, from 0 on: a Replay may carry the rows of all
+// families of one group, which fit the statements of a transaction.
+func ReplayGroup(f event.Family) int { return replayGroups[f] }
+
+// ReplayGroups is how many groups there are.
+var ReplayGroups = 1 + slices.Max(replayGroups)
+
+var replayGroups = func() []int {
+	const ofRows = ReplayBytes/maxStatementBytes + 1 // and one more a family, that is not full
+	var costs []int
+	for _, f := range factTables {
+		costs = append(costs, 2+len(f.change(Names{}))+len(f.rollAnew(Names{})))
+	}
+	return grouped(costs, maxStatements-statementsShared-1-ofRows) // one is that of the moves
+}()
+
+// grouped puts what costs so much into as few groups of at most room as its order allows.
+func grouped(costs []int, room int) []int {
+	out, group, used := make([]int, len(costs)), 0, 0
+	for i, cost := range costs {
+		if used > 0 && used+cost > room {
+			group, used = group+1, 0
+		}
+		out[i], used = group, used+cost
+	}
+	return out
+}
 
 // RowBytes is what a row counts: its line, and what stands around it in a statement.
 func RowBytes(r Row) int { return len(r.Line) + 64 }

@@ -69,7 +69,7 @@ func (p *past) take(now time.Time, st worker.Status, m *metrics.Metrics) {
 // before is the oldest count that is no older than d.
 func (p *past) before(d time.Duration) counts {
 	last := p.counts[len(p.counts)-1]
-	i := slices.IndexFunc(p.counts, func(c counts) bool { return last.at.Sub(c.at) <= d })
+	i, _ := slices.BinarySearchFunc(p.counts, d, func(c counts, d time.Duration) int { return cmp.Compare(d, last.at.Sub(c.at)) })
 	return p.counts[i]
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"log/slog"
@@ -22,8 +23,8 @@ import (
 )
 
 // The test binary stands for both programs: run under their names, it is them.
-// So the processes that the tests start and kill are built with the race
-// detector whenever the tests are, and nothing is built twice.
+// So the workers that the tests start and kill are built with the race detector
+// whenever the tests are, and nothing is built twice but the local AWS (localProgram).
 func TestMain(m *testing.M) {
 	testscript.Main(leakChecked{m}, map[string]func(){
 		"analytics-worker": main,
@@ -45,7 +46,7 @@ func (c leakChecked) Run() int {
 		return 1
 	}
 	code := c.m.Run()
-	if err := pgtest.Stop(); err != nil {
+	if err := errors.Join(pgtest.Stop(), removeLocal()); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		code = 1
 	}

@@ -39,7 +39,11 @@ func newMachine(t testing.TB, settings ...string) *machine {
 	if _, measured := t.(*testing.B); !measured {
 		settings = append(settings, "TINY=yes")
 	}
-	local := start(t, settings, "localaws")
+	program, err := localProgram()
+	if err != nil {
+		t.Fatal(err)
+	}
+	local := start(t, settings, program)
 	m := &machine{t: t, http: &http.Client{Timeout: patience}}
 	m.url = local.await("http://")
 	dir := t.TempDir()

@@ -291,18 +291,29 @@ func TestG1_G2_G4_FleetCrashAndFreeze(t *testing.T) {
 	}
 }
 
-// waiting is the member that has waited for the warehouse for so long, and the others.
+// waiting is the member that has waited for the warehouse for so long, while no other one
+// does, and the others. So it is the one whose load is held up: on a loaded machine
+// others wait that long, too, and have their answer before it.
 func (f *fleet) waiting(long time.Duration, members ...*member) (one *member, others []*member) {
 	f.t.Helper()
 	f.await("a load is held up", func() (bool, error) {
-		for i, m := range members {
+		var all []*member
+		longest := int64(0)
+		for _, m := range members {
 			s, err := f.status(m.address())
-			if err == nil && s.Warehouse.WaitingMillis > long.Milliseconds() {
-				one, others = m, slices.Delete(slices.Clone(members), i, i+1)
-				return true, nil
+			if err != nil {
+				return false, nil
+			}
+			if s.Warehouse.WaitingMillis > 0 {
+				all, longest = append(all, m), max(longest, s.Warehouse.WaitingMillis)
 			}
 		}
-		return false, nil
+		if len(all) != 1 || longest < long.Milliseconds() {
+			return false, nil
+		}
+		one = all[0]
+		others = slices.DeleteFunc(slices.Clone(members), func(m *member) bool { return m == one })
+		return true, nil
 	})
 	return one, others
 }

@@ -27,6 +27,7 @@ func settingsOf(lines []string) func(string) (string, bool) {
 // With every service down, whether it refuses connections or takes them and
 // never answers, doctor says so: at once, or when the warehouse's time is up.
 func TestDoctorAnswersWithEverythingDown(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		endpoint func(testing.TB) string
@@ -62,6 +63,7 @@ func TestDoctorAnswersWithEverythingDown(t *testing.T) {
 // A caller who may do nothing is told, for each service, the IAM action. The
 // answers' clock stands ten minutes behind, which is told too.
 func TestDoctorNamesTheActionsAndTheSkewOfARefusedCaller(t *testing.T) {
+	t.Parallel()
 	aws := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Date", time.Now().Add(-10*time.Minute).UTC().Format(http.TimeFormat))
 		switch {

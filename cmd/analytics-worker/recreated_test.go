@@ -141,6 +141,7 @@ func (f *fleet) split(shard stream.Shard) {
 // of one that was read to its end. The worker, status and doctor tell the streams
 // apart, and one command starts over, with the worker running.
 func TestG1_RecreatedStream(t *testing.T) {
+	t.Parallel()
 	for _, running := range []bool{false, true} {
 		t.Run(fmt.Sprint("running=", running), func(t *testing.T) {
 			t.Parallel()

@@ -14,6 +14,7 @@ import (
 // Every report, with every filter that it takes, and the dashboard's query run on
 // both engines.
 func TestReportsRunOnBothEngines(t *testing.T) {
+	t.Parallel()
 	for name, url := range map[string]func(*testing.T) string{
 		"DuckDB":     func(*testing.T) string { return "" },
 		"PostgreSQL": func(t *testing.T) string { return pgtest.Start(t) },

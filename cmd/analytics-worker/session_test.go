@@ -36,6 +36,7 @@ const patience = 3 * time.Minute
 //	unended PREFIX     fails while a statement whose name begins so has not ended
 //	sql STATEMENT      runs the statement in the warehouse; stdout is its rows
 func TestSessions(t *testing.T) {
+	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata",
 		RequireExplicitExec: true,

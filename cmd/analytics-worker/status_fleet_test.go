@@ -95,6 +95,7 @@ func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
 
 // Whoever asks while nothing answers has the answer within ten seconds.
 func TestStatusAnswersWithEverythingDown(t *testing.T) {
+	t.Parallel()
 	for name, endpoint := range map[string]func(testing.TB) string{"refused": freeAddr, "silent": silentAddr} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

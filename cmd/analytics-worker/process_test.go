@@ -197,7 +197,7 @@ func (m *machine) progress(what string, look func() (n int64, done bool)) {
 			m.t.Fatalf("waited in vain until %s; it stands at %d", what, n)
 		}
 		// Looking takes the machine from what is waited for.
-		<-time.After(max(20*time.Millisecond, time.Since(began)/2))
+		<-time.After(max(20*time.Millisecond, time.Since(began)))
 	}
 }
 

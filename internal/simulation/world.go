@@ -361,15 +361,15 @@ func (r *Running) ended() bool {
 
 // Await waits until done says so. It fails when ctx ends first.
 func Await(ctx context.Context, what string, done func() (bool, error)) error {
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
 	for {
+		began := time.Now()
 		ok, err := done()
 		if err != nil || ok {
 			return err
 		}
 		select {
-		case <-tick.C:
+		// Looking takes the machine from what is waited for.
+		case <-time.After(max(20*time.Millisecond, time.Since(began))):
 		case <-ctx.Done():
 			return fmt.Errorf("waited in vain until %s", what)
 		}

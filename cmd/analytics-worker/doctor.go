@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
 
 // level is how a check came out.
@@ -168,8 +169,27 @@ func (d *doctor) run(ctx context.Context) []finding {
 		})
 	}
 	all.Wait()
-	checked := slices.Concat(found...)
-	return append(checked, d.checkTogether(checked)...)
+	checked, r := slices.Concat(found...), d.survey.report(time.Now())
+	if r.Verdict.Cause == verdict.EndpointDown {
+		checked = d.reachable(checked)
+	}
+	return append(checked, d.checkTogether(r, checked)...)
+}
+
+// reachable are the findings without what nobody answered where nothing listens, and
+// one that says so of all of these.
+func (d *doctor) reachable(checked []finding) []finding {
+	var out []finding
+	var others []string
+	for _, f := range checked {
+		local := f.Check == "dead letters" && !strings.HasPrefix(d.config.DeadLetterURL, "s3://")
+		if f.Level == levelOK || local {
+			out = append(out, f)
+		} else if !slices.Contains(others, f.Check) {
+			others = append(others, f.Check)
+		}
+	}
+	return append(out, finding{"others", levelWarn, "cannot be asked: " + strings.Join(others, ", "), ""})
 }
 
 // Signatures are refused beyond five minutes.
@@ -233,6 +253,6 @@ func writeFindings(w io.Writer, format string, findings []finding) error {
 			fmt.Fprintf(tw, "\t\t  -> %s\n", printable(f.Next))
 		}
 	}
-	fmt.Fprintf(tw, "%d checks: %d OK, %d WARN, %d FAIL\n", len(findings), count[levelOK], count[levelWarn], count[levelFail])
+	fmt.Fprintf(tw, "%s: %d OK, %d WARN, %d FAIL\n", counted(len(findings), "check"), count[levelOK], count[levelWarn], count[levelFail])
 	return tw.Flush()
 }

@@ -52,8 +52,8 @@ func (d *doctor) checkStream(ctx context.Context) []finding {
 			open++
 		}
 	}
-	f := finding{"stream", levelOK, fmt.Sprintf("%s is %s, %d open shards of %d, %gh retention",
-		s.summary.Name, strings.ToLower(s.summary.Status), open, len(s.shards), s.summary.Retention.Hours()), ""}
+	f := finding{"stream", levelOK, fmt.Sprintf("%s is %s, %s of %d, %gh retention",
+		s.summary.Name, strings.ToLower(s.summary.Status), counted(open, "open shard"), len(s.shards), s.summary.Retention.Hours()), ""}
 	if s.summary.Status == "DELETING" {
 		f.Level, f.Next = levelFail, "create the stream anew once it is gone"
 	}
@@ -109,9 +109,9 @@ func (d *doctor) checkShards(ctx context.Context, warehouseErr error) []finding 
 		asked = asked && r.place.known
 		lag = max(lag, r.place.behind)
 	}
-	reads := finding{"reads", levelOK, fmt.Sprintf("an iterator and a read on each of %d shards", len(results)), ""}
+	reads := finding{"reads", levelOK, "an iterator and a read on each of " + counted(len(results), "shard"), ""}
 	if failed > 0 {
-		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %d shards: %v", failed, len(results), first), nextStepAt("Kinesis", first, "see analytics-worker status for each shard")}
+		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %s: %v", failed, counted(len(results), "shard"), first), nextStepAt("Kinesis", first, "see analytics-worker status for each shard")}
 	}
 	return []finding{reads, d.retention(lag, asked && warehouseErr == nil)}
 }
@@ -161,9 +161,8 @@ var ofCheck = map[verdict.Cause]string{
 
 // checkTogether is the verdict on all that was asked, and on what the workers say of
 // themselves. What a check has said already is not said again, but for what is worst.
-func (d *doctor) checkTogether(checked []finding) (out []finding) {
+func (d *doctor) checkTogether(r statusReport, checked []finding) (out []finding) {
 	levels := map[verdict.State]level{verdict.Fine: levelOK, verdict.Look: levelWarn, verdict.Act: levelFail}
-	r := d.survey.report(time.Now())
 	if r.Staged != nil {
 		out = append(out, finding{"fleet", levelOK, r.Staged.Says(), ""})
 	}

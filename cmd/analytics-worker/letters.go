@@ -182,6 +182,14 @@ func (a *app) letters(ctx context.Context, o letterOptions) error {
 	return writeCount(a.stdout, o, count, c.DeadLetterURL)
 }
 
+// lettersInFull is DEAD_LETTER_URL with the whole path of a folder.
+func (c config) lettersInFull() string {
+	if path, err := filepath.Abs(service.LetterFolder(c.DeadLetterURL)); err == nil && !strings.HasPrefix(c.DeadLetterURL, "s3://") {
+		return "file://" + filepath.ToSlash(path)
+	}
+	return c.DeadLetterURL
+}
+
 // noFolderError says that the folder of the dead letters is not there.
 type noFolderError struct{ path, url string }
 

@@ -24,7 +24,7 @@ func (a *app) logger(others ...io.Writer) *slog.Logger {
 	var h slog.Handler
 	switch {
 	case isTerminal(a.stderr):
-		h = slog.NewTextHandler(a.stderr, options)
+		h = &readable{w: a.painted(a.stderr), level: level}
 	case isJournal(a.stderr, a.lookup):
 		p := &prioritized{out: a.stderr}
 		h = &journal{p: p, next: slog.NewJSONHandler(p, options)}

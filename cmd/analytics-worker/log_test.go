@@ -76,3 +76,36 @@ func TestRepeatsAreCountedNotWritten(t *testing.T) {
 		t.Error("what does not repeat, or is no warning, was left out")
 	}
 }
+
+// A line of the log for people has no more than they need, in one line whatever is in
+// it, and is coloured by its level alone.
+func TestTheLogOnATerminal(t *testing.T) {
+	var out bytes.Buffer
+	h := (&readable{w: &out, level: slog.LevelInfo}).WithAttrs([]slog.Attr{slog.String("shard", "shardId-000000000001")})
+	say := func(level slog.Level, message string, attrs ...slog.Attr) {
+		t.Helper()
+		r := slog.NewRecord(time.Date(2026, 11, 20, 9, 16, 37, 5e8, time.FixedZone("", 2*3600)), level, message, 0)
+		r.AddAttrs(attrs...)
+		if !h.Enabled(context.Background(), level) {
+			return
+		}
+		if err := h.Handle(context.Background(), r); err != nil {
+			t.Fatal(err)
+		}
+	}
+	say(slog.LevelDebug, "left out")
+	say(slog.LevelInfo, "reading shard", slog.String("from", "TRIM_HORIZON"), slog.Int64("memory_limit", 256<<20), slog.String("http", "127.0.0.1:8099"), slog.Any("error", nil))
+	say(slog.LevelWarn, "load failed", slog.Any("error", fmt.Errorf("line one\n00:00:00Z ERROR line \"two\"")), slog.Group("of", slog.Int("rows", 1)), slog.String("hint", ""))
+	want := `07:16:37Z INFO  reading shard  shard=shardId-000000000001  from=TRIM_HORIZON  memory_limit=256MiB  http=http://127.0.0.1:8099/  error=<nil>
+07:16:37Z WARN  load failed  shard=shardId-000000000001  error="line one 00:00:00Z ERROR line \"two\""  of.rows=1  hint=""
+`
+	if out.String() != want {
+		t.Errorf("the log is\n%s\nwant\n%s", out.String(), want)
+	}
+	if got := tint("07:16:37Z ERROR no"); got != dim.on("07:16:37Z")+" "+red.on("ERROR")+" no" {
+		t.Errorf("an error is painted %q", got)
+	}
+	if got := sizeText(100_000_000); got != "100000000" {
+		t.Errorf("an odd number of bytes is %s", got)
+	}
+}

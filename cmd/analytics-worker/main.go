@@ -99,8 +99,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitError
 	}
 	said := a.painted(a.stderr)
-	fmt.Fprintln(said, "analytics-worker:", printableText(err.Error()))
-	if next := nextStep(err); next != "" {
+	says, next := err.Error(), nextStep(err)
+	if f, down := a.endpointDown(err); down {
+		says, next = f.Says, f.Step()
+	}
+	fmt.Fprintln(said, "analytics-worker:", printableText(says))
+	if next != "" {
 		fmt.Fprintln(said, "  ->", printableText(next))
 	}
 	switch {

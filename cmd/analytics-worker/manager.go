@@ -198,10 +198,7 @@ func settled(st worker.Status, v lease.View, self string, now time.Time) bool {
 
 // line is the truth in a line: what is wrong first, as systemctl shows the beginning.
 func (m *manager) line(st worker.Status, hangs string, now time.Time) string {
-	line := fmt.Sprintf("%d shards", len(st.Shards))
-	if len(st.Shards) == 1 {
-		line = "1 shard"
-	}
+	line := counted(len(st.Shards), "shard")
 	if st.Behind > 0 {
 		line += ", " + st.Behind.Round(time.Second).String() + " behind"
 	} else if len(st.Shards) > 0 {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -122,8 +123,15 @@ var beginnings = []struct {
 	{"analytics-worker:", red, false},
 }
 
+// logLine is how a line of the log begins on a terminal, see readable.
+var logLine = regexp.MustCompile(`^(\d\d:\d\d:\d\dZ) (DEBUG|INFO |WARN |ERROR)`)
+
 // tint is the line in its colour.
 func tint(line string) string {
+	if m := logLine.FindStringSubmatch(line); m != nil {
+		levels := map[string]style{"DEBUG": dim, "INFO ": plain, "WARN ": amber, "ERROR": red}
+		return dim.on(m[1]) + " " + levels[m[2]].on(m[2]) + line[len(m[0]):]
+	}
 	for _, b := range beginnings {
 		if rest, found := strings.CutPrefix(line, b.text); found {
 			if b.whole {

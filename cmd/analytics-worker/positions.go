@@ -22,6 +22,7 @@ import (
 // positionOptions are the flags of positions.
 type positionOptions struct {
 	format    string
+	wide      bool
 	reset     bool
 	startOver bool
 	shards    []string
@@ -59,6 +60,7 @@ between, for good.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", o.format, "table or json")
+	f.BoolVar(&o.wide, "wide", false, "in a table, with whole positions")
 	f.BoolVar(&o.reset, "reset", false, "put the shards of --shard at the position of --to")
 	f.BoolVar(&o.startOver, "start-over", false, "put every shard there, and forget the shards of a stream that is gone")
 	f.StringArrayVar(&o.shards, "shard", nil, "with --reset: a shard (may be given several times)")
@@ -122,7 +124,7 @@ func (a *app) positions(ctx context.Context, o positionOptions) error {
 		return err
 	}
 	if !o.reset && !o.startOver {
-		return a.showPositions(o.format, positionsOf(shards, id, checkpoints))
+		return a.showPositions(o, positionsOf(shards, id, checkpoints))
 	}
 	resets, err := o.resets(shards)
 	if err != nil {
@@ -142,7 +144,7 @@ func (a *app) positions(ctx context.Context, o positionOptions) error {
 		checkpoints = foreseen(checkpoints, id, resets, o.startOver)
 		fmt.Fprintln(a.stderr, "dry run: nothing was changed; this is how it would be")
 	}
-	return a.showPositions(o.format, positionsOf(shards, id, checkpoints))
+	return a.showPositions(o, positionsOf(shards, id, checkpoints))
 }
 
 // resets are the shards to move, of those that the stream lists.
@@ -232,8 +234,8 @@ func (p *shardPosition) take(c warehouse.Checkpoint, id stream.Identity) {
 	}
 }
 
-func (a *app) showPositions(format string, positions []shardPosition) error {
-	if format == "json" {
+func (a *app) showPositions(o positionOptions, positions []shardPosition) error {
+	if o.format == "json" {
 		e := json.NewEncoder(a.stdout)
 		e.SetIndent("", "  ")
 		return e.Encode(positions)
@@ -245,10 +247,10 @@ func (a *app) showPositions(format string, positions []shardPosition) error {
 		if p.CompleteUntil != nil {
 			until = p.CompleteUntil.Format(time.RFC3339)
 		}
-		if p.Position == "" {
-			p.Position = "-"
+		if !o.wide {
+			p.Position = shortPosition(p.Position)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", printable(p.Shard), p.State, p.Term, printable(p.Position), until, printable(p.Remark))
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", printable(p.Shard), p.State, p.Term, dash(printable(p.Position)), until, printable(p.Remark))
 	}
 	return w.Flush()
 }

@@ -101,7 +101,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	if o.stream == "" {
 		o.stream = c.Stream
 	}
-	account, err := c.account(ctx, a.logger())
+	account, err := a.quietAccount(ctx, c)
 	if err != nil {
 		return err
 	}

@@ -110,7 +110,7 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 	if err != nil {
 		return err
 	}
-	account, err := c.account(ctx, a.logger())
+	account, err := a.quietAccount(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -137,7 +137,9 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 			return false
 		},
 		Limit: o.limit, DryRun: o.dryRun, Doubtful: o.inDoubt,
-		Tell: func(s redrive.Summary) { progress.say(fmt.Sprintf("put %d of %d letters back", s.Placed, s.Due)) },
+		Tell: func(s redrive.Summary) {
+			progress.say(fmt.Sprintf("put %d of %s back", s.Placed, counted(s.Due, "letter")))
+		},
 	})
 	progress.done()
 	if werr := writeRedrive(a.stdout, o, sum, reasons); err == nil {

@@ -104,7 +104,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	if err != nil {
 		return err
 	}
-	account, err := c.account(ctx, a.logger())
+	account, err := a.quietAccount(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -117,7 +117,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	if horizon := time.Now().Add(-described.Retention); o.begin.Before(horizon) {
 		o.past = horizon
 	}
-	cfg, house, err := c.replay(account, source, o, a.logger())
+	cfg, house, err := c.replay(account, source, o, a.quietLogger())
 	if err != nil {
 		return err
 	}
@@ -126,7 +126,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	began := time.Now()
 	cfg.Tell = func(s replay.Summary) {
 		rate := float64(s.Records) / max(time.Since(began).Seconds(), 0.001)
-		progress.say(fmt.Sprintf("%s: %d records read, %.0f/s; %d rows changed", s.Doing, s.Records, rate, s.Changed))
+		progress.say(fmt.Sprintf("%s: %s read, %.0f/s; %s changed", s.Doing, counted(s.Records, "record"), rate, counted(s.Changed, "row")))
 	}
 	sum, err := replay.Run(ctx, cfg)
 	progress.done()
@@ -213,7 +213,7 @@ func writeReplay(w io.Writer, o replayOptions, s replay.Summary, took time.Durat
 	if !o.dryRun {
 		fmt.Fprintf(tw, "%s\t%d\n", rollups, s.Rollups)
 	}
-	fmt.Fprintf(tw, "took\t%v, %d transactions\n", took.Round(time.Millisecond), s.Loads)
+	fmt.Fprintf(tw, "took\t%v, %s\n", took.Round(time.Millisecond), counted(s.Loads, "transaction"))
 	if err := tw.Flush(); err != nil {
 		return err
 	}
@@ -221,7 +221,11 @@ func writeReplay(w io.Writer, o replayOptions, s replay.Summary, took time.Durat
 		fmt.Fprintf(w, "! what arrived before %s is past the stream's retention and cannot be read again\n", o.past.UTC().Format(time.RFC3339))
 	}
 	if s.NotYet > 0 {
-		fmt.Fprintf(w, "! %d shards have no position: nothing of them was loaded before, and the workers load them from their beginning\n", s.NotYet)
+		have := "have"
+		if s.NotYet == 1 {
+			have = "has"
+		}
+		fmt.Fprintf(w, "! %s %s no position: nothing there was loaded before, and the workers load it from the beginning\n", counted(s.NotYet, "shard"), have)
 	}
 	return nil
 }

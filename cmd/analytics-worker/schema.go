@@ -180,7 +180,7 @@ func (a *app) openWarehouse(ctx context.Context) (config, *aws.Redshift, error) 
 	if err != nil {
 		return c, nil, err
 	}
-	account, err := c.account(ctx, a.logger())
+	account, err := a.quietAccount(ctx, c)
 	if err != nil {
 		return c, nil, err
 	}

@@ -86,7 +86,7 @@ func (a *app) work(ctx context.Context, c config, log *slog.Logger) error {
 		return err
 	}
 	log.Info("starting", "version", buildVersion(), "stream", c.Stream, "region", region+" ("+found+")", "worker", who.name,
-		"warehouse", c.warehouseName(), "fill", c.fillName(), "dead_letters", c.DeadLetterURL, "http", pages.address(), "memory_limit", c.MemoryLimit)
+		"warehouse", c.warehouseName(), "fill", c.fillName(), "dead_letters", c.lettersInFull(), "http", pages.address(), "memory_limit", c.MemoryLimit)
 	m.follow(s, who.name)
 	if publisher == nil {
 		return s.Run(ctx, pages.serve)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -161,16 +160,6 @@ func (a *app) showStatus(o statusOptions, r statusReport, first bool) error {
 		fmt.Fprintln(w, "at "+moment(&r.At))
 	}
 	return writeStatus(w, o.wide, r)
-}
-
-// quietAccount opens the account for a verb that reports failures itself: the
-// retries behind them are said with --verbose only.
-func (a *app) quietAccount(ctx context.Context, c config) (*aws.Account, error) {
-	log := slog.New(slog.DiscardHandler)
-	if a.verbose {
-		log = a.logger()
-	}
-	return c.account(ctx, log)
 }
 
 // survey asks the stream, the lease table and the warehouse. What one of them

@@ -90,7 +90,7 @@ func (a *app) verify(ctx context.Context, format, since string) error {
 
 // compare reads everything and compares it.
 func (a *app) compare(ctx context.Context, c config) (*verify.Report, error) {
-	account, err := c.account(ctx, a.logger())
+	account, err := a.quietAccount(ctx, c)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,19 @@ func flagsOnly(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
+// versionCommand prints what --version does.
+func versionCommand(stdout io.Writer) *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Print the version",
+		Args:  flagsOnly,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := fmt.Fprintln(stdout, "localaws version", versionText())
+			return err
+		},
+	}
+}
+
 // envCommand prints what a shell needs for its programs to call the local AWS.
 func envCommand(addr *string, stdout io.Writer) *cobra.Command {
 	return &cobra.Command{

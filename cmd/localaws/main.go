@@ -96,7 +96,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	command.SetErr(stderr)
 	command.CompletionOptions.DisableDefaultCmd = true
 
-	command.AddCommand(envCommand(&o.addr, stdout))
+	command.AddCommand(envCommand(&o.addr, stdout), versionCommand(stdout))
 
 	err := command.ExecuteContext(ctx)
 	if err == nil {

@@ -31,6 +31,7 @@ func TestUsage(t *testing.T) {
 	}{
 		{"help", []string{"--help"}, 0, []string{"AWS_ENDPOINT_URL", "aws kinesis create-stream", "/_localaws/faults", "--limits", "--warehouse", "127.0.0.1:4566"}},
 		{"version", []string{"--version"}, 0, []string{"localaws version"}},
+		{"version as a verb", []string{"version"}, 0, []string{"localaws version"}},
 		{"unknown flag", []string{"--adr", "x"}, 2, []string{"--adr", "localaws --help"}},
 		{"argument", []string{"start"}, 2, []string{`"start"`, "flags only"}},
 		{"everything wrong at once", []string{"--limits", "some", "--addr", "4566", "--warehouse", "mysql://h/d"}, 2, []string{`--limits "some"`, `--addr "4566"`, "--warehouse"}},

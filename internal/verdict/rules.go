@@ -71,14 +71,19 @@ func down(f *Facts) []Finding {
 	if s == nil || w == nil || s.Addr == "" || s.Addr != w.Addr {
 		return nil
 	}
+	return []Finding{Down(s.Addr)}
+}
+
+// Down is the finding that nothing listens at the address of all services.
+func Down(addr string) Finding {
 	out := Finding{
-		Cause: EndpointDown, State: Act, Stops: true, Says: "Nothing listens on " + s.Addr + ", where all AWS calls go",
+		Cause: EndpointDown, State: Act, Stops: true, Says: "Nothing listens on " + addr + ", where all AWS calls go",
 		Next: "correct AWS_ENDPOINT_URL, or start what should be there", Command: "echo $AWS_ENDPOINT_URL",
 	}
-	if strings.HasPrefix(s.Addr, "127.0.0.1:") || strings.HasPrefix(s.Addr, "[::1]:") {
-		out.Command = "localaws --addr " + s.Addr
+	if strings.HasPrefix(addr, "127.0.0.1:") || strings.HasPrefix(addr, "[::1]:") {
+		out.Command = "localaws --addr " + addr
 	}
-	return []Finding{out}
+	return out
 }
 
 // under are the causes that a finding about the endpoint explains.

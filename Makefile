@@ -44,6 +44,7 @@ localaws:
 test: ## Run every test with the race detector, and make simulate (PKG=./internal/... for some tests)
 	@scripts/need-cc
 	@scripts/need-postgres
+	@scripts/need-promtool
 	@GO='$(GO)' MAKE='$(MAKE)' scripts/test '$(PKG)'
 
 # Apart from the others, as Chromium is large. The pictures are kept for CI.

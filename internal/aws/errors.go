@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/http"
 	"regexp"
+	"strconv"
 
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -213,4 +214,12 @@ func statementKind(message string) error {
 		return warehouse.ErrEnded
 	}
 	return nil
+}
+
+// counted is a count and its noun, in the plural where it is not one.
+func counted(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return strconv.Itoa(n) + " " + noun + "s"
 }

@@ -87,7 +87,7 @@ func (s *Stream) putAll(ctx context.Context, entries []Entry, todo []int) ([]int
 			return todo, fmt.Errorf("refused %d times: %w", attempt, err)
 		}
 		if err := pause(ctx, jitter(min(putAgain<<min(attempt-1, 4), putMax))); err != nil {
-			return todo, fmt.Errorf("put %d records on %s: %w", len(todo), s.name, err)
+			return todo, fmt.Errorf("put %s on %s: %w", counted(len(todo), "record"), s.name, err)
 		}
 	}
 }
@@ -105,7 +105,7 @@ func (s *Stream) putOnce(ctx context.Context, entries []Entry, todo []int) (left
 			in.Records[i].Data = []byte{} // the SDK asks for data that is there, if empty
 		}
 	}
-	doing := fmt.Sprintf("put %d records on %s", len(todo), s.name)
+	doing := fmt.Sprintf("put %s on %s", counted(len(todo), "record"), s.name)
 	out, err := s.account.kinesis.PutRecords(ctx, in)
 	if err != nil {
 		return todo, kinesisFailed(ctx, doing, err)

@@ -26,7 +26,7 @@ const (
 // one that has to be looked after. It returns the fate of each entry, and why
 // those that are not placed are not. One call takes 500 entries and 5 MiB.
 func (s *Stream) PutOnce(ctx context.Context, entries []Entry) ([]Fate, error) {
-	doing := fmt.Sprintf("put %d records on %s", len(entries), s.name)
+	doing := fmt.Sprintf("put %s on %s", counted(len(entries), "record"), s.name)
 	fates := make([]Fate, len(entries))
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()

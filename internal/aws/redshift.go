@@ -136,7 +136,7 @@ func (r *Redshift) submit(ctx context.Context, statements int, once func(context
 		}
 		r.log.WarnContext(ctx, "no reply to a submitted statement, submitting it again with the same token", "attempt", attempt, "error", err)
 		if err := pause(ctx, jitter(submitAgain<<(attempt-1))); err != nil {
-			return "", fmt.Errorf("submit %d statements, the outcome is open: %w", statements, err)
+			return "", fmt.Errorf("submit %s, the outcome is open: %w", counted(statements, "statement"), err)
 		}
 	}
 }
@@ -170,7 +170,7 @@ func (r *Redshift) submitOnce(ctx context.Context, token string, statements []st
 			id = out.Id
 		}
 	}
-	return r.answered(parent, ctx, fmt.Sprintf("submit %d statements to %s", len(statements), t.name()), id, err)
+	return r.answered(parent, ctx, fmt.Sprintf("submit %s to %s", counted(len(statements), "statement"), t.name()), id, err)
 }
 
 // answered judges the answer to a submit under call, which parent is the parent of.

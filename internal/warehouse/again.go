@@ -62,7 +62,7 @@ func (w *Warehouse) Missing(ctx context.Context, rows []Row) (out Written, err e
 	b, in := lateBatch(rows), w.db.Names()
 	fill, err := w.fill.Prepare(ctx, b)
 	if err != nil {
-		return out, fmt.Errorf("prepare to look for %d rows: %w", len(rows), err)
+		return out, fmt.Errorf("prepare to look for %s: %w", counted(len(rows), "row"), err)
 	}
 	defer fill.Done()
 	// Who writes nothing that stays needs neither the lock nor the shared row.
@@ -80,7 +80,7 @@ func (w *Warehouse) Missing(ctx context.Context, rows []Row) (out Written, err e
 	}
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
-		return out, fmt.Errorf("look for %d rows: %w", len(rows), err)
+		return out, fmt.Errorf("look for %s: %w", counted(len(rows), "row"), err)
 	}
 	for i, f := range factTables {
 		at := t.index(f.insertStep())

@@ -44,11 +44,11 @@ func (w *Warehouse) Claim(ctx context.Context, streamName string, claims []Claim
 	}
 	results, err := w.db.Run(ctx, Token(), claimStatements(w.db.Names(), streamName, claims, time.Now()))
 	if err != nil {
-		return nil, fmt.Errorf("claim %d shards: %w", len(claims), err)
+		return nil, fmt.Errorf("claim %s: %w", counted(len(claims), "shard"), err)
 	}
 	rows := results[len(results)-2].Rows
 	if len(rows) != len(claims) {
-		return nil, fmt.Errorf("claim of %d shards: the warehouse answered for %d; does worker_checkpoints hold a shard twice?", len(claims), len(rows))
+		return nil, fmt.Errorf("claim of %s: the warehouse answered for %d; does worker_checkpoints hold a shard twice?", counted(len(claims), "shard"), len(rows))
 	}
 	out := make([]Claimed, len(claims))
 	for i, row := range rows {

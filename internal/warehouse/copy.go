@@ -79,7 +79,7 @@ func (c *Copy) Prepare(ctx context.Context, b Batch) (Filling, error) {
 	done := func() { c.removal.later(ctx, data, manifest) }
 	url, err := c.Staging.Put(ctx, data, buf.Bytes())
 	if err != nil {
-		return Filling{}, fmt.Errorf("stage %d rows: %w", len(b.Rows), err)
+		return Filling{}, fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)
 	}
 	body, err := json.Marshal(manifestOf(url))
 	if err != nil {

@@ -95,7 +95,7 @@ func (c *Copy) Stage(ctx context.Context, b Batch) (Staged, error) {
 	s.Name = fileID() + "/rows.csv.gz"
 	var err error
 	if s.File, err = c.Staging.Put(ctx, s.Name, buf.Bytes()); err != nil {
-		return s, fmt.Errorf("stage %d rows: %w", len(b.Rows), err)
+		return s, fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)
 	}
 	return s, nil
 }
@@ -142,7 +142,7 @@ func (w *Warehouse) LoadStaged(ctx context.Context, c *Copy, all []Staged) (outc
 	t := loadTransaction(w.db.Names(), l.families, files.Statements, time.Now())
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
-		err = fmt.Errorf("load %d batches of %d shards: %w", len(all), len(l.batch.Moves), err)
+		err = fmt.Errorf("load %d batches of %s: %w", len(all), counted(len(l.batch.Moves), "shard"), err)
 		return nil, written, w.blameBatches(ctx, files, all, err)
 	}
 	answer, err := l.renumbered(results[t.index(answerStep)])
@@ -225,7 +225,7 @@ func (l *stagedLoad) renumbered(r Result) (Result, error) {
 		number, err := strconv.Atoi(row[0].Text)
 		index, known := l.index[number]
 		if err != nil || !known {
-			return r, fmt.Errorf("load of %d shards: the warehouse answered for move %q", len(l.batch.Moves), row[0].Text)
+			return r, fmt.Errorf("load of %s: the warehouse answered for move %q", counted(len(l.batch.Moves), "shard"), row[0].Text)
 		}
 		rows[i] = append([]Value{{Text: strconv.Itoa(index)}}, row[1:]...)
 	}

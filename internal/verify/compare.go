@@ -206,13 +206,14 @@ func (v *verifier) compareOther(k key, s *standing, fact held) {
 	}
 	t.Differing++
 	d := Difference{Kind: noun(k.family) + " differs", Key: k.text, Stream: s.example().describe(), Warehouse: fact.describe()}
-	if newer && v.past.canHold(fact.Time) {
+	doubtful := newer && v.past.canHold(fact.Time)
+	if doubtful {
 		d.Warehouse += "; right all the same if its event is past the retention and its producer's clock ran ahead"
-		v.report.note(d)
-		return
 	}
 	v.report.note(d)
-	v.mend.row(s, &fact)
+	if !doubtful {
+		v.mend.row(s, &fact)
+	}
 }
 
 // twoSpellings tells of a key whose rows differ in blanks at its end: an engine

@@ -213,7 +213,7 @@ func TestWhatIsNoBatchIsRemoved(t *testing.T) {
 	for name, body := range map[string]string{
 		"": "", "not-json": "{", "another-id": string(text), "null": "null",
 		"no-moves":         bend(`"Moves":[`, `"Moved":[`),
-		"of-another-steam": bend(`"Stream":"`+streamName, `"Stream":"another`),
+		"of-another-stream": bend(`"Stream":"`+streamName, `"Stream":"another`),
 		"no-number":        bend(`"First":`, `"First":-`),
 		"two-files":        bend(`"Name":"`, `"Name":"other/`),
 		"no-file":          bend(`"File":"`, `"Field":"`),
@@ -224,7 +224,11 @@ func TestWhatIsNoBatchIsRemoved(t *testing.T) {
 		if strings.HasSuffix(name, "another-id") {
 			body = string(text)
 		}
-		if _, err := g.bucket.Put(t.Context(), f.folder(identity)+stagedFolder+name+".json", []byte(body)); err != nil {
+		object := f.folder(identity) + stagedFolder + name + ".json"
+		if _, err := readBatch(f.folder(identity), object, streamName, []byte(body)); !errors.Is(err, errBadBatch) {
+			t.Errorf("%s is read with %v", name, err)
+		}
+		if _, err := g.bucket.Put(t.Context(), object, []byte(body)); err != nil {
 			t.Fatal(err)
 		}
 	}

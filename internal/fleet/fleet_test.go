@@ -212,12 +212,12 @@ func TestWhatIsNoBatchIsRemoved(t *testing.T) {
 	}
 	for name, body := range map[string]string{
 		"": "", "not-json": "{", "another-id": string(text), "null": "null",
-		"no-moves":         bend(`"Moves":[`, `"Moved":[`),
+		"no-moves":          bend(`"Moves":[`, `"Moved":[`),
 		"of-another-stream": bend(`"Stream":"`+streamName, `"Stream":"another`),
-		"no-number":        bend(`"First":`, `"First":-`),
-		"two-files":        bend(`"Name":"`, `"Name":"other/`),
-		"no-file":          bend(`"File":"`, `"Field":"`),
-		"no-rows":          bend(`"Rows":[1`, `"Rows":[0`),
+		"no-number":         bend(`"First":`, `"First":-`),
+		"two-files":         bend(`"Name":"`, `"Name":"other/`),
+		"no-file":           bend(`"File":"`, `"Field":"`),
+		"no-rows":           bend(`"Rows":[1`, `"Rows":[0`),
 	} {
 		name := "20260101T000000.000Z-" + name
 		body = strings.ReplaceAll(body, good.ID, name)

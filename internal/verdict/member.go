@@ -15,14 +15,14 @@ type Self struct {
 	Rate     float64   `json:"records_a_second"`          // settled: loaded, or rejected
 	Rejected float64   `json:"records_rejected_a_second"` // of them
 	Waiting  int       `json:"records_waiting"`           // read and not loaded
-	Staged   Staged    `json:"fleet_loads,omitzero"`      // zero = it loads for itself
+	Staged   Staged    `json:"fleet_loads,omitzero"`      // not there = it loads for itself
 }
 
 // Staged is what waits to be loaded for all workers that load together, as one of them
 // knows it.
 type Staged struct {
-	Loader       string `json:"loader"` // who loads; empty = each loads for itself
-	Batches      int    `json:"batches_waiting"`
+	Loader       string `json:"loader"`              // who loads; empty = each loads for itself
+	Batches      int    `json:"batches_waiting"`     // staged, and not loaded
 	OldestMillis int64  `json:"oldest_batch_millis"` // since it was staged; 0 = none waits
 }
 

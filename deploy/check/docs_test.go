@@ -35,8 +35,8 @@ func TestTheDeployPageHasParametersAndAlarms(t *testing.T) {
 	}
 }
 
-// Where the deployment and the pages list the families of events, they list those of
-// the program: one that a template leaves out would be loaded nowhere.
+// Where the deployment lists the families of events, it lists those of the program: one
+// that a template leaves out would be loaded nowhere.
 func TestTheDeploymentListsTheFamilies(t *testing.T) {
 	var names []string
 	for _, f := range event.Families() {
@@ -48,7 +48,6 @@ func TestTheDeploymentListsTheFamilies(t *testing.T) {
 		"../cloudformation/analytics-worker.yaml": {"Default: " + all + "\n", "AllowedPattern: " + pattern + "\n"},
 		"../terraform/variables.tf":               {`default     = "` + all + `"`, `regex("` + pattern + `"`},
 		"../terraform/README.md":                  {"| `families` | `\"" + all + "\"` |"},
-		"../../README.md":                         {"| `FAMILIES` | `" + all + "` |"},
 	} {
 		text, err := os.ReadFile(path)
 		if err != nil {

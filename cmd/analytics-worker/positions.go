@@ -191,7 +191,7 @@ func positionsOf(shards []stream.Shard, id stream.Identity, checkpoints []wareho
 	for _, c := range checkpoints {
 		at[c.Shard] = c
 	}
-	var out []shardPosition
+	out := []shardPosition{}
 	for _, s := range shards {
 		p := shardPosition{Shard: s.ID, State: "open"}
 		if s.Closed {

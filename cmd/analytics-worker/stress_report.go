@@ -46,7 +46,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		end = "was cut short"
 	}
 	row("storm", "%s of %s, seed %d: %s", seconds(r.Seconds), seconds(r.Asked.Seconds), r.Asked.Seed, end)
-	row("", "over the 90 days before %s, at most %d rows a result", r.Asked.Until, r.Asked.MaxRows)
+	row("", "over the 90 days before %s, at most %s per result", r.Asked.Until, counted(r.Asked.MaxRows, "row"))
 	if r.CPU.Judged {
 		row("CPU", "mean %.1f %%, asked %.0f %%, at most %.1f off over 10 s, after the first 15 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Worst, r.CPU.Of)
 	} else {
@@ -59,14 +59,14 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		row("", "the service took no more at %d active statements of the storm's", r.QuotaFound)
 	}
 	row("", "queued %s (p95 %s), ran %s (p95 %s)", seconds(r.QueueP50), seconds(r.QueueP95), seconds(r.RunP50), seconds(r.RunP95))
-	row("results", "%d rows, %d bytes, %d pages", q.Rows, q.Bytes, r.Work.RealPages)
+	row("results", "%s, %s, %s", counted(q.Rows, "row"), counted(q.Bytes, "byte"), counted(r.Work.RealPages, "page"))
 	if r.Work.RealPages+r.Work.MadePages > 0 {
-		row("", "%.0f %% of the work was on them, the rest on %d made-up pages", r.Work.RealShare, r.Work.MadePages)
+		row("", "%.0f %% of the work was on them, the rest on %s", r.Work.RealShare, counted(r.Work.MadePages, "made-up page"))
 	}
 	f := r.Figures
 	row("revenue", "%d amounts, sum %.2f, mean %.2f, deviation %.2f, largest %.2f", f.Amounts, f.Sum, f.Mean, f.Spread, f.Largest)
 	if r.Unread > 0 {
-		row("", "%d pages of results were not read when the time was over", r.Unread)
+		row("", "not read when the time was over: %s of results", counted(r.Unread, "page"))
 	}
 	writeChecksums(row, r)
 	if p := r.Freshness; p.Before < 0 && p.P50 < 0 && p.After < 0 {
@@ -130,7 +130,7 @@ func writeStormQueries(w io.Writer, r *storm.Report) {
 	if len(r.Errors) > 0 {
 		fmt.Fprintln(w, "\nErrors")
 		for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
-			fmt.Fprintf(w, "  %d times: %s\n", r.Errors[text], printable(text))
+			fmt.Fprintf(w, "  %s: %s\n", counted(r.Errors[text], "time"), printable(text))
 		}
 	}
 	if len(r.Slowest) == 0 {

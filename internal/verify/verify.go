@@ -66,7 +66,7 @@ func run(ctx context.Context, c Config, page int, now time.Time) (*Report, error
 	sp := newSpool(c.Dir)
 	defer sp.remove()
 	v := &verifier{
-		Config: c, page: page, spool: sp, report: &Report{Stream: c.Stream}, began: now,
+		Config: c, page: page, spool: sp, report: &Report{Stream: c.Stream, Shards: []ShardReport{}, Differences: []Difference{}, Gaps: []Gap{}}, began: now,
 		read: make(map[string]reach), doubled: make(map[key]bool), mend: newMender(c),
 	}
 	for _, family := range event.Families() {

@@ -178,6 +178,7 @@ func (a astray) RoundTrip(r *http.Request) (*http.Response, error) {
 // TestAWarehouseThatNamesOtherRowsIsNotBelieved: the row is found by halving, and
 // none of those that were named is lettered.
 func TestAWarehouseThatNamesOtherRowsIsNotBelieved(t *testing.T) {
+	t.Parallel()
 	for _, line := range []string{"line_number / 3", "line_number + 7", "-line_number", "987654321", "'x'", "2"} {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()

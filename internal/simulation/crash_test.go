@@ -31,6 +31,7 @@ func TestG2_CrashAtEveryCall(t *testing.T) { crashEverywhere(t, leastCalls, cras
 // crashEverywhere has run crash before and after each of the calls that it makes, or
 // before and after a sample of them. run takes a new fleet of one shard, and the call.
 func crashEverywhere(t *testing.T, least int, run func(t *testing.T, f *Fleet, at int, after bool) (calls int)) {
+	t.Parallel()
 	calls := 0
 	synctest.Test(t, func(t *testing.T) { calls = run(t, spoiledFleet(t, 1), 0, false) })
 	if calls < least {

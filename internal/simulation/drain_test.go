@@ -93,6 +93,7 @@ func await(t *testing.T, what string, ok func() bool) {
 // another one has nothing left to load: neither what is being loaded, which is
 // refused, nor what was read meanwhile, which is thrown away.
 func TestDrainEndsWhenItsShardIsRefused(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, r := drainWorld(t, Worker{BatchSize: 10})
 		strike(t, w, fault.Fault{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Delay, Delay: fault.Duration(10 * time.Second), Count: 1})
@@ -110,6 +111,7 @@ func TestDrainEndsWhenItsShardIsRefused(t *testing.T) {
 // A worker that is told to stop waits for its warehouse as long as its leases
 // are its own. Once they are lost, somebody else reads what it has read.
 func TestDrainEndsWhenItsLeaseIsLost(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		w, r := drainWorld(t, Worker{BatchSize: 10, LeaseTable: leaseTable, TTL: leaseTime})
 		strike(t, w, fault.Fault{Service: "redshift-data", Kind: fault.Paused}, fault.Fault{Service: "dynamodb", Kind: fault.InternalError})
@@ -135,6 +137,7 @@ func (u unanswered) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // A fleet notices a worker that cannot stop in time although no fault is left.
 func TestTheOracleFindsADrainThatHangs(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, f, rng := t.Context(), spoiledFleet(t, 1), rand.New(rand.NewPCG(5, 6))
 		var armed atomic.Bool
@@ -161,6 +164,7 @@ func TestTheOracleFindsADrainThatHangs(t *testing.T) {
 // Staged files are removed behind the loads: an S3 that takes a minute for it
 // delays neither a load nor the end.
 func TestStagedFilesAreRemovedBehindTheLoads(t *testing.T) {
+	t.Parallel()
 	for _, slow := range []bool{false, true} {
 		t.Run(fmt.Sprintf("slow-%v", slow), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { removedBehind(t, slow) })

@@ -82,6 +82,7 @@ func TestG8_EachEventOfARecordIsJudgedByItself(t *testing.T) {
 // piece, a new worker for each piece: every position between two of its events
 // is one to go on from.
 func TestG1_ALoadMayEndWithinARecord(t *testing.T) {
+	t.Parallel()
 	lines := []byte(lined("o-1") + lined("o-2") + "{}" + lined("o-4") + lined("o-5"))
 	for name, data := range map[string][]byte{
 		"lines":     lines,

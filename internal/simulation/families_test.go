@@ -37,6 +37,7 @@ func ofEach(name, customer string, n int) []aws.Entry {
 // no fault of its rows, nor of the others'. They wait, as their shards' positions
 // are before those rows, and all go in when the table takes them.
 func TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows(t *testing.T) {
+	t.Parallel()
 	denied := fault.Fault{
 		Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Match: "INTO fact_inventory",
 		Error: "ERROR: permission denied for relation fact_inventory",
@@ -96,6 +97,7 @@ func TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows(t *testing.T) {
 // went in before shows that it is not their table; where there is none, as all
 // levels are poison, that the others go in does for a while.
 func TestPoisonOfOneFamilyStopsNoOther(t *testing.T) {
+	t.Parallel()
 	for name, goodLevels := range map[string]int{"among one that is good": 1, "and has no other rows": 0} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -12,6 +12,7 @@ import (
 )
 
 func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
+	t.Parallel()
 	for _, f := range []fault.Fault{
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Throttle, Count: 5},
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.InternalError, Count: 4},

@@ -32,6 +32,7 @@ func atLatest(sqls []string) []string {
 // kills the worker that has read of them and loaded nothing. Where each owner
 // takes LATEST for itself, the oracle misses what was read.
 func TestG1_LatestOfKCLIsATime(t *testing.T) {
+	t.Parallel()
 	for name, bend := range map[string]func([]string) []string{"a time": nil, "the word": atLatest} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -78,6 +78,7 @@ func (o *oddly) CloseIdleConnections() {
 // that was there is loaded. What is put after it is loaded too, and
 // no open shard is said to have ended.
 func TestG1_OneOddReplyEndsNoOpenShard(t *testing.T) {
+	t.Parallel()
 	const inCBOR, inJSON = "application/x-amz-cbor-1.1", "application/x-amz-json-1.1"
 	for name, c := range map[string]struct {
 		content, body string

@@ -165,6 +165,7 @@ func TestG8_ARowThatIsRefusedToTheLastTryIsFinal(t *testing.T) {
 // is refused, with one message. At most a few rows are parked before that shows;
 // then the worker waits, says so, and goes on by itself.
 func TestG1_AWarehouseThatRefusesEveryRowCondemnsNone(t *testing.T) {
+	t.Parallel()
 	for name, constraint := range map[string]string{
 		"of all":           `CHECK (false)`,
 		"of all but plain": `CHECK (customer_id = 'probe')`, // the probe's own row goes in
@@ -246,6 +247,7 @@ var passingErrors = []string{
 // TestG1_PassingTroubleMakesNoLetters: each text strikes whatever carries rows, a
 // probe's apart, which is all that a rule that ends long statements would spare.
 func TestG1_PassingTroubleMakesNoLetters(t *testing.T) {
+	t.Parallel()
 	for _, text := range passingErrors {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()

@@ -26,6 +26,7 @@ func TestDrainLoadsWhatWasRead(t *testing.T) {
 }
 
 func TestInitialPositions(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		initial func(marks []time.Time) func(stream.Shard) stream.Position
 		want    int
@@ -71,6 +72,7 @@ func TestInitialPositions(t *testing.T) {
 // A worker whose clock is ahead of AWS's, or behind it, promises about arrival
 // times by AWS's, and goes on doing so.
 func TestTheWatermarkGoesByTheServicesClock(t *testing.T) {
+	t.Parallel()
 	for _, offset := range []time.Duration{-30 * time.Second, 30 * time.Second} {
 		t.Run(offset.String(), func(t *testing.T) {
 			t.Parallel()

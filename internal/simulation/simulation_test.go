@@ -112,6 +112,7 @@ func runSeed(t *testing.T, seed uint64) (out simulation) {
 
 // TestSimulation runs fleets through a fixed set of schedules.
 func TestSimulation(t *testing.T) {
+	t.Parallel()
 	if *oneSeed != 0 {
 		runSeed(t, *oneSeed)
 		return

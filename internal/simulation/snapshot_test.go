@@ -104,6 +104,7 @@ func claimOne(ctx context.Context, shard string, term int64, at int) func(*wareh
 // conflict, whatever they are; and where the shared row is not written they do
 // not, which shows that the snapshots are early and that the row is what counts.
 func TestG2_G4_SnapshotsBeforeTheLock(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		first, second func(ctx context.Context, round int) func(*warehouse.Warehouse) error
 		doubled       string // what the bent ones leave twice; empty where the shards' rows conflict by themselves
@@ -190,6 +191,7 @@ func reclaim(ctx context.Context, w *World, shard string, at int) error {
 // are early. Without the shared row both make the rollup of one minute, and the
 // oracle says so.
 func TestTheOracleMissesTheSharedRow(t *testing.T) {
+	t.Parallel()
 	for name, bend := range map[string]func([]string) []string{"shared": nil, "unshared": unshared} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -77,6 +77,7 @@ func within(text string, bend func([]string) []string) func([]string) []string {
 // TestTheOracleFindsEachBrokenPromise breaks one promise at a time. An oracle
 // that lets any of these workers pass would prove nothing by passing ours.
 func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		bend func([]string) []string
 		want string
@@ -162,6 +163,7 @@ func unfenced(sqls []string) []string {
 // load then. Without the fence the same events take the checkpoint back, which
 // shows that the late load does arrive.
 func TestG4_AFrozenWorkerIsRefused(t *testing.T) {
+	t.Parallel()
 	for name, bend := range map[string]func([]string) []string{"fenced": nil, "unfenced": unfenced} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -133,6 +133,7 @@ func (f *crew) settles(records int64) {
 // At Redshift's pace, where a load takes seconds, orders are queryable as soon with
 // many workers as with one, and the warehouse is asked for as few loads.
 func TestManyWorkersAreAsQuickAsOne(t *testing.T) {
+	t.Parallel()
 	if detector {
 		t.Skip("make simulate runs it")
 	}
@@ -192,6 +193,7 @@ func underLoad(t *testing.T, workers int) (mean time.Duration, batches int64) {
 // A worker that loads for the others and freezes holds them up for no longer than
 // they wait for a sign. What it does when it wakes up changes nothing.
 func TestAFrozenLoaderHoldsNobodyUp(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		put(t, f.w, plain(300))
@@ -224,6 +226,7 @@ func TestAFrozenLoaderHoldsNobodyUp(t *testing.T) {
 // A row of one worker that the warehouse refuses holds the rows of others up for two
 // loads: one that is refused, and one without its batch.
 func TestOneWorkersPoisonHoldsTheOthersUpForTwoLoads(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second, RetryAfter: retryTimes})
 		put(t, f.w, spread(400, 40)) // so that all of them are in the last load
@@ -264,6 +267,7 @@ func spread(batch, n int) []aws.Entry {
 // Quiet shards of workers that have nothing to load follow the loads of the others:
 // the completeness watermark is the fleet's.
 func TestQuietShardsFollowTheFleet(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const poll = 2 * time.Second
 		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: poll, LoadInterval: time.Second, TTL: 10 * time.Second})
@@ -301,6 +305,7 @@ func TestQuietShardsFollowTheFleet(t *testing.T) {
 // A worker that is told to stop while the one that loads is frozen loads what it has
 // staged by itself, in time.
 func TestADrainBesideAFrozenLoader(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 4, AtPace: true}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		put(t, f.w, spread(500, 40))
@@ -322,6 +327,7 @@ func TestADrainBesideAFrozenLoader(t *testing.T) {
 
 // The whole fleet is told to stop at once, with something to load everywhere.
 func TestAFleetDrainsTogether(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 8, AtPace: true}, 8, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		put(t, f.w, spread(510, 80))
@@ -347,6 +353,7 @@ func TestAFleetDrainsTogether(t *testing.T) {
 
 // What a worker staged that died is loaded, or found stale, and removed.
 func TestWhatTheDeadStagedIsSwept(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		put(t, f.w, spread(600, 40))
@@ -378,6 +385,7 @@ func TestWhatTheDeadStagedIsSwept(t *testing.T) {
 // Whoever waits for the load of the fleet tells what that waits for, and does not take
 // it for a warehouse that gives no answer.
 func TestEachWorkerTellsWhatTheFleetsLoadWaitsFor(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 4, AtPace: true}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		put(t, f.w, spread(800, 40))
@@ -419,6 +427,7 @@ func TestEachWorkerTellsWhatTheFleetsLoadWaitsFor(t *testing.T) {
 // Workers whose role is of an older version may put and delete in the bucket, and not
 // list and read: they load for themselves, and wait for nobody.
 func TestWithoutTheRightToReadEachLoadsForItself(t *testing.T) {
+	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 4}, 4, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		strike(t, f.w,

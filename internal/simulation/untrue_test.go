@@ -243,6 +243,7 @@ const bentRuns = 4
 // as long as the warehouse has the last word; and where it is taken away, the oracle
 // finds it.
 func TestTheOracleFindsWhatALoaderCanBreak(t *testing.T) {
+	t.Parallel()
 	if detector {
 		t.Skip("make simulate runs it")
 	}

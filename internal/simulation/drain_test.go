@@ -216,3 +216,27 @@ func removedBehind(t *testing.T, slow bool) {
 		t.Errorf("%d staged files are left: %q", len(left), left)
 	}
 }
+
+// A worker that is told to stop waits for the turn of its last load, and does not look
+// all the while whether a refused row is due for another try: that held a processor, and
+// stops a virtual clock for good.
+func TestADrainDoesNotSpinWhileARefusedRowIsDue(t *testing.T) {
+	stuck := time.AfterFunc(patience, func() { panic("virtual time stands still: something spins") }) // of the real clock
+	defer stuck.Stop()
+	synctest.Test(t, func(t *testing.T) {
+		w, r := drainWorld(t, Worker{BatchSize: 10, LoadInterval: 20 * time.Second, RetryAfter: []time.Duration{5 * time.Second, time.Minute}})
+		strike(t, w, forGood)
+		put(t, w, append(plain(71), order("o-poison", poisonCustomer, 1)))
+		await(t, "the row is to be tried again", func() bool { return r.Worker.Status().Parked == 1 && r.Worker.Status().Waiting == 0 })
+		put(t, w, plain(72))
+		await(t, "there is something to load", func() bool { return r.Worker.Status().Waiting == 10 })
+		began := time.Now()
+		drainsWithin(t, r, time.Minute)
+		if took := time.Since(began); took < 6*time.Second {
+			t.Errorf("the drain took %v: the row was not due meanwhile", took)
+		}
+		if n := r.Metrics.RecordsProcessed.Value(); n != 31 {
+			t.Errorf("%d of 31 records are settled", n)
+		}
+	})
+}

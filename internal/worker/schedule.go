@@ -41,7 +41,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.loadSpans(ctx, w.queue.take(takeRecords(w.cfg.PageBytes)))
 		}
 		retry := w.parked.wait(time.Now())
-		if retry == 0 && !w.queue.hurried() { // who is told to stop does not begin with what may wait
+		if w.queue.hurried() {
+			retry = -1 // who is told to stop does not begin with what may wait, nor look again and again whether it is due
+		}
+		if retry == 0 {
 			w.retryParked(ctx)
 		}
 		if due == 0 || retry == 0 {

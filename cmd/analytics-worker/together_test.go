@@ -27,19 +27,15 @@ func TestG1_G2_TheOneThatLoadsIsKilled(t *testing.T) {
 		members = append(members, join())
 	}
 	f.held(1, members...)
-	published := make(chan string, 1)
 	began := time.Now()
-	go func() {
-		out, _ := f.run("publish", "--count", strconv.Itoa(orders), "--rate", strconv.Itoa(rate))
-		published <- out
-	}()
+	publish := start(t, f.env, "analytics-worker", "publish", "--count", strconv.Itoa(orders), "--rate", strconv.Itoa(rate))
 	var oldest, longest time.Duration // of the completeness watermark, and of a load
 	kills, lastKill := 0, began
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	for done := false; !done; {
 		select {
-		case <-published:
+		case <-publish.done:
 			done = true
 		case <-tick.C:
 		}
@@ -55,6 +51,9 @@ func TestG1_G2_TheOneThatLoadsIsKilled(t *testing.T) {
 		members[first].kill()
 		members[first] = join()
 		kills, lastKill = kills+1, time.Now()
+	}
+	if status := publish.exit(patience); status != 0 {
+		t.Fatalf("publish ended with status %d: %s", status, publish.output())
 	}
 	f.settled(int64(orders))
 	t.Logf("the one that loads was killed %d times; what was queryable was %v old at most, and a load took %v at most", kills, oldest.Round(time.Millisecond), longest)

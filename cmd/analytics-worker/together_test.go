@@ -71,7 +71,7 @@ func TestG1_G2_TheOneThatLoadsIsKilled(t *testing.T) {
 			return err != nil || s.Loads == nil || s.Loads.Loader == ""
 		}), nil
 	})
-	if kills < killings-1 { // a machine that is slow publishes as quickly
+	if kills < killings*2/3 { // looking takes its time, and orders come as quickly on a slow machine
 		t.Errorf("%d of %d were killed while orders arrived", kills, killings)
 	}
 }

@@ -176,7 +176,7 @@ func TestAThrottledPageKeepsThePipelineKnown(t *testing.T) {
 	m.must("publish", "--create", "1", "--count", "1")
 	w := m.worker("HTTP_ADDR=", "POLL_INTERVAL=200ms")
 	m.await("a record is loaded", func() (bool, error) {
-		return strings.Contains(m.must("report", "freshness"), "shardId-000000000000"), nil
+		return strings.Contains(m.must("report", "freshness", "--format", "json"), "shardId-000000000000"), nil
 	})
 	w.signal(syscall.SIGTERM)
 	w.exit(patience)

@@ -125,6 +125,7 @@ lint-vet: $(TOOLS)
 	@scripts/need-cc
 	$(GO) mod tidy -diff
 	$(GO) vet ./...
+	$(GO) vet -tags browser,deploy,slow ./cmd/analytics-worker ./internal/admin/browsertest
 	.tools/staticcheck ./...
 
 .PHONY: lint-style

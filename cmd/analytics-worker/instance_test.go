@@ -72,15 +72,15 @@ func (g *group) tell(i *instance, path, text string) {
 	g.do(request)
 }
 
-// narrow lets reads through one after the other, each with a few records: so much
+// narrows lets reads through one after the other, each with a few records: so much
 // can be done on the instance, whatever the machine is.
-type narrow struct {
+type narrows struct {
 	t    testing.TB
 	next *httputil.ReverseProxy
 	turn chan struct{}
 }
 
-func newNarrow(t testing.TB, to string) *narrow {
+func newNarrow(t testing.TB, to string) *narrows {
 	t.Helper()
 	target, err := url.Parse(to)
 	if err != nil {
@@ -88,13 +88,13 @@ func newNarrow(t testing.TB, to string) *narrow {
 	}
 	transport := &http.Transport{}
 	t.Cleanup(transport.CloseIdleConnections)
-	n := &narrow{t: t, next: httputil.NewSingleHostReverseProxy(target), turn: make(chan struct{}, 1)}
+	n := &narrows{t: t, next: httputil.NewSingleHostReverseProxy(target), turn: make(chan struct{}, 1)}
 	n.next.Transport = transport
 	n.next.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) } // the worker asks again, or has ended
 	return n
 }
 
-func (n *narrow) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (n *narrows) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".GetRecords") {
 		select {
 		case n.turn <- struct{}{}:

@@ -109,14 +109,19 @@ func crashFailed(t *testing.T, f *Fleet, at int, after bool, err error) {
 // scenario is what happens meanwhile; it ends early with the worker's life. The
 // loads, which cost the most, come late: most repeats end before them.
 func scenario(ctx, alive context.Context, f *Fleet, rng *rand.Rand) error {
-	for _, s := range (schedule{
+	return f.play(ctx, alive, rng, schedule{
 		{wait: 1200 * time.Millisecond, verb: doSplit},
 		{wait: 5 * time.Second, verb: doPublish, n: 20},
 		{wait: 3 * time.Second, verb: doMerge},
 		{wait: 300 * time.Millisecond, verb: doPublish, n: 20},
 		{wait: 3 * time.Second, verb: doPublish, n: 10},
 		{wait: 5500 * time.Millisecond, verb: doVerify},
-	}) {
+	})
+}
+
+// play takes the steps of a schedule until it or the worker's life ends.
+func (f *Fleet) play(ctx, alive context.Context, rng *rand.Rand, steps schedule) error {
+	for _, s := range steps {
 		if f.until(alive, time.Now().Add(s.wait)) != nil {
 			return ctx.Err()
 		}

@@ -118,22 +118,13 @@ func (f *Fleet) awaitLoads(ctx context.Context, rng *rand.Rand) (loader int, err
 
 // loaderScenario is what happens meanwhile; it ends early with the worker's life.
 func loaderScenario(ctx, alive context.Context, f *Fleet, rng *rand.Rand) error {
-	for _, s := range (schedule{
+	return f.play(ctx, alive, rng, schedule{
 		{wait: 300 * time.Millisecond, verb: doPublish, n: 20},
 		{wait: 2 * time.Second, verb: doPublish, n: 20},
 		{wait: 500 * time.Millisecond, verb: doMerge, n: 1},
 		{wait: 2 * time.Second, verb: doPublish, n: 10},
 		{wait: 4 * time.Second, verb: doVerify},
-	}) {
-		if f.until(alive, time.Now().Add(s.wait)) != nil {
-			return ctx.Err()
-		}
-		f.note("%s", s)
-		if err := f.take(ctx, s, rng); err != nil {
-			return err
-		}
-	}
-	return nil
+	})
 }
 
 // swept waits until nothing is staged any more, whoever has died. Word of quiet shards

@@ -25,7 +25,7 @@ type fleet struct {
 	table   *lease.Memory
 	initial stream.Position
 	latency time.Duration // of a call to the table
-	linger  time.Duration // how long an Own takes to return
+	linger  time.Duration // how long an Own takes to return; set before the first start
 
 	predecessor string // of the workers that are started next
 	remake      func(context.Context) error

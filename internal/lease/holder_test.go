@@ -136,7 +136,6 @@ func TestADrainingWorkerSeesTheOthersAlive(t *testing.T) {
 			}
 		}
 		<-ended
-		f.linger = 0
 		b.end()
 	})
 }

@@ -39,9 +39,10 @@ const (
 
 // keyTable finds fields by their keys.
 type keyTable struct {
-	slots [keySlots]keySlot // a key stands in its slot, or in the next that was free
-	names [maxFields]string // by field
-	known field             // how many there are
+	slots  [keySlots]keySlot // a key stands in its slot, or in the next that was free
+	names  [maxFields]string // by field
+	quoted [maxFields]string // the same as an event has them
+	known  field             // how many there are
 }
 
 type keySlot struct {
@@ -95,7 +96,7 @@ func (t *keyTable) add(name string) field {
 	}
 	f := t.known
 	t.slots[at] = keySlot{name, [2]uint64{first, last}, f}
-	t.names[f] = name
+	t.names[f], t.quoted[f] = name, `"`+name+`"`
 	t.known++
 	return f
 }

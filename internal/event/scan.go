@@ -63,6 +63,9 @@ type scanner struct {
 	data   []byte
 	fields [maxFields]token
 	items  itemSum
+	// usual is which field came in which place of the events before, plus one: a
+	// producer writes its keys in one order, so a look tells what searching would.
+	usual [maxFields]field
 
 	wrong   string // what broke the grammar
 	wrongAt int
@@ -158,6 +161,9 @@ func (s *scanner) value(i, depth int, as role) (t token, end int) {
 	case (c == '{' || c == '[') && depth > maxDepth:
 		t.kind = kindArray // of no matter which: the record is rejected
 		end = s.skipDeep(i)
+	case c == '{' && as == event:
+		t.kind = kindObject
+		end = s.event(i)
 	case c == '{':
 		t.kind = kindObject
 		end = s.object(i, depth, as)
@@ -180,8 +186,48 @@ func (s *scanner) value(i, depth int, as role) (t token, end int) {
 	return t, end
 }
 
-// object reads an object. Of the event it notes the known fields, of an item
-// the quantity.
+// event reads the outermost object and notes its fields.
+func (s *scanner) event(i int) int {
+	keys := s.stack.open()
+	c, i := s.next(i + 1)
+	for place := 0; c != '}'; place++ {
+		name, known, behind := s.usualKey(i, place)
+		if known == unknown {
+			if name, behind = s.key(i); behind == broken {
+				return broken
+			}
+			key, _ := s.unescaped(name)
+			if known = s.find(key, place); known == unknown && s.stack.repeats(&keys, key) {
+				s.noteTwice(name)
+			}
+		}
+		inner := ignored
+		if known == fieldItems {
+			inner = items
+		}
+		var t token
+		if t, i = s.value(behind, 2, inner); i == broken {
+			return broken
+		}
+		if known != unknown {
+			if s.at(known).kind != kindAbsent {
+				s.noteTwice(name)
+			}
+			s.fields[known%maxFields] = t
+		}
+		switch c, i = s.next(i); c {
+		case ',':
+			i++
+		case '}':
+		default:
+			return s.fail(i, "expected a comma or the end of the object")
+		}
+	}
+	s.stack.close(&keys)
+	return i + 1
+}
+
+// object reads an object within the event. Of an item it notes the quantity.
 func (s *scanner) object(i, depth int, as role) int {
 	keys := s.stack.open()
 	var quantity token
@@ -192,26 +238,13 @@ func (s *scanner) object(i, depth int, as role) int {
 			return broken
 		}
 		key, _ := s.unescaped(name)
-		known, inner := unknown, ignored
-		if as == event {
-			known = fieldTable.find(key)
-			if known == fieldItems {
-				inner = items
-			}
-		}
-		if known == unknown && s.stack.repeats(&keys, key) {
+		if s.stack.repeats(&keys, key) {
 			s.noteTwice(name)
 		}
-		if t, i = s.value(i, depth+1, inner); i == broken {
+		if t, i = s.value(i, depth+1, ignored); i == broken {
 			return broken
 		}
-		switch {
-		case known != unknown:
-			if s.at(known).kind != kindAbsent {
-				s.noteTwice(name)
-			}
-			s.fields[known%maxFields] = t
-		case as == item && key == "quantity":
+		if as == item && key == "quantity" {
 			quantity = t
 		}
 		switch c, i = s.next(i); c {
@@ -227,6 +260,32 @@ func (s *scanner) object(i, depth int, as role) int {
 		s.items.add(s, quantity)
 	}
 	return i + 1
+}
+
+// usualKey reads a key of the event and its colon if it is the one that came in this
+// place before, and leaves anything else to key.
+func (s *scanner) usualKey(i, place int) (name token, known field, end int) {
+	known = s.usual[place%maxFields] - 1
+	if known >= unknown {
+		return name, unknown, i
+	}
+	quoted := fieldTable.quoted[known]
+	if len(s.data)-i <= len(quoted) || string(s.data[i:i+len(quoted)]) != quoted {
+		return name, unknown, i
+	}
+	name = token{start: i + 1, end: i + len(quoted) - 1, kind: kindString}
+	c, end := s.next(name.end + 1)
+	if c != ':' {
+		return name, unknown, i
+	}
+	return name, known, end + 1
+}
+
+// find is the field of a key of the event, or unknown.
+func (s *scanner) find(key string, place int) field {
+	known := fieldTable.find(key)
+	s.usual[place%maxFields] = known + 1
+	return known
 }
 
 func (s *scanner) noteTwice(name token) {

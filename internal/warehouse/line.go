@@ -22,11 +22,11 @@ type Encoder interface {
 	JSON(r Row) []byte
 }
 
-// values takes the values of one row, in the notation of either fill.
+// values takes the values of one row, in the notation of either fill. Each appends a
+// comma behind itself.
 type values struct {
 	notation
 	b     []byte
-	any   bool // a value was written
 	clock clock
 }
 
@@ -51,54 +51,32 @@ func newEncoder(n notation) Encoder { return &values{notation: n} }
 
 // Append implements Encoder.
 func (v *values) Append(b []byte, e *event.Event) []byte {
-	v.b, v.any = b, false
+	v.b = b
 	e.Fields(v)
 	b, v.b = v.b, nil
-	return b
-}
-
-func (v *values) next() {
-	if v.any {
-		v.b = append(v.b, ',')
-	}
-	v.any = true
+	return b[:len(b)-1]
 }
 
 // Text implements event.Fields.
-func (v *values) Text(s string) {
-	v.next()
-	v.b = v.text(v.b, s)
-}
+func (v *values) Text(s string) { v.b = append(v.text(v.b, s), ',') }
 
 // Int implements event.Fields.
-func (v *values) Int(n int64) {
-	v.next()
-	v.b = strconv.AppendInt(v.b, n, 10)
-}
+func (v *values) Int(n int64) { v.b = append(strconv.AppendInt(v.b, n, 10), ',') }
 
 // Cents implements event.Fields.
-func (v *values) Cents(n int64) {
-	v.next()
-	v.b = appendCents(v.b, n)
-}
+func (v *values) Cents(n int64) { v.b = append(appendCents(v.b, n), ',') }
 
 // Time implements event.Fields.
 func (v *values) Time(micros int64) {
-	v.next()
 	if v.quoted {
-		v.b = append(v.b, '\'')
+		v.b = append(v.clock.append(append(v.b, '\''), micros), '\'', ',')
+		return
 	}
-	v.b = v.clock.append(v.b, micros)
-	if v.quoted {
-		v.b = append(v.b, '\'')
-	}
+	v.b = append(v.clock.append(v.b, micros), ',')
 }
 
 // Null implements event.Fields.
-func (v *values) Null() {
-	v.next()
-	v.b = append(v.b, v.null...)
-}
+func (v *values) Null() { v.b = append(append(v.b, v.null...), ',') }
 
 // fields cuts a line into its values. A quote within a text is doubled, so that
 // it opens again what it closes.

@@ -58,23 +58,16 @@ func (c *clock) append(b []byte, micros int64) []byte {
 		c.minute = minute
 		c.text = time.Unix(minute*60, 0).UTC().AppendFormat(c.text[:0], "2006-01-02 15:04:")
 	}
+	second, micro := rest/1_000_000, rest%1_000_000
 	b = append(b, c.text...)
-	b = appendPadded(b, rest/1_000_000, 2)
-	b = append(b, '.')
-	return appendPadded(b, rest%1_000_000, 6)
+	return append(
+		b, digit(second/10), digit(second), '.', digit(micro/100_000), digit(micro/10_000), digit(micro/1000),
+		digit(micro/100), digit(micro/10), digit(micro),
+	)
 }
 
-func appendPadded(b []byte, n, width int) []byte {
-	start := len(b)
-	for range width {
-		b = append(b, '0')
-	}
-	for i := start + width - 1; i >= start && n > 0; i-- {
-		b[i] = byte('0' + n%10)
-		n /= 10
-	}
-	return b
-}
+// digit is the last one of n.
+func digit(n int) byte { return byte('0' + n%10) }
 
 // timestampLiteral is t as a quoted literal, or NULL for the zero time.
 func timestampLiteral(t time.Time) string {

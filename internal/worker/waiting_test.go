@@ -24,12 +24,7 @@ func waiting(tb testing.TB, e warehouse.Encoder, mixed bool) (heap, counted floa
 	g.Mixed = mixed
 	at := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
 	d, s := newDecoder(e, func(event.Family) bool { return true }), named("shardId-000000000000")
-	var page stream.Page
-	for i := range records {
-		page.Records = append(page.Records, stream.Record{
-			SequenceNumber: fmt.Sprintf("%056d", i), ArrivedAt: at, Data: g.Next(at).Data, PartitionKey: "key",
-		})
-	}
+	page := pageOf(g, records, at)
 	chunks := make([]*chunk, 0, pages)
 	d.decode(s, page) // the first page finds out how long lines are
 	before := liveBytes()
@@ -42,6 +37,16 @@ func waiting(tb testing.TB, e warehouse.Encoder, mixed bool) (heap, counted floa
 	runtime.KeepAlive(chunks)
 	runtime.KeepAlive(page)
 	return heap / (pages * records), counted / (pages * records)
+}
+
+// pageOf is a page of made up records, as Kinesis numbers them.
+func pageOf(g *madeup.Generator, records int, at time.Time) (page stream.Page) {
+	for i := range records {
+		page.Records = append(page.Records, stream.Record{
+			SequenceNumber: fmt.Sprintf("%056d", i), ArrivedAt: at, Data: g.Next(at).Data, PartitionKey: "key",
+		})
+	}
+	return page
 }
 
 // liveBytes is the heap that is in use.
@@ -81,4 +86,22 @@ func BenchmarkWaiting(b *testing.B) {
 			b.ReportMetric(0, "ns/op")
 		})
 	}
+}
+
+// BenchmarkPage turns pages of orders, none like another, into what waits for a load.
+func BenchmarkPage(b *testing.B) {
+	const records = 2500
+	at := time.Date(2026, 11, 20, 8, 0, 0, 0, time.UTC)
+	g := madeup.New(3)
+	pages := make([]stream.Page, 20)
+	for i := range pages {
+		pages[i] = pageOf(g, records, at.Add(time.Duration(i)*time.Second))
+	}
+	d, s := newDecoder((&warehouse.Copy{}).Encoder(), func(event.Family) bool { return true }), named("shardId-000000000000")
+	n := 0
+	for b.Loop() {
+		d.decode(s, pages[n%len(pages)])
+		n++
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(n*records), "ns/record")
 }

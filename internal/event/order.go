@@ -21,7 +21,7 @@ var _ = declare(Orders, family{
 	name: "orders", prefix: orderPrefix, key: "order_id", reasons: orderReasons, row: func() row { return new(Order) },
 	claims: func(s *scanner) bool {
 		for _, f := range [...]field{fieldOrderID, fieldCustomerID, fieldTotalAmount, fieldItemCount, fieldItems} {
-			if s.at(f).kind != kindAbsent {
+			if s.has(f) {
 				return true
 			}
 		}

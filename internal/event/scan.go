@@ -61,7 +61,8 @@ const (
 // and the reading goes on.
 type scanner struct {
 	data   []byte
-	fields [maxFields]token
+	fields [maxFields]token // those of seen
+	seen   uint32           // a bit for each field that is there
 	items  itemSum
 	// usual is which field came in which place of the events before, plus one: a
 	// producer writes its keys in one order, so a look tells what searching would.
@@ -77,15 +78,22 @@ type scanner struct {
 
 // at is the value of a field. The remainder is the field itself: it tells the
 // compiler that there is such a place.
-func (s *scanner) at(f field) token { return s.fields[f%maxFields] }
+func (s *scanner) at(f field) (t token) {
+	if s.has(f) {
+		t = s.fields[f%maxFields]
+	}
+	return t
+}
+
+// has reports whether a field is there, be it null.
+func (s *scanner) has(f field) bool { return s.seen>>(f%maxFields)&1 != 0 }
 
 // reset makes it as new, so that it holds nothing of the record. What is large is
 // cleared as far as it was used.
 func (s *scanner) reset() {
-	clear(s.fields[:fieldTable.known])
 	clear(s.stack.keys[:s.stack.most])
 	s.stack.used, s.stack.most = 0, 0
-	s.data, s.items = nil, itemSum{}
+	s.data, s.seen, s.items = nil, 0, itemSum{}
 	s.wrong, s.wrongAt, s.deep, s.deepAt, s.twice = "", 0, false, 0, token{}
 }
 
@@ -210,10 +218,11 @@ func (s *scanner) event(i int) int {
 			return broken
 		}
 		if known != unknown {
-			if s.at(known).kind != kindAbsent {
+			if s.has(known) {
 				s.noteTwice(name)
 			}
 			s.fields[known%maxFields] = t
+			s.seen |= 1 << (known % maxFields)
 		}
 		switch c, i = s.next(i); c {
 		case ',':

@@ -167,7 +167,13 @@ func (s *site) get(url string, into any) bool {
 
 func (s *site) await(what string, ok func() bool) {
 	s.b.Helper()
-	tick := time.NewTicker(100 * time.Millisecond)
+	s.awaitBy(100*time.Millisecond, what, ok)
+}
+
+// awaitBy is await that looks that seldom: a worker is measured the while.
+func (s *site) awaitBy(every time.Duration, what string, ok func() bool) {
+	s.b.Helper()
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for start := time.Now(); !ok(); <-tick.C {
 		if time.Since(start) > 5*time.Minute {
@@ -216,7 +222,7 @@ func BenchmarkMillionOrders(b *testing.B) {
 				s := newSite(b, bin, shards, "off")
 				s.preload(million)
 				cmd, ask := s.worker("STAGING_URL=s3://staging/orders")
-				s.await("a million orders are loaded", func() bool { return ask().Processed == million })
+				s.awaitBy(time.Second, "a million orders are loaded", func() bool { return ask().Processed == million })
 				peak := peakMemory(b, cmd)
 				used := s.end(cmd)
 				worker := used.UserTime() + used.SystemTime()

@@ -64,6 +64,41 @@ func unescape(raw []byte) (value string, lone bool) {
 	return unsafe.String(unsafe.SliceData(out), len(out)), lone
 }
 
+// escapeLen is how long the escape at the beginning of b is, or 0 if JSON knows none such.
+func escapeLen(b []byte) int {
+	if len(b) < 2 {
+		return 0
+	}
+	switch b[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		if _, ok := hex4(b[2:]); ok {
+			return 6
+		}
+	}
+	return 0
+}
+
+// hex4 reads the four hexadecimal digits at the beginning of b.
+func hex4(b []byte) (r rune, ok bool) {
+	if len(b) < 4 {
+		return 0, false
+	}
+	for _, c := range b[:4] {
+		switch {
+		case c-'0' < 10:
+			c -= '0'
+		case c|' ' >= 'a' && c|' ' <= 'f':
+			c = c | ' ' - 'a' + 10
+		default:
+			return 0, false
+		}
+		r = r<<4 | rune(c)
+	}
+	return r, true
+}
+
 // surrogatePair joins a high surrogate with the low one that rest begins with;
 // utf8.RuneError if they are no pair.
 func surrogatePair(high rune, rest []byte) rune {

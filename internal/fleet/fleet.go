@@ -87,6 +87,7 @@ type Fleet struct {
 	mine    map[string]batch     // staged by this process, and waited for
 	silent  map[string]time.Time // workers that gave no sign, and when they were waited for
 	denied  time.Time            // when the bucket last refused to list or to read; zero = it did not
+	stays   bool                 // what is staged may not be removed: nothing is staged
 	leaving bool
 	end     context.CancelFunc // of Run
 	waited  time.Duration      // for the last outcome
@@ -179,17 +180,23 @@ func (p place) shared() bool { return p.folder != "" && p.others > 0 }
 func (p place) ours() bool { return p.folder != "" && p.loader == p.self }
 
 // place looks at the leases. Who loads is the first owner of whom a sign was not
-// missed of late.
+// missed of late. A worker that may not do what it takes stands alone: what nobody
+// removes would be listed, read and loaded again by each who loads next.
 func (f *Fleet) place() place {
 	owners, id := f.c.Owners()
 	p := place{loader: f.c.Self, self: f.c.Self}
 	if !id.IsZero() {
 		p.folder = f.folder(id)
 	}
-	now := time.Now()
+	now, stays := time.Now(), f.c.Copy.MayNotRemove()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if !f.denied.IsZero() && now.Sub(f.denied) < askAgain {
+	if stays != nil && !f.stays {
+		f.c.Log.Warn("the worker may not remove what it stages, and loads for itself; with many workers that makes orders arrive later",
+			"error", stays, "hint", "allow s3:DeleteObject where batches are staged to the worker's role; see deploy/iam")
+	}
+	f.stays = stays != nil
+	if stays != nil || !f.denied.IsZero() && now.Sub(f.denied) < askAgain {
 		return place{loader: f.c.Self, self: f.c.Self}
 	}
 	found := false

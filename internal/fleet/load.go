@@ -150,7 +150,7 @@ func (f *Fleet) tell(ctx context.Context, set []batch, all []outcome) {
 		if b.folder == "" { // of this worker's quiet shards
 			continue
 		}
-		l.over[b.ID] = time.Now().Add(keepWords)
+		l.over[b.ID] = finished{until: time.Now().Add(keepWords), names: b.names()}
 		delete(l.batches, b.ID)
 		names = append(names, b.names()...)
 		if _, ours := f.mine[b.ID]; ours {

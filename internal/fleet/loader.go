@@ -35,10 +35,10 @@ const (
 type loader struct {
 	folder  string
 	listed  time.Time
-	batches map[string]batch     // staged, by id
-	over    map[string]time.Time // in, stale or given back, whose objects may still be listed, and until when that is believed
-	last    []string             // the workers that were in the last load
-	started time.Time            // of the last load
+	batches map[string]batch    // staged, by id
+	over    map[string]finished // in, stale or given back, whose objects may still be listed
+	last    []string            // the workers that were in the last load
+	started time.Time           // of the last load
 	ended   time.Time
 	gap     time.Duration // between the starts of two loads: wider after throttles
 	most    int           // batches of a load; 0 = no bound
@@ -60,11 +60,33 @@ type loader struct {
 }
 
 func newLoader() loader {
-	return loader{batches: make(map[string]batch), over: make(map[string]time.Time)}
+	return loader{batches: make(map[string]batch), over: make(map[string]finished)}
+}
+
+// finished is a batch of which the outcome is known.
+type finished struct {
+	until time.Time // when it is enough if its objects are still listed
+	names []string  // of these objects; nil = another worker has loaded it
 }
 
 // isOver reports whether a batch is to be passed over, as its outcome is known.
-func (l *loader) isOver(id string) bool { return time.Now().Before(l.over[id]) }
+func (l *loader) isOver(id string) bool {
+	o, known := l.over[id]
+	return known && (o.names != nil || time.Now().Before(o.until))
+}
+
+// remains are the objects of batches that are over, and were to be removed a while ago.
+func (l *loader) remains() (names []string) {
+	now := time.Now()
+	for id, o := range l.over {
+		if o.names != nil && now.After(o.until) {
+			names = append(names, o.names...)
+			o.until = now.Add(keepWords)
+			l.over[id] = o
+		}
+	}
+	return names
+}
 
 // Run loads for the fleet while this worker is the one to do so, until ctx ends or
 // Close is called.
@@ -190,7 +212,7 @@ func (f *Fleet) inherit(ctx context.Context) {
 	for _, o := range f.word.Done {
 		o.at = time.Now()
 		f.loader.done = append(f.loader.done, o)
-		f.loader.over[o.ID] = o.at.Add(keepWords)
+		f.loader.over[o.ID] = finished{until: o.at.Add(keepWords)}
 	}
 }
 
@@ -236,6 +258,7 @@ func (f *Fleet) list(ctx context.Context) error {
 			delete(l.over, id)
 		}
 	}
+	f.c.Copy.Remove(ctx, l.remains()...)
 	f.addOurs()
 	fresh = slices.DeleteFunc(fresh, func(name string) bool {
 		_, ours := l.batches[strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")]

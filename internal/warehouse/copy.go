@@ -23,7 +23,8 @@ type Staging interface {
 	Put(ctx context.Context, name string, body []byte) (url string, err error)
 	// URL is what Put returns for the name.
 	URL(name string) string
-	// Delete removes objects; names that are not there are no error.
+	// Delete removes objects; names that are not there are no error. The error is
+	// fs.ErrPermission where the caller may not.
 	Delete(ctx context.Context, names ...string) error
 }
 

@@ -2,6 +2,8 @@ package warehouse
 
 import (
 	"context"
+	"errors"
+	"io/fs"
 	"log/slog"
 	"sync"
 	"time"
@@ -28,6 +30,7 @@ type remover struct {
 	closed bool               // no more are started
 	left   int                // files left behind, since the start
 	told   time.Time          // when that was last logged
+	denied error              // that files may not be removed, as was last seen; nil = they may
 }
 
 // later has the files removed. It does not wait, and does not end with ctx.
@@ -67,11 +70,15 @@ func (r *remover) run(ctx context.Context) {
 			return
 		}
 		r.mu.Unlock()
-		if err := r.remove(ctx, names); err != nil {
-			r.mu.Lock()
-			r.leave(len(names), err.Error())
-			r.mu.Unlock()
+		err := r.remove(ctx, names)
+		r.mu.Lock()
+		if err == nil || errors.Is(err, fs.ErrPermission) {
+			r.denied = err
 		}
+		if err != nil {
+			r.leave(len(names), err.Error())
+		}
+		r.mu.Unlock()
 	}
 }
 

@@ -108,6 +108,15 @@ func (c *Copy) Remove(ctx context.Context, names ...string) {
 	}
 }
 
+// MayNotRemove is why staged objects cannot be removed, as far as was last seen: the
+// bucket does not let this caller. It is nil where it does, and while that is not known.
+func (c *Copy) MayNotRemove() error {
+	c.open()
+	c.removal.mu.Lock()
+	defer c.removal.mu.Unlock()
+	return c.removal.denied
+}
+
 // BatchesError is the refusal of a load of staged batches of which something tells
 // which of them it is about. It is a hint. It wraps the *StatementError.
 type BatchesError struct {

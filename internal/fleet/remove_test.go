@@ -1,0 +1,79 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+)
+
+// passed makes what is passed over for a while due again.
+func (f *Fleet) passed() {
+	for id, o := range f.loader.over {
+		o.until = time.Now().Add(-time.Second)
+		f.loader.over[id] = o
+	}
+}
+
+// An object that cannot be removed is loaded once, however long it stays; once it can
+// be, it is removed.
+func TestWhatCannotBeRemovedIsLoadedOnce(t *testing.T) {
+	g := start(t)
+	a, f := g.worker("a", "b", "a"), g.worker("b", "b", "a")
+	g.claim(1, "shard-1")
+	g.local.SetFaults(fault.Fault{Service: "s3", Operation: "DeleteObjects", Kind: fault.InternalError})
+	g.stage(a, g.batch("shard-1", 1, "500", "order-1"))
+	for range 3 {
+		f.round(t.Context())
+		f.loader.listed = time.Time{}
+		f.passed()
+	}
+	if n := f.loader.loads; n != 1 {
+		t.Errorf("it was loaded %d times", n)
+	}
+	if len(f.loader.waiting) > 0 {
+		t.Errorf("%q are told to wait", f.loader.waiting)
+	}
+	g.local.SetFaults()
+	g.swept(f)
+	g.has("order-1")
+}
+
+// A worker that may not remove what it stages would leave more of it in the bucket
+// with each load, for whoever loads next to list, read and load again. It loads for
+// itself, until it may.
+func TestAWorkerThatMayNotRemoveStagesNothing(t *testing.T) {
+	g := start(t)
+	f := g.worker("a", "a", "b")
+	g.claim(1, "shard-1", "shard-2")
+	g.local.SetFaults(fault.Fault{Service: "s3", Operation: "DeleteObjects", Kind: fault.AccessDenied})
+	if _, err := g.house.Load(t.Context(), g.batch("shard-1", 1, "500", "order-1")); err != nil {
+		t.Fatal(err)
+	}
+	g.becomes(f, false)
+	if _, err := f.Load(t.Context(), g.batch("shard-2", 1, "500", "order-2")); err != nil {
+		t.Fatal(err)
+	}
+	g.has("order-1", "order-2")
+	names, err := g.bucket.List(t.Context(), f.folder(identity))
+	if err != nil || len(names) > 0 {
+		t.Errorf("it has staged %q (%v)", names, err)
+	}
+	g.local.SetFaults()
+	f.c.Copy.Remove(t.Context(), "one", "another")
+	g.becomes(f, true)
+}
+
+// becomes waits until the worker loads with the others, or for itself.
+func (g *ground) becomes(f *Fleet, shared bool) {
+	g.t.Helper()
+	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for f.place().shared() != shared {
+		select {
+		case <-tick.C:
+		case <-deadline:
+			g.t.Fatalf("that it shares loads does not become %t", shared)
+		}
+	}
+}

@@ -19,7 +19,7 @@ type batch struct {
 	ID     string // names are in the order of time
 	folder string
 	Worker string
-	At     time.Time // by the worker's clock; for people
+	At     time.Time // by AWS's clock; for people
 	// News says that the moves change no position: they start no load, and nobody
 	// waits for them.
 	News bool `json:",omitempty"`
@@ -74,7 +74,7 @@ func (b batch) staged() warehouse.Staged {
 }
 
 func (f *Fleet) newBatch(folder string, s warehouse.Staged) batch {
-	now := time.Now().UTC()
+	now := f.c.Time(time.Now()).UTC()
 	b := batch{
 		ID: now.Format("20060102T150405.000Z-") + rand.Text(), folder: folder, Worker: f.c.Self, At: now,
 		Stream: s.Stream, File: s.File, Name: s.Name, First: s.First, Rows: s.Rows,

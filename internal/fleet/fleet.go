@@ -32,7 +32,7 @@ type Bucket interface {
 	List(ctx context.Context, prefix string) ([]string, error)
 }
 
-// Config is what a Fleet needs. Patience may be left zero.
+// Config is what a Fleet needs. Patience and Time may be left zero.
 type Config struct {
 	Warehouse *warehouse.Warehouse
 	Copy      *warehouse.Copy // that Warehouse fills its loads with
@@ -54,6 +54,7 @@ type Config struct {
 	Duplicates   func(n int)                    // counts rows of a load of several workers that changed nothing
 	LoadInterval time.Duration                  // least time between the starts of two loads
 	PollInterval time.Duration                  // how often quiet shards tell so
+	Time         func(time.Time) time.Time      // is AWS's time at a moment of this machine's clock, which may be wrong; nil = that is right
 	Patience     time.Duration                  // how long a worker waits for a sign of the one that loads; default 5 s
 	Log          *slog.Logger
 }
@@ -102,6 +103,9 @@ type Fleet struct {
 func New(c Config) *Fleet {
 	if c.Patience == 0 {
 		c.Patience = usualPatience
+	}
+	if c.Time == nil {
+		c.Time = func(ours time.Time) time.Time { return ours }
 	}
 	return &Fleet{
 		c: c, kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}), saying: make(chan struct{}, 1),

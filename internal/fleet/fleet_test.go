@@ -367,3 +367,18 @@ func TestAWordDoesNotLastForEver(t *testing.T) {
 		t.Errorf("%s loads, although it is long ago that a gave no sign", p.loader)
 	}
 }
+
+// What was staged of a stream that is not read any more is in a folder that nobody looks
+// into: it is not waited for.
+func TestAStreamMadeAnewIsNotWaitedFor(t *testing.T) {
+	g := start(t)
+	f, id := g.worker("a", "a", "b"), identity
+	f.c.Owners = func() ([]string, stream.Identity) { return []string{"a", "b"}, id }
+	staged := g.stage(f, g.batch("shard-1", 1, "500", "order-1"))
+	id.Created = id.Created.Add(time.Hour)
+	ctx, cancel := context.WithTimeout(t.Context(), longestWait/2)
+	defer cancel()
+	if _, _, err := f.await(ctx, staged); !errors.Is(err, errSilent) {
+		t.Errorf("the wait ended with %v", err)
+	}
+}

@@ -3,13 +3,9 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"io/fs"
 	"slices"
 	"strings"
 	"time"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
@@ -37,6 +33,7 @@ type loader struct {
 	listed  time.Time
 	batches map[string]batch    // staged, by id
 	over    map[string]finished // in, stale or given back, whose objects may still be listed
+	unread  map[string]unread   // listed, and not a batch that could be read
 	last    []string            // the workers that were in the last load
 	started time.Time           // of the last load
 	ended   time.Time
@@ -60,32 +57,7 @@ type loader struct {
 }
 
 func newLoader() loader {
-	return loader{batches: make(map[string]batch), over: make(map[string]finished)}
-}
-
-// finished is a batch of which the outcome is known.
-type finished struct {
-	until time.Time // when it is enough if its objects are still listed
-	names []string  // of these objects; nil = another worker has loaded it
-}
-
-// isOver reports whether a batch is to be passed over, as its outcome is known.
-func (l *loader) isOver(id string) bool {
-	o, known := l.over[id]
-	return known && (o.names != nil || time.Now().Before(o.until))
-}
-
-// remains are the objects of batches that are over, and were to be removed a while ago.
-func (l *loader) remains() (names []string) {
-	now := time.Now()
-	for id, o := range l.over {
-		if o.names != nil && now.After(o.until) {
-			names = append(names, o.names...)
-			o.until = now.Add(keepWords)
-			l.over[id] = o
-		}
-	}
-	return names
+	return loader{batches: make(map[string]batch), over: make(map[string]finished), unread: make(map[string]unread)}
 }
 
 // Run loads for the fleet while this worker is the one to do so, until ctx ends or
@@ -195,6 +167,7 @@ func (f *Fleet) resign() {
 	l := &f.loader
 	clear(l.batches)
 	clear(l.over)
+	clear(l.unread)
 	l.folder, l.listed, l.last, l.most, l.failed, l.gap = "", time.Time{}, nil, 0, 0, 0
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -226,91 +199,6 @@ func (f *Fleet) waitedFor() bool {
 		}
 	}
 	return false
-}
-
-// list learns what is staged.
-func (f *Fleet) list(ctx context.Context) error {
-	l := &f.loader
-	prefix := l.folder + stagedFolder
-	names, err := f.c.Bucket.List(ctx, prefix)
-	l.listed = time.Now()
-	if err != nil {
-		f.addOurs()
-		f.count(false)
-		return err
-	}
-	there := make(map[string]bool, len(names))
-	var fresh []string
-	for _, name := range names {
-		id := strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")
-		there[id] = true
-		if _, known := l.batches[id]; !known && !l.isOver(id) {
-			fresh = append(fresh, name)
-		}
-	}
-	for id := range l.batches {
-		if !there[id] {
-			delete(l.batches, id) // its owner took it back
-		}
-	}
-	for id := range l.over {
-		if !there[id] {
-			delete(l.over, id)
-		}
-	}
-	f.c.Copy.Remove(ctx, l.remains()...)
-	f.addOurs()
-	fresh = slices.DeleteFunc(fresh, func(name string) bool {
-		_, ours := l.batches[strings.TrimSuffix(strings.TrimPrefix(name, prefix), ".json")]
-		return ours
-	})
-	for _, b := range f.read(ctx, fresh) {
-		l.batches[b.ID] = b
-	}
-	f.count(true)
-	return nil
-}
-
-// addOurs adds what this process has staged, of which it needs no telling.
-func (f *Fleet) addOurs() {
-	l := &f.loader
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	for id, b := range f.mine {
-		if _, answered := f.answers[id]; !answered && !l.isOver(id) && b.folder == l.folder {
-			l.batches[id] = b
-		}
-	}
-}
-
-// read reads batches' objects. What cannot be read now is read at the next listing,
-// and what is none is removed.
-func (f *Fleet) read(ctx context.Context, names []string) []batch {
-	found := make([]batch, len(names))
-	group := new(errgroup.Group)
-	group.SetLimit(readers)
-	for i, name := range names {
-		group.Go(func() error {
-			body, err := f.c.Bucket.Get(ctx, name)
-			if err == nil {
-				found[i], err = readBatch(f.loader.folder, name, f.c.Stream, body)
-			}
-			switch {
-			case err == nil || ctx.Err() != nil || errors.Is(err, fs.ErrNotExist):
-			case errors.Is(err, errBadBatch):
-				f.c.Log.Error("an object among the staged batches is none; it is removed", "object", name, "error", err)
-				f.c.Copy.Remove(ctx, name)
-			default:
-				f.c.Log.Warn("a staged batch cannot be read; it is tried again", "object", name, "error", err)
-			}
-			if err != nil {
-				found[i] = batch{}
-			}
-			return nil
-		})
-	}
-	_ = group.Wait() // each tells its own error
-	return slices.DeleteFunc(found, func(b batch) bool { return b.ID == "" })
 }
 
 // count says how much waits, as was just looked for or is known.

@@ -77,3 +77,65 @@ func (g *ground) becomes(f *Fleet, shared bool) {
 		}
 	}
 }
+
+// An object that the bucket does not give, or that is no batch and cannot be removed, is
+// not asked for at each listing: it may lie there for years.
+func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
+	g := start(t)
+	for kind, faults := range map[string][]fault.Fault{
+		"denied":   {{Service: "s3", Operation: "GetObject", Kind: fault.AccessDenied}},
+		"no batch": {{Service: "s3", Operation: "DeleteObject", Kind: fault.AccessDenied}},
+	} {
+		f := g.worker("a", "a", "b")
+		f.loader.folder = f.folder(identity)
+		object := f.loader.folder + stagedFolder + "foreign"
+		if _, err := g.bucket.Put(t.Context(), object, nil); err != nil {
+			t.Fatal(err)
+		}
+		g.local.SetFaults(faults...)
+		before, gap := len(g.local.Calls("s3", "GetObject")), time.Duration(0)
+		for tries := range 3 {
+			for range 3 {
+				if err := f.list(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := len(g.local.Calls("s3", "GetObject")) - before; n != tries+1 {
+				t.Errorf("%s: it was asked for %d times, want %d", kind, n, tries+1)
+			}
+			u := f.loader.unread["foreign"]
+			if u.gap <= gap || time.Until(u.next) > u.gap {
+				t.Errorf("%s: it is tried again in %v, %v after it was tried; before that it was %v", kind, time.Until(u.next), u.gap, gap)
+			}
+			gap, u.next = u.gap, time.Now()
+			f.loader.unread["foreign"] = u
+		}
+		g.local.SetFaults()
+		g.emptied(f)
+	}
+}
+
+// emptied lists, without waiting for anything to be due, until nothing is staged.
+func (g *ground) emptied(f *Fleet) {
+	g.t.Helper()
+	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for {
+		names, err := g.bucket.List(g.t.Context(), f.loader.folder+stagedFolder)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if len(names) == 0 {
+			return
+		}
+		clear(f.loader.unread)
+		if err := f.list(g.t.Context()); err != nil {
+			g.t.Fatal(err)
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			g.t.Fatalf("still staged: %v", names)
+		}
+	}
+}

@@ -9,7 +9,9 @@ type Status struct {
 	Heard    time.Time // when its word was last another one; zero = never
 	Loads    int64     // of the fleet that went in, as far as that word tells
 	Waiting  int       // batches that are staged and not in
-	Oldest   time.Time // when the oldest of them was staged; zero = none waits
+	// Oldest is for how long the oldest of them has been staged, by AWS's clock, which
+	// all workers have; 0 = none waits.
+	Oldest time.Duration
 }
 
 // Status returns the present status.
@@ -18,16 +20,20 @@ func (f *Fleet) Status() Status {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	out := Status{Together: p.shared(), Loader: p.loader, Heard: f.heard}
+	var oldest time.Time
 	if p.ours() {
-		out.Loads, out.Waiting, out.Oldest = f.loader.loads, len(f.loader.waiting), f.loader.oldest
-		return out
-	}
-	out.Loads, out.Waiting, out.Oldest = f.word.Loads, len(f.word.Waiting), f.word.Oldest
-	for _, b := range f.mine { // it may have been staged since
-		if out.Oldest.IsZero() || b.At.Before(out.Oldest) {
-			out.Oldest = b.At
+		out.Loads, out.Waiting, oldest = f.loader.loads, len(f.loader.waiting), f.loader.oldest
+	} else {
+		out.Loads, out.Waiting, oldest = f.word.Loads, len(f.word.Waiting), f.word.Oldest
+		for _, b := range f.mine { // it may have been staged since
+			if oldest.IsZero() || b.At.Before(oldest) {
+				oldest = b.At
+			}
+			out.Waiting = max(out.Waiting, 1)
 		}
-		out.Waiting = max(out.Waiting, 1)
+	}
+	if !oldest.IsZero() {
+		out.Oldest = max(f.c.Time(time.Now()).Sub(oldest), time.Millisecond)
 	}
 	return out
 }

@@ -209,7 +209,9 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 			f.miss(p.loader)
 			return o, false, fmt.Errorf("%w: no sign of %s for %s", errSilent, p.loader, patience)
 		case p.folder == "":
-			return o, false, fmt.Errorf("%w: the bucket does not let it be read", errSilent)
+			return o, false, fmt.Errorf("%w: the bucket does not let the worker read, list or remove", errSilent)
+		case p.folder != b.folder:
+			return o, false, fmt.Errorf("%w: the stream was made anew", errSilent)
 		case now.Sub(began) >= longestWait:
 			return o, false, fmt.Errorf("%w: not within %s", errSilent, longestWait)
 		}

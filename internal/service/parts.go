@@ -59,7 +59,7 @@ func (s *Service) loads(by filling) worker.Warehouse {
 		Advanced:     func(m []warehouse.Move) { s.Worker.Advanced(m) },
 		Misled:       func(shard string, term int64) { s.Worker.Misled(shard, term) },
 		Duplicates:   s.Metrics.DuplicateEvents.Add,
-		LoadInterval: c.LoadInterval, PollInterval: c.PollInterval, Patience: c.Patience, Log: c.Log,
+		LoadInterval: c.LoadInterval, PollInterval: c.PollInterval, Patience: c.Patience, Time: c.Account.ServiceTime, Log: c.Log,
 	})
 	return s.Fleet
 }
@@ -74,10 +74,7 @@ func (s *Service) Staged() (out verdict.Staged) {
 	if !st.Together {
 		return out
 	}
-	out.Loader, out.Batches = st.Loader, st.Waiting
-	if !st.Oldest.IsZero() {
-		out.OldestMillis = max(1, time.Since(st.Oldest).Milliseconds())
-	}
+	out.Loader, out.Batches, out.OldestMillis = st.Loader, st.Waiting, st.Oldest.Milliseconds()
 	return out
 }
 

@@ -156,7 +156,7 @@ func (d *doctor) checkLeases(ctx context.Context) []finding {
 var ofCheck = map[verdict.Cause]string{
 	verdict.EndpointDown: "stream", verdict.StreamGone: "stream", verdict.StreamFailing: "stream", verdict.LeasesGone: "leases", verdict.LeasesFailing: "leases", verdict.LeasesThrottled: "leases",
 	verdict.WarehouseDenied: "warehouse", verdict.WarehouseSilent: "warehouse", verdict.WarehouseFailing: "warehouse", verdict.WarehousePaused: "warehouse",
-	verdict.NoTables: "tables", verdict.ReadsDenied: "reads", verdict.ReadsThrottled: "reads", verdict.ReadsFailing: "reads", verdict.ClockOff: "clock", verdict.Unknown: "retention",
+	verdict.StagingFailing: "staging", verdict.NoTables: "tables", verdict.ReadsDenied: "reads", verdict.ReadsThrottled: "reads", verdict.ReadsFailing: "reads", verdict.ClockOff: "clock", verdict.Unknown: "retention",
 }
 
 // checkTogether is the verdict on all that was asked, and on what the workers say of

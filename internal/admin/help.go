@@ -22,6 +22,7 @@ var sections = map[verdict.Cause]string{
 	verdict.Unowned:          "scale",
 	verdict.LettersFull:      "dead-letters",
 	verdict.LettersFailing:   "dead-letters",
+	verdict.StagingFailing:   "loads-of-the-fleet",
 	verdict.WarehouseFull:    "log-messages",
 	verdict.WarehouseDenied:  "log-messages",
 	verdict.NoTables:         "schema",

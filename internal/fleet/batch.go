@@ -115,7 +115,7 @@ func (f *Fleet) put(ctx context.Context, b batch) error {
 		return fmt.Errorf("write down a batch: %w", err)
 	}
 	if _, err := f.c.Bucket.Put(ctx, b.names()[0], body); err != nil {
-		return fmt.Errorf("stage a batch of %d shards: %w", len(b.Moves), err)
+		return &warehouse.StagingError{Err: fmt.Errorf("stage a batch of %d shards: %w", len(b.Moves), err)}
 	}
 	return nil
 }

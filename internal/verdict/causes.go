@@ -22,6 +22,7 @@ const (
 	Unowned          Cause = "shards-unowned"
 	LettersFull      Cause = "dead-letters-full"
 	LettersFailing   Cause = "dead-letters-failing"
+	StagingFailing   Cause = "staging-failing"
 	WarehouseFull    Cause = "warehouse-full"
 	WarehouseDenied  Cause = "warehouse-denied"
 	NoTables         Cause = "tables-missing"
@@ -60,7 +61,7 @@ var says = map[Cause]string{
 func Causes() []Cause {
 	return []Cause{
 		Hangs, OtherStream, EndpointDown, StreamGone, StreamFailing, ClockOff, LeasesGone, LeasesThrottled, LeasesFailing, Contradiction, NoWorker,
-		WorkerDead, WorkerMissed, Unowned, LettersFull, LettersFailing, WarehouseFull, WarehouseDenied, NoTables, WarehousePaused,
+		WorkerDead, WorkerMissed, Unowned, LettersFull, LettersFailing, StagingFailing, WarehouseFull, WarehouseDenied, NoTables, WarehousePaused,
 		WarehouseLocked, WarehouseSlow, WarehouseSilent, WarehouseFailing, StagedLate, ReadsDenied, ReadsThrottled, ReadsFailing, RejectedAll,
 		RejectedSome, HotShard, Trimming, Behind, Stuck, MetricsFailing, Logged, Starting, Mute, Unknown, Arriving, Quiet, Standby,
 	}

@@ -186,6 +186,7 @@ type Write struct {
 	Last    time.Time     // of the last success; zero = none yet
 	Took    time.Duration // the last success
 	Trouble *Trouble      // of the last one
+	Staging bool          // Trouble is that of the bucket that loads are staged in
 }
 
 // Loads is how loading goes.

@@ -96,6 +96,12 @@ var verdictCases = []verdictCase{
 	{"a staged batch that waits for its load", inside, func(f *Facts) { f.Loads.Staged = Staged{"b", 2, 12_000} }, Arriving, Fine, "50 records", "", false},
 	{"a staged batch that nobody loads, from outside", outside, func(f *Facts) { f.Loads.Staged = Staged{"b", 1, 120_000} }, StagedLate, Look, "staged for 2 min, and b,", "status", false},
 	{"refused by itself", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: Failing, Says: "words"} }, WarehouseFailing, Act, "words", "doctor", true},
+	{"the bucket for staging denied", inside, func(f *Facts) {
+		f.Loads.Trouble, f.Loads.Staging = &Trouble{Kind: Denied, Says: "s3:PutObject"}, true
+	}, StagingFailing, Act, "The bucket of STAGING_URL refuses", "doctor", true},
+	{"the bucket for staging away", inside, func(f *Facts) {
+		f.Loads.Trouble, f.Loads.Staging = &Trouble{Kind: Unreached, Says: "refused"}, true
+	}, StagingFailing, Act, "cannot be reached", "doctor", true},
 	{"letters full", inside, func(f *Facts) { f.Letters.Trouble = &Trouble{Kind: Full} }, LettersFull, Act, "dead-letter store is full", "df -h /var/letters", true},
 	{"letters denied", inside, func(f *Facts) { f.Letters.Trouble = &Trouble{Kind: Denied, Says: "s3:PutObject"} }, LettersFailing, Act, "s3:PutObject", "doctor", true},
 

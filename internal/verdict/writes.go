@@ -40,9 +40,15 @@ func state(waited time.Duration) State {
 	return Look
 }
 
+const kept = "; orders are read and not loaded, and nothing is lost"
+
 func loading(f *Facts) []Finding {
 	w := &f.Loads.Write
 	switch {
+	case w.Trouble != nil && w.Staging:
+		out := f.denied(StagingFailing, Act, "The bucket of STAGING_URL refuses or cannot be reached"+kept, w.Trouble)
+		out.State, out.Stops = Act, true
+		return []Finding{out}
 	case w.Trouble != nil:
 		return []Finding{f.refused(w.Trouble)}
 	case w.Waiting >= slowAnswer && w.Phase == Queued:
@@ -106,7 +112,6 @@ func (f *Facts) describe() string {
 // refused judges a load or a question that the warehouse did not take.
 func (f *Facts) refused(t *Trouble) Finding {
 	out := Finding{State: Act, Stops: true, Next: t.next(), Command: f.describe()}
-	const kept = "; orders are read and not loaded, and nothing is lost"
 	switch t.Kind {
 	case Full:
 		out.Cause, out.Says = WarehouseFull, "The warehouse is full"+kept+": "+t.Says

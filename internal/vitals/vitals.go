@@ -11,6 +11,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
@@ -242,7 +243,11 @@ func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
 
 // write is how writing to a service goes.
 func (w *Watch) write(service string, s worker.WriteStatus, now time.Time) verdict.Write {
-	out := verdict.Write{Known: true, Last: s.LastSuccess, Took: s.Took, Trouble: Trouble(service, s.Failing, s.Since, w.c.NextStep)}
+	staging := errors.As(s.Failing, new(*warehouse.StagingError))
+	if staging {
+		service = S3
+	}
+	out := verdict.Write{Known: true, Staging: staging, Last: s.LastSuccess, Took: s.Took, Trouble: Trouble(service, s.Failing, s.Since, w.c.NextStep)}
 	if !s.Waiting.IsZero() {
 		out.Waiting = now.Sub(s.Waiting)
 	}

@@ -41,6 +41,18 @@ func TestErrorsHaveTheirKinds(t *testing.T) {
 	}
 }
 
+// A load that could not be staged is the bucket's trouble, and not the warehouse's.
+func TestTheBucketIsNotTheWarehouse(t *testing.T) {
+	w := &Watch{c: Config{NextStep: func(service string, _ error) string { return "mend " + service }}}
+	denied := fmt.Errorf("load 2 rows: %w", fs.ErrPermission)
+	for want, err := range map[string]error{DataAPI: denied, S3: fmt.Errorf("prepare: %w", &warehouse.StagingError{Err: denied})} {
+		got := w.write(DataAPI, worker.WriteStatus{Failing: err}, noon)
+		if got.Staging != (want == S3) || got.Trouble.Kind != verdict.Denied || got.Trouble.Next != "mend "+want {
+			t.Errorf("%v: %+v with %+v, want to mend %s", err, got, got.Trouble, want)
+		}
+	}
+}
+
 // The share that is rejected is of a short while where much arrives, so that what is
 // over is seen to be over, and of a longer one where little does.
 func TestRejectsAreOfAShortWhile(t *testing.T) {

@@ -28,6 +28,15 @@ type Staging interface {
 	Delete(ctx context.Context, names ...string) error
 }
 
+// StagingError is a failure of the bucket that loads are staged in: the warehouse was
+// not asked.
+type StagingError struct{ Err error }
+
+func (e *StagingError) Error() string { return e.Err.Error() }
+
+// Unwrap gives the bucket's error.
+func (e *StagingError) Unwrap() error { return e.Err }
+
 // Copy fills loads by one COPY of a gzip CSV file through a manifest: the way
 // for volume.
 type Copy struct {
@@ -80,7 +89,7 @@ func (c *Copy) Prepare(ctx context.Context, b Batch) (Filling, error) {
 	done := func() { c.removal.later(ctx, data, manifest) }
 	url, err := c.Staging.Put(ctx, data, buf.Bytes())
 	if err != nil {
-		return Filling{}, fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)
+		return Filling{}, &StagingError{fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)}
 	}
 	body, err := json.Marshal(manifestOf(url))
 	if err != nil {
@@ -90,7 +99,7 @@ func (c *Copy) Prepare(ctx context.Context, b Batch) (Filling, error) {
 	manifestURL, err := c.Staging.Put(ctx, manifest, body)
 	if err != nil {
 		done()
-		return Filling{}, fmt.Errorf("stage manifest: %w", err)
+		return Filling{}, &StagingError{fmt.Errorf("stage manifest: %w", err)}
 	}
 	return Filling{
 		Statements: []string{c.statement(manifestURL)}, Done: done,

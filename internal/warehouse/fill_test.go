@@ -261,8 +261,8 @@ func checkStaged(t *testing.T, objects map[string][]byte, events []event.Event) 
 func TestCopyLeavesNothingBehindWhenStagingFails(t *testing.T) {
 	s := &shelf{objects: map[string][]byte{}, failAt: 2}
 	fill := &Copy{Staging: s, Log: slog.New(slog.DiscardHandler)}
-	if _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(fill.Encoder(), 1, 10)}); err == nil {
-		t.Fatal("no error although the manifest could not be staged")
+	if _, err := fill.Prepare(context.Background(), Batch{Rows: hostileRows(fill.Encoder(), 1, 10)}); !errors.As(err, new(*StagingError)) {
+		t.Fatalf("%v although the manifest could not be staged", err)
 	}
 	fill.Close(context.Background())
 	if len(s.objects) != 0 {

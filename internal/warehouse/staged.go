@@ -95,7 +95,7 @@ func (c *Copy) Stage(ctx context.Context, b Batch) (Staged, error) {
 	s.Name = fileID() + "/rows.csv.gz"
 	var err error
 	if s.File, err = c.Staging.Put(ctx, s.Name, buf.Bytes()); err != nil {
-		return s, fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)
+		return s, &StagingError{fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)}
 	}
 	return s, nil
 }
@@ -261,13 +261,13 @@ func (c *Copy) manifest(ctx context.Context, l *stagedLoad) (Filling, error) {
 	puts, putting := errgroup.WithContext(ctx)
 	puts.Go(func() error {
 		if _, err := c.Staging.Put(putting, moves, buf.Bytes()); err != nil {
-			return fmt.Errorf("stage %d moves: %w", len(l.own), err)
+			return &StagingError{fmt.Errorf("stage %d moves: %w", len(l.own), err)}
 		}
 		return nil
 	})
 	puts.Go(func() (err error) {
 		if manifestURL, err = c.Staging.Put(putting, manifest, body); err != nil {
-			return fmt.Errorf("stage manifest: %w", err)
+			return &StagingError{fmt.Errorf("stage manifest: %w", err)}
 		}
 		return nil
 	})

@@ -147,6 +147,7 @@ func (d *doctor) checkLeases(ctx context.Context) []finding {
 		}
 	}
 	if err != nil {
+		d.survey.note(&d.survey.asked.leases, err)
 		return []finding{{"leases", levelFail, err.Error(), nextStepAt("DynamoDB", err, "check LEASE_TABLE and AWS_REGION")}}
 	}
 	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(d.survey.leases)), ""}}

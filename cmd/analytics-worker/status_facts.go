@@ -47,6 +47,9 @@ func ask(ctx context.Context) (context.Context, *question) {
 		q.mu.Lock()
 		defer q.mu.Unlock()
 		q.last = &p
+		if errors.Is(p.Err, warehouse.ErrDenied) {
+			q.cancel(p.Err) // asking again would not change it
+		}
 	}), q
 }
 

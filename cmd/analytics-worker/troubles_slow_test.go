@@ -28,7 +28,7 @@ func TestTroublesOfEachPermission(t *testing.T) {
 		{"kinesis", "ListShards", "kinesis:ListShards"},
 		{"kinesis", "DescribeStreamSummary", "kinesis:DescribeStreamSummary"},
 		{"dynamodb", "Scan", "dynamodb:DescribeTable, CreateTable, Scan"},
-		{"dynamodb", "UpdateItem", "dynamodb:DescribeTable, CreateTable, Scan"},
+		{"dynamodb", "UpdateItem", "UpdateItem"},
 		{"redshift-data", "BatchExecuteStatement", "redshift-data:BatchExecuteStatement"},
 		{"redshift-data", "DescribeStatement", "redshift-data:DescribeStatement"},
 		{"redshift-data", "GetStatementResult", "redshift-data:GetStatementResult"},

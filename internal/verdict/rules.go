@@ -171,10 +171,15 @@ func owned(f *Facts) []Finding {
 	var out []Finding
 	for _, d := range l.Dead {
 		says := fmt.Sprintf("The owner of %s, %s, does not renew its leases", count(d.Shards, "shard"), d.Worker)
-		out = append(out, Finding{
+		one := Finding{
 			Cause: WorkerDead, State: Act, Says: says, Command: "analytics-worker status",
 			Next: "others take its shards within ten seconds; see whether it has ended or hangs, and restart it",
-		})
+		}
+		if f.outside() && l.Live == 0 { // none can say why
+			one.Says += ", nor does any other worker"
+			one.Next = "start one if none runs; if one does, its role may lack dynamodb:UpdateItem on the lease table " + f.Names.LeaseTable + ", which analytics-worker doctor tries"
+		}
+		out = append(out, one)
 	}
 	for _, d := range l.Missed {
 		out = append(out, Finding{

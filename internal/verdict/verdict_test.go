@@ -125,6 +125,7 @@ var verdictCases = []verdictCase{
 	{"no worker", outside, func(f *Facts) {
 		f.Leases.Live, f.Leases.Unowned, f.Told, f.Lag.Committed = 0, 4, nil, 30*time.Second
 	}, NoWorker, Act, "No worker is running, and orders of the last 30 s are not loaded", "start", false},
+	{"dead owners alone", outside, func(f *Facts) { f.Leases.Dead, f.Leases.Live = []Dead{{Worker: "b", Shards: 2}}, 0 }, WorkerDead, Act, "b, does not renew its leases, nor does any other", "status", false},
 	{"a dead owner", outside, func(f *Facts) { f.Leases.Dead = []Dead{{Worker: "b", Shards: 2}} }, WorkerDead, Act, "owner of 2 shards, b,", "status", false},
 	{"a lost worker", inside, func(f *Facts) { f.Leases.Missed = []Dead{{Worker: "b", For: time.Minute}} }, WorkerMissed, Look, "b stopped renewing 60 s ago", "restart", false},
 	{"a stuck worker", outside, func(f *Facts) {

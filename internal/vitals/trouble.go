@@ -35,8 +35,8 @@ func Trouble(service string, err error, since time.Time, next NextStep) *verdict
 	if err == nil {
 		return nil
 	}
-	says := strings.ReplaceAll(err.Error(), "\n", "; ") // of errors that were joined: a finding is a line
-	t := &verdict.Trouble{Kind: kind(err), Says: says, Since: since}
+	t := &verdict.Trouble{Kind: kind(err), Says: err.Error(), Since: since}
+	t.Says = strings.ReplaceAll(t.Says, "\n", "; ") // of errors that were joined: a finding is a line
 	if op := (*net.OpError)(nil); errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &op) && op.Addr != nil {
 		t.Addr = op.Addr.String()
 		t.Says = "nothing listens on " + t.Addr

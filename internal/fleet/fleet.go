@@ -68,8 +68,10 @@ const (
 	// askAgain is how long a worker that may not list or read loads for itself.
 	askAgain = time.Minute
 	// passedOver is how long a worker that gave no sign is not taken for the one that
-	// loads.
-	passedOver = 30 * time.Second
+	// loads. It is doubled, up to longestPassed, each time that there was none again: a
+	// worker without a bucket, or with another one, never gives any.
+	passedOver    = 30 * time.Second
+	longestPassed = 16 * time.Minute
 )
 
 // Fleet is a worker's warehouse that it shares the loads of with other workers. Run
@@ -82,13 +84,13 @@ type Fleet struct {
 
 	mu      sync.Mutex // guards what follows
 	changed chan struct{}
-	word    word                 // as last written or read
-	heard   time.Time            // when that was another one than before
-	answers map[string]outcome   // of batches staged here which this process has loaded
-	mine    map[string]batch     // staged by this process, and waited for
-	silent  map[string]time.Time // workers that gave no sign, and when they were waited for
-	denied  time.Time            // when the bucket last refused to list or to read; zero = it did not
-	stays   bool                 // what is staged may not be removed: nothing is staged
+	word    word               // as last written or read
+	heard   time.Time          // when that was another one than before
+	answers map[string]outcome // of batches staged here which this process has loaded
+	mine    map[string]batch   // staged by this process, and waited for
+	silent  map[string]silence // workers that gave no sign
+	denied  time.Time          // when the bucket last refused to list or to read; zero = it did not
+	stays   bool               // what is staged may not be removed: nothing is staged
 	leaving bool
 	end     context.CancelFunc // of Run
 	waited  time.Duration      // for the last outcome
@@ -109,7 +111,7 @@ func New(c Config) *Fleet {
 	}
 	return &Fleet{
 		c: c, kick: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}), changed: make(chan struct{}), saying: make(chan struct{}, 1),
-		answers: make(map[string]outcome), mine: make(map[string]batch), silent: make(map[string]time.Time),
+		answers: make(map[string]outcome), mine: make(map[string]batch), silent: make(map[string]silence),
 		loader: newLoader(),
 	}
 }
@@ -208,7 +210,7 @@ func (f *Fleet) place() place {
 		if o != f.c.Self {
 			p.others++
 		}
-		if at, missed := f.silent[o]; !found && (o == f.c.Self || !missed || now.Sub(at) >= passedOver) {
+		if !found && (o == f.c.Self || !f.silent[o].lasts(now)) {
 			p.loader, found = o, true
 		}
 	}

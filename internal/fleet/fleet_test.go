@@ -142,6 +142,12 @@ func (g *ground) stage(f *Fleet, b warehouse.Batch) batch {
 // swept makes rounds until none of the fleet's batches is in the bucket any more.
 func (g *ground) swept(f *Fleet) {
 	g.t.Helper()
+	g.emptied(f, func() { f.round(g.t.Context()) })
+}
+
+// emptied does something until none of the fleet's batches is in the bucket any more.
+func (g *ground) emptied(f *Fleet, by func()) {
+	g.t.Helper()
 	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -152,7 +158,7 @@ func (g *ground) swept(f *Fleet) {
 		if len(names) == 0 {
 			return
 		}
-		f.round(g.t.Context())
+		by()
 		select {
 		case <-tick.C:
 		case <-deadline:
@@ -362,9 +368,29 @@ func TestAWordDoesNotLastForEver(t *testing.T) {
 	if p := b.place(); p.loader != "b" {
 		t.Errorf("%s loads, although it gave no sign", p.loader)
 	}
-	b.silent["a"] = time.Now().Add(-passedOver)
-	if p := b.place(); p.loader != "a" {
-		t.Errorf("%s loads, although it is long ago that a gave no sign", p.loader)
+	passed := func(d time.Duration) string {
+		b.silent["a"] = silence{time.Now().Add(-d), b.silent["a"].over}
+		return b.place().loader
+	}
+	if loader := passed(passedOver); loader != "a" {
+		t.Errorf("%s loads, although it is long ago that a gave no sign", loader)
+	}
+
+	// Who never gives one is waited for less and less often, and who gives one again is
+	// not passed over for long.
+	for over := 2 * passedOver; over < 2*longestPassed; over *= 2 {
+		b.miss("a")
+		b.miss("a") // by another one who has waited for it
+		want := min(over, longestPassed)
+		if before, after := passed(want-time.Second), passed(want); before != "b" || after != "a" {
+			t.Errorf("%s loads before %v have passed, and %s then", before, want, after)
+		}
+	}
+	b.miss("a")
+	a.say(t.Context())
+	b.look(t.Context(), folder)
+	if before, after := passed(passedOver-time.Second), passed(passedOver); before != "b" || after != "a" {
+		t.Errorf("a has spoken again: %s loads before %v have passed, and %s then", before, passedOver, after)
 	}
 }
 

@@ -80,6 +80,7 @@ func (f *Fleet) Run(ctx context.Context) {
 	}
 	end()
 	<-signs
+	f.c.Copy.Remove(ctx, f.news.sent.names()...)
 	f.mu.Lock()
 	f.loader.gone = true
 	spoken := f.loader.spoken

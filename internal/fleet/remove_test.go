@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
@@ -111,31 +112,26 @@ func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
 			f.loader.unread["foreign"] = u
 		}
 		g.local.SetFaults()
-		g.emptied(f)
+		g.emptied(f, func() {
+			clear(f.loader.unread)
+			if err := f.list(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }
 
-// emptied lists, without waiting for anything to be due, until nothing is staged.
-func (g *ground) emptied(f *Fleet) {
-	g.t.Helper()
-	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
-	defer tick.Stop()
-	for {
-		names, err := g.bucket.List(g.t.Context(), f.loader.folder+stagedFolder)
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		if len(names) == 0 {
-			return
-		}
-		clear(f.loader.unread)
-		if err := f.list(g.t.Context()); err != nil {
-			g.t.Fatal(err)
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			g.t.Fatalf("still staged: %v", names)
-		}
+// A worker that ends leaves no news of quiet shards behind: nobody may load for days.
+func TestWhoEndsTakesItsNewsAlong(t *testing.T) {
+	g := start(t)
+	f := g.worker("a", "b", "a")
+	b := f.newBatch(f.folder(identity), warehouse.Staged{Stream: streamName, Moves: g.batch("shard-1", 1, "500", "order-1").Moves})
+	b.News = true
+	if err := f.put(t.Context(), b); err != nil {
+		t.Fatal(err)
 	}
+	f.news.sent = b
+	go f.Run(t.Context())
+	f.Close(t.Context())
+	g.emptied(f, func() {})
 }

@@ -145,6 +145,9 @@ func (f *Fleet) look(ctx context.Context, folder string) {
 		return
 	}
 	f.word, f.heard = w, time.Now()
+	if s, missed := f.silent[w.Loader]; missed {
+		f.silent[w.Loader] = silence{s.at, passedOver} // it does speak, if late
+	}
 	f.broadcast()
 }
 
@@ -238,12 +241,21 @@ func (f *Fleet) every(waited time.Duration) time.Duration {
 // longestBlind is for how long at most no word is looked for.
 const longestBlind = 2 * time.Second
 
+// silence is that of a worker that gave no sign.
+type silence struct {
+	at   time.Time // when it was missed
+	over time.Duration
+}
+
+func (s silence) lasts(now time.Time) bool { return now.Sub(s.at) < s.over }
+
 // miss passes a worker over for a while.
 func (f *Fleet) miss(worker string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if worker != f.c.Self {
-		f.silent[worker] = time.Now()
+	now := time.Now()
+	if worker != f.c.Self && !f.silent[worker].lasts(now) {
+		f.silent[worker] = silence{now, min(longestPassed, max(passedOver, 2*f.silent[worker].over))}
 	}
 }
 

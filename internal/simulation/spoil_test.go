@@ -97,7 +97,7 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 			return out
 		}, "order twice"},
 		"G3 a checkpoint moves without its rows": {
-			replaced("total_amount, item_count, event_type, event_timestamp FROM load_orders_staged", "total_amount, item_count, event_type, event_timestamp FROM load_orders_staged WHERE 1 = 0"),
+			replaced("FROM load_orders_changes WHERE minute IS NULL", "FROM load_orders_changes WHERE 1 = 0"),
 			"order missing",
 		},
 		"G6 a late event wins": {
@@ -113,7 +113,7 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 			"rollup differs",
 		},
 		"G1 rows of one family are dropped": {
-			replaced("event_type, event_timestamp FROM load_inventory_staged", "event_type, event_timestamp FROM load_inventory_staged WHERE 1 = 0"),
+			replaced("event_type, event_timestamp FROM load_inventory_changes", "event_type, event_timestamp FROM load_inventory_changes WHERE 1 = 0"),
 			"level missing",
 		},
 		"G1 what is not there becomes an empty text": {
@@ -122,12 +122,12 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 			"payment differs",
 		},
 		"G2 a payment is an order too": {
-			within("INSERT INTO fact_orders", replaced("FROM load_orders_staged",
-				"FROM load_orders_staged UNION ALL SELECT payments_order_id, payments_customer_id, 1, payments_amount, 1, payments_event_type, payments_event_timestamp FROM load_incoming WHERE family = 'payments'")),
+			within("INSERT INTO fact_orders", replaced("FROM load_orders_changes WHERE minute IS NULL",
+				"FROM load_orders_changes WHERE minute IS NULL UNION ALL SELECT payments_order_id, payments_customer_id, 1, payments_amount, 1, payments_event_type, payments_event_timestamp FROM load_incoming WHERE family = 'payments'")),
 			"order twice",
 		},
 		"G6 a late level wins": {
-			within("TABLE load_inventory_staged", replaced("n.event_timestamp > h.event_timestamp", "n.event_timestamp <> h.event_timestamp")),
+			within("TABLE load_inventory_changes", replaced("n.event_timestamp > h.event_timestamp", "n.event_timestamp <> h.event_timestamp")),
 			"level differs",
 		},
 		"G7 the rollups of payments forget what is replaced": {replaced("-1, -held_amount", "0, 0"), "rollup differs"},

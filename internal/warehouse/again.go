@@ -27,7 +27,7 @@ var replayGroups = func() []int {
 	const ofRows = ReplayBytes/maxStatementBytes + 1 // and one more a family, that is not full
 	var costs []int
 	for _, f := range factTables {
-		costs = append(costs, 2+len(f.change(Names{}))+len(f.rollAnew(Names{})))
+		costs = append(costs, 1+len(f.load(Names{}, true)))
 	}
 	return grouped(costs, maxStatements-statementsShared-1-ofRows) // one is that of the moves
 }()
@@ -75,8 +75,7 @@ func (w *Warehouse) Missing(ctx context.Context, rows []Row) (out Written, err e
 			continue
 		}
 		f := factTables[i]
-		t = append(t, f.newest(in), f.find(in), step{sql: f.stage(in)},
-			step{name: f.insertStep(), sql: "SELECT COUNT(*) FROM " + f.temp("staged")})
+		t = append(t, f.newest(in), f.find(in), f.changes(in, false), step{name: f.insertStep(), sql: "SELECT COUNT(*) FROM " + f.temp("changes")})
 	}
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
@@ -142,10 +141,10 @@ func (f *Facts) rollAnew(in Names) transaction {
 	if f.Rollup == nil {
 		return nil
 	}
-	staged := f.temp("staged")
+	changes := f.temp("changes")
 	return append(transaction{{sql: `CREATE TEMP TABLE ` + f.temp("minutes") + ` AS
-SELECT DATE_TRUNC('minute', ` + f.Time + `) AS ` + minuteColumn + ` FROM ` + staged + `
-UNION SELECT DATE_TRUNC('minute', held_` + f.Time + `) FROM ` + staged + ` WHERE held_` + f.Time + ` IS NOT NULL`}}, f.anew(in, "")...)
+SELECT DATE_TRUNC('minute', ` + f.Time + `) AS ` + minuteColumn + ` FROM ` + changes + `
+UNION SELECT DATE_TRUNC('minute', held_` + f.Time + `) FROM ` + changes + ` WHERE held_` + f.Time + ` IS NOT NULL`}}, f.anew(in, "")...)
 }
 
 // anew are the statements that make the groups of the minutes of a temporary table

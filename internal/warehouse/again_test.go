@@ -33,7 +33,7 @@ func TestReplaysFitABatch(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		sql := loadRolledBy((*Facts).rollAnew, Names{}, b.families(), fill.Statements, time.Now()).sql()
+		sql := loadTransaction(Names{}, b.families(), fill.Statements, time.Now(), true).sql()
 		if len(sql) > maxStatements {
 			t.Errorf("%d rows of %v take %d statements", len(rows), families, len(sql))
 		}

@@ -54,7 +54,7 @@ func TestTheArchitectureHasTheLoad(t *testing.T) {
 	_, page, _ := strings.Cut(string(text), "\n## The load transaction\n")
 	page, _, _ = strings.Cut(page, "\n## ")
 	copied := []string{(&Copy{}).statement("s3://bucket/manifest.json")}
-	load := func(c families) []string { return loadTransaction(Names{}, c, copied, time.Now()).sql() }
+	load := func(c families) []string { return loadTransaction(Names{}, c, copied, time.Now(), false).sql() }
 	alone, all := load(families{event.Orders: true}), load(allFamilies)
 	for _, w := range checkStatements(page, alone) {
 		t.Error(w)

@@ -98,7 +98,7 @@ func TestInsertKeepsToTheLimits(t *testing.T) {
 			t.Fatalf("seed %d: %d rows fit, but: %v", seed, fits, err)
 		}
 		fill.Done()
-		whole := loadTransaction(Names{}, Batch{Rows: rows[:fits]}.families(), fill.Statements, time.Now()).sql()
+		whole := loadTransaction(Names{}, Batch{Rows: rows[:fits]}.families(), fill.Statements, time.Now(), false).sql()
 		if len(whole) > maxStatements {
 			t.Errorf("seed %d: %d statements", seed, len(whole))
 		}

@@ -101,13 +101,13 @@ func statements(t *testing.T, in Names) map[string]string {
 	ordersAlone := families{event.Orders: true}
 	out := map[string]string{"redshift": Script(in.Definitions(Redshift)), "local": Script(in.Definitions(PostgreSQL))}
 	for name, statements := range map[string][]string{
-		"insert":    loadTransaction(in, ordersAlone, filling.Statements, now).sql(),
-		"copy":      loadTransaction(in, ordersAlone, copied, now).sql(),
-		"mixed":     loadTransaction(in, allFamilies, copied, now).sql(),
-		"positions": loadTransaction(in, families{}, insertMoves(batch), now).sql(),
-		"replay":    loadRolledBy((*Facts).rollAnew, in, ordersAlone, copied, now).sql(),
+		"insert":    loadTransaction(in, ordersAlone, filling.Statements, now, false).sql(),
+		"copy":      loadTransaction(in, ordersAlone, copied, now, false).sql(),
+		"mixed":     loadTransaction(in, allFamilies, copied, now, false).sql(),
+		"positions": loadTransaction(in, families{}, insertMoves(batch), now, false).sql(),
+		"replay":    loadTransaction(in, ordersAlone, copied, now, true).sql(),
 		"rollups":   rebuild(in, now.Add(-time.Hour), now, now).sql(),
-		"probe":     orders.probe(in, loadTransaction(in, ordersAlone, copied, now), "probe-X").sql(),
+		"probe":     orders.probe(in, loadTransaction(in, ordersAlone, copied, now, false), "probe-X").sql(),
 		"claim":     claimStatements(in, "order-events", []Claim{{Shard: "shardId-000000000000", Term: 4, Start: stream.Position{Sequence: stream.TrimHorizon}}}, now),
 	} {
 		out[name] = strings.Join(statements, ";\n\n")

@@ -66,10 +66,10 @@ func (c families) fillStatements() int {
 // statementsShared and statementsOf are how many statements a load has that are
 // not its fill's: in any case, and for each family.
 var (
-	statementsShared = len(loadTransaction(Names{}, families{}, nil, time.Time{}))
+	statementsShared = len(loadTransaction(Names{}, families{}, nil, time.Time{}, false))
 	statementsOf     = func() (out [event.MaxFamilies]int) {
 		for i, f := range factTables {
-			out[i] = 1 + len(f.change(Names{})) + len(f.roll(Names{}))
+			out[i] = len(f.load(Names{}, false))
 		}
 		return out
 	}()
@@ -142,11 +142,7 @@ func (w *Warehouse) run(ctx context.Context, b Batch, blame func(context.Context
 		}
 	}
 	defer fill.Done()
-	roll := (*Facts).roll
-	if b.anew {
-		roll = (*Facts).rollAnew
-	}
-	t := loadRolledBy(roll, w.db.Names(), b.families(), fill.Statements, time.Now())
+	t := loadTransaction(w.db.Names(), b.families(), fill.Statements, time.Now(), b.anew)
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		err = fmt.Errorf("load %s of %s: %w", counted(len(b.Rows), "row"), counted(len(b.Moves), "shard"), err)

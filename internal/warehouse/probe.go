@@ -23,7 +23,7 @@ func (w *Warehouse) Probe(ctx context.Context, sample Row) error {
 	}
 	defer fill.Done()
 	names := w.db.Names()
-	t := f.probe(names, loadTransaction(names, b.families(), fill.Statements, time.Now()), text)
+	t := f.probe(names, loadTransaction(names, b.families(), fill.Statements, time.Now(), false), text)
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		return fmt.Errorf("probe the warehouse: %w", err)

@@ -148,7 +148,7 @@ func (w *Warehouse) LoadStaged(ctx context.Context, c *Copy, all []Staged) (outc
 		return nil, written, fmt.Errorf("prepare a load of %d batches: %w", len(all), err)
 	}
 	defer files.Done()
-	t := loadTransaction(w.db.Names(), l.families, files.Statements, time.Now())
+	t := loadTransaction(w.db.Names(), l.families, files.Statements, time.Now(), false)
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
 		err = fmt.Errorf("load %d batches of %s: %w", len(all), counted(len(l.batch.Moves), "shard"), err)

@@ -96,12 +96,9 @@ type families [event.MaxFamilies]bool
 // they are until the last statement, so each accepts the same moves. But for the
 // fill, the families carried and the time, the text is the same for every load: a
 // warehouse compiles it once.
-func loadTransaction(in Names, carried families, fill []string, now time.Time) transaction {
-	return loadRolledBy((*Facts).roll, in, carried, fill, now)
-}
-
-// loadRolledBy is a load whose rollups are kept by what roll gives for each table.
-func loadRolledBy(roll func(*Facts, Names) transaction, in Names, carried families, fill []string, now time.Time) transaction {
+//
+// anew says that the rollups' groups are made anew from the facts.
+func loadTransaction(in Names, carried families, fill []string, now time.Time, anew bool) transaction {
 	t := transaction{ // of beforeFill statements
 		{sql: lockTable(in)},
 		{sql: createIncoming()},
@@ -114,9 +111,7 @@ FROM load_incoming p LEFT JOIN ` + in.Of(CheckpointTable) + ` c ON c.stream_name
 WHERE p.shard_id <> '' ORDER BY p.move`})
 	for i, f := range factTables { // where none is carried, positions alone move
 		if carried[i] {
-			t = append(t, f.newest(in))
-			t = append(t, f.change(in)...)
-			t = append(t, roll(f, in)...)
+			t = append(t, f.load(in, anew)...)
 		}
 	}
 	return append(t, moveStep(in, now))

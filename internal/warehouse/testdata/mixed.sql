@@ -22,34 +22,34 @@ WHERE recency = 1;
 CREATE TEMP TABLE load_orders_found AS
 SELECT f.order_id, f.event_timestamp FROM fact_orders f JOIN load_orders_newest n ON n.order_id = f.order_id;
 
-CREATE TEMP TABLE load_orders_staged AS
-SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
- h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
-FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
- FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
-WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
- OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type));
-
-DELETE FROM fact_orders USING load_orders_staged
-WHERE load_orders_staged.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_orders_staged.order_id AND fact_orders.event_timestamp = load_orders_staged.held_event_timestamp;
-
-INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
-SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_orders_staged;
-
-CREATE TEMP TABLE load_orders_totals AS
-SELECT d.minute, d.store_id, d.event_type, CAST(d.order_count + COALESCE(a.order_count, CAST(0 AS BIGINT)) AS BIGINT) AS order_count, CAST(d.item_count + COALESCE(a.item_count, CAST(0 AS BIGINT)) AS BIGINT) AS item_count, CAST(d.revenue + COALESCE(a.revenue, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS revenue
+CREATE TEMP TABLE load_orders_changes AS
+WITH staged AS (SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
+  h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
+ FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
+  FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
+ WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
+  OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type)))
+SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp, held_event_timestamp, CAST(NULL AS TIMESTAMP) AS minute, CAST(NULL AS BIGINT) AS total_order_count, CAST(NULL AS BIGINT) AS total_item_count, CAST(NULL AS DECIMAL(20,2)) AS total_revenue FROM staged
+UNION ALL
+SELECT CAST(NULL AS VARCHAR(100)) AS order_id, CAST(NULL AS VARCHAR(100)) AS customer_id, d.store_id, CAST(NULL AS DECIMAL(10,2)) AS total_amount, CAST(NULL AS INTEGER) AS item_count, d.event_type, CAST(NULL AS TIMESTAMP) AS event_timestamp, CAST(NULL AS TIMESTAMP) AS held_event_timestamp, d.minute, CAST(d.order_count + COALESCE(a.order_count, CAST(0 AS BIGINT)) AS BIGINT) AS total_order_count, CAST(d.item_count + COALESCE(a.item_count, CAST(0 AS BIGINT)) AS BIGINT) AS total_item_count, CAST(d.revenue + COALESCE(a.revenue, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS total_revenue
 FROM (SELECT minute, store_id, event_type, CAST(SUM(order_count) AS BIGINT) AS order_count, CAST(SUM(item_count) AS BIGINT) AS item_count, CAST(SUM(revenue) AS DECIMAL(20,2)) AS revenue
- FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type, 1 AS order_count, item_count AS item_count, total_amount AS revenue FROM load_orders_staged
+ FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type, 1 AS order_count, item_count AS item_count, total_amount AS revenue FROM staged
   UNION ALL
-  SELECT DATE_TRUNC('minute', held_event_timestamp), held_store_id, held_event_type, -1, -held_item_count, -held_total_amount FROM load_orders_staged WHERE held_event_timestamp IS NOT NULL) changes
+  SELECT DATE_TRUNC('minute', held_event_timestamp), held_store_id, held_event_type, -1, -held_item_count, -held_total_amount FROM staged WHERE held_event_timestamp IS NOT NULL) changes
  GROUP BY minute, store_id, event_type) d
 LEFT JOIN agg_orders_minute a ON a.minute = d.minute AND a.store_id = d.store_id AND a.event_type = d.event_type;
 
-DELETE FROM agg_orders_minute USING load_orders_totals
-WHERE agg_orders_minute.minute = load_orders_totals.minute AND agg_orders_minute.store_id = load_orders_totals.store_id AND agg_orders_minute.event_type = load_orders_totals.event_type;
+DELETE FROM fact_orders USING load_orders_changes
+WHERE load_orders_changes.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_orders_changes.order_id AND fact_orders.event_timestamp = load_orders_changes.held_event_timestamp;
+
+INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
+SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_orders_changes WHERE minute IS NULL;
+
+DELETE FROM agg_orders_minute USING load_orders_changes
+WHERE agg_orders_minute.minute = load_orders_changes.minute AND agg_orders_minute.store_id = load_orders_changes.store_id AND agg_orders_minute.event_type = load_orders_changes.event_type;
 
 INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
-SELECT minute, store_id, event_type, order_count, item_count, revenue FROM load_orders_totals WHERE order_count <> 0;
+SELECT minute, store_id, event_type, total_order_count, total_item_count, total_revenue FROM load_orders_changes WHERE total_order_count <> 0;
 
 CREATE TEMP TABLE load_inventory_newest AS
 SELECT ordinal, store_id, sku, quantity, event_type, event_timestamp
@@ -63,19 +63,20 @@ WHERE recency = 1;
 CREATE TEMP TABLE load_inventory_found AS
 SELECT f.store_id, f.sku, f.event_timestamp FROM fact_inventory f JOIN load_inventory_newest n ON n.store_id = f.store_id AND n.sku = f.sku;
 
-CREATE TEMP TABLE load_inventory_staged AS
-SELECT n.store_id, n.sku, n.quantity, n.event_type, n.event_timestamp,
- h.event_timestamp AS held_event_timestamp
-FROM load_inventory_newest n LEFT JOIN (SELECT f.store_id, f.sku, f.quantity, f.event_type, f.event_timestamp
- FROM fact_inventory f JOIN load_inventory_found o ON o.store_id = f.store_id AND o.sku = f.sku AND o.event_timestamp = f.event_timestamp) h ON h.store_id = n.store_id AND h.sku = n.sku
-WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
- OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.quantity <> h.quantity OR n.event_type <> h.event_type));
+CREATE TEMP TABLE load_inventory_changes AS
+WITH staged AS (SELECT n.store_id, n.sku, n.quantity, n.event_type, n.event_timestamp,
+  h.event_timestamp AS held_event_timestamp
+ FROM load_inventory_newest n LEFT JOIN (SELECT f.store_id, f.sku, f.quantity, f.event_type, f.event_timestamp
+  FROM fact_inventory f JOIN load_inventory_found o ON o.store_id = f.store_id AND o.sku = f.sku AND o.event_timestamp = f.event_timestamp) h ON h.store_id = n.store_id AND h.sku = n.sku
+ WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
+  OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.quantity <> h.quantity OR n.event_type <> h.event_type)))
+SELECT store_id, sku, quantity, event_type, event_timestamp, held_event_timestamp FROM staged;
 
-DELETE FROM fact_inventory USING load_inventory_staged
-WHERE load_inventory_staged.held_event_timestamp IS NOT NULL AND fact_inventory.store_id = load_inventory_staged.store_id AND fact_inventory.sku = load_inventory_staged.sku AND fact_inventory.event_timestamp = load_inventory_staged.held_event_timestamp;
+DELETE FROM fact_inventory USING load_inventory_changes
+WHERE load_inventory_changes.held_event_timestamp IS NOT NULL AND fact_inventory.store_id = load_inventory_changes.store_id AND fact_inventory.sku = load_inventory_changes.sku AND fact_inventory.event_timestamp = load_inventory_changes.held_event_timestamp;
 
 INSERT INTO fact_inventory (store_id, sku, quantity, event_type, event_timestamp)
-SELECT store_id, sku, quantity, event_type, event_timestamp FROM load_inventory_staged;
+SELECT store_id, sku, quantity, event_type, event_timestamp FROM load_inventory_changes;
 
 CREATE TEMP TABLE load_payments_newest AS
 SELECT ordinal, payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp
@@ -89,34 +90,34 @@ WHERE recency = 1;
 CREATE TEMP TABLE load_payments_found AS
 SELECT f.payment_id, f.event_timestamp FROM fact_payments f JOIN load_payments_newest n ON n.payment_id = f.payment_id;
 
-CREATE TEMP TABLE load_payments_staged AS
-SELECT n.payment_id, n.order_id, n.customer_id, n.transaction_id, n.amount, n.payment_method, n.status, n.fraud_score, n.event_type, n.event_timestamp,
- h.event_timestamp AS held_event_timestamp, h.payment_method AS held_payment_method, h.event_type AS held_event_type, h.amount AS held_amount
-FROM load_payments_newest n LEFT JOIN (SELECT f.payment_id, f.order_id, f.customer_id, f.transaction_id, f.amount, f.payment_method, f.status, f.fraud_score, f.event_type, f.event_timestamp
- FROM fact_payments f JOIN load_payments_found o ON o.payment_id = f.payment_id AND o.event_timestamp = f.event_timestamp) h ON h.payment_id = n.payment_id
-WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
- OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.order_id <> h.order_id OR n.customer_id <> h.customer_id OR n.transaction_id <> h.transaction_id OR (n.transaction_id IS NULL AND h.transaction_id IS NOT NULL) OR (n.transaction_id IS NOT NULL AND h.transaction_id IS NULL) OR n.amount <> h.amount OR n.payment_method <> h.payment_method OR n.status <> h.status OR n.fraud_score <> h.fraud_score OR (n.fraud_score IS NULL AND h.fraud_score IS NOT NULL) OR (n.fraud_score IS NOT NULL AND h.fraud_score IS NULL) OR n.event_type <> h.event_type));
-
-DELETE FROM fact_payments USING load_payments_staged
-WHERE load_payments_staged.held_event_timestamp IS NOT NULL AND fact_payments.payment_id = load_payments_staged.payment_id AND fact_payments.event_timestamp = load_payments_staged.held_event_timestamp;
-
-INSERT INTO fact_payments (payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp)
-SELECT payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp FROM load_payments_staged;
-
-CREATE TEMP TABLE load_payments_totals AS
-SELECT d.minute, d.payment_method, d.event_type, CAST(d.payment_count + COALESCE(a.payment_count, CAST(0 AS BIGINT)) AS BIGINT) AS payment_count, CAST(d.amount + COALESCE(a.amount, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS amount
+CREATE TEMP TABLE load_payments_changes AS
+WITH staged AS (SELECT n.payment_id, n.order_id, n.customer_id, n.transaction_id, n.amount, n.payment_method, n.status, n.fraud_score, n.event_type, n.event_timestamp,
+  h.event_timestamp AS held_event_timestamp, h.payment_method AS held_payment_method, h.event_type AS held_event_type, h.amount AS held_amount
+ FROM load_payments_newest n LEFT JOIN (SELECT f.payment_id, f.order_id, f.customer_id, f.transaction_id, f.amount, f.payment_method, f.status, f.fraud_score, f.event_type, f.event_timestamp
+  FROM fact_payments f JOIN load_payments_found o ON o.payment_id = f.payment_id AND o.event_timestamp = f.event_timestamp) h ON h.payment_id = n.payment_id
+ WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
+  OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.order_id <> h.order_id OR n.customer_id <> h.customer_id OR n.transaction_id <> h.transaction_id OR (n.transaction_id IS NULL AND h.transaction_id IS NOT NULL) OR (n.transaction_id IS NOT NULL AND h.transaction_id IS NULL) OR n.amount <> h.amount OR n.payment_method <> h.payment_method OR n.status <> h.status OR n.fraud_score <> h.fraud_score OR (n.fraud_score IS NULL AND h.fraud_score IS NOT NULL) OR (n.fraud_score IS NOT NULL AND h.fraud_score IS NULL) OR n.event_type <> h.event_type)))
+SELECT payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp, held_event_timestamp, CAST(NULL AS TIMESTAMP) AS minute, CAST(NULL AS BIGINT) AS total_payment_count, CAST(NULL AS DECIMAL(20,2)) AS total_amount FROM staged
+UNION ALL
+SELECT CAST(NULL AS VARCHAR(100)) AS payment_id, CAST(NULL AS VARCHAR(100)) AS order_id, CAST(NULL AS VARCHAR(100)) AS customer_id, CAST(NULL AS VARCHAR(100)) AS transaction_id, CAST(NULL AS DECIMAL(10,2)) AS amount, d.payment_method, CAST(NULL AS VARCHAR(50)) AS status, CAST(NULL AS INTEGER) AS fraud_score, d.event_type, CAST(NULL AS TIMESTAMP) AS event_timestamp, CAST(NULL AS TIMESTAMP) AS held_event_timestamp, d.minute, CAST(d.payment_count + COALESCE(a.payment_count, CAST(0 AS BIGINT)) AS BIGINT) AS total_payment_count, CAST(d.amount + COALESCE(a.amount, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS total_amount
 FROM (SELECT minute, payment_method, event_type, CAST(SUM(payment_count) AS BIGINT) AS payment_count, CAST(SUM(amount) AS DECIMAL(20,2)) AS amount
- FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, payment_method, event_type, 1 AS payment_count, amount AS amount FROM load_payments_staged
+ FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, payment_method, event_type, 1 AS payment_count, amount AS amount FROM staged
   UNION ALL
-  SELECT DATE_TRUNC('minute', held_event_timestamp), held_payment_method, held_event_type, -1, -held_amount FROM load_payments_staged WHERE held_event_timestamp IS NOT NULL) changes
+  SELECT DATE_TRUNC('minute', held_event_timestamp), held_payment_method, held_event_type, -1, -held_amount FROM staged WHERE held_event_timestamp IS NOT NULL) changes
  GROUP BY minute, payment_method, event_type) d
 LEFT JOIN agg_payments_minute a ON a.minute = d.minute AND a.payment_method = d.payment_method AND a.event_type = d.event_type;
 
-DELETE FROM agg_payments_minute USING load_payments_totals
-WHERE agg_payments_minute.minute = load_payments_totals.minute AND agg_payments_minute.payment_method = load_payments_totals.payment_method AND agg_payments_minute.event_type = load_payments_totals.event_type;
+DELETE FROM fact_payments USING load_payments_changes
+WHERE load_payments_changes.held_event_timestamp IS NOT NULL AND fact_payments.payment_id = load_payments_changes.payment_id AND fact_payments.event_timestamp = load_payments_changes.held_event_timestamp;
+
+INSERT INTO fact_payments (payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp)
+SELECT payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp FROM load_payments_changes WHERE minute IS NULL;
+
+DELETE FROM agg_payments_minute USING load_payments_changes
+WHERE agg_payments_minute.minute = load_payments_changes.minute AND agg_payments_minute.payment_method = load_payments_changes.payment_method AND agg_payments_minute.event_type = load_payments_changes.event_type;
 
 INSERT INTO agg_payments_minute (minute, payment_method, event_type, payment_count, amount)
-SELECT minute, payment_method, event_type, payment_count, amount FROM load_payments_totals WHERE payment_count <> 0;
+SELECT minute, payment_method, event_type, total_payment_count, total_amount FROM load_payments_changes WHERE total_payment_count <> 0;
 
 UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
  arrived_until = GREATEST(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'

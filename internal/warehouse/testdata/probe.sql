@@ -22,38 +22,38 @@ WHERE recency = 1;
 CREATE TEMP TABLE load_orders_found AS
 SELECT f.order_id, f.event_timestamp FROM fact_orders f JOIN load_orders_newest n ON n.order_id = f.order_id;
 
-CREATE TEMP TABLE load_orders_staged AS
-SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
- h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
-FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
- FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
-WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
- OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type));
-
-DELETE FROM fact_orders USING load_orders_staged
-WHERE load_orders_staged.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_orders_staged.order_id AND fact_orders.event_timestamp = load_orders_staged.held_event_timestamp;
-
-INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
-SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_orders_staged;
-
-CREATE TEMP TABLE load_orders_totals AS
-SELECT d.minute, d.store_id, d.event_type, CAST(d.order_count + COALESCE(a.order_count, CAST(0 AS BIGINT)) AS BIGINT) AS order_count, CAST(d.item_count + COALESCE(a.item_count, CAST(0 AS BIGINT)) AS BIGINT) AS item_count, CAST(d.revenue + COALESCE(a.revenue, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS revenue
+CREATE TEMP TABLE load_orders_changes AS
+WITH staged AS (SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
+  h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
+ FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
+  FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
+ WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
+  OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type)))
+SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp, held_event_timestamp, CAST(NULL AS TIMESTAMP) AS minute, CAST(NULL AS BIGINT) AS total_order_count, CAST(NULL AS BIGINT) AS total_item_count, CAST(NULL AS DECIMAL(20,2)) AS total_revenue FROM staged
+UNION ALL
+SELECT CAST(NULL AS VARCHAR(100)) AS order_id, CAST(NULL AS VARCHAR(100)) AS customer_id, d.store_id, CAST(NULL AS DECIMAL(10,2)) AS total_amount, CAST(NULL AS INTEGER) AS item_count, d.event_type, CAST(NULL AS TIMESTAMP) AS event_timestamp, CAST(NULL AS TIMESTAMP) AS held_event_timestamp, d.minute, CAST(d.order_count + COALESCE(a.order_count, CAST(0 AS BIGINT)) AS BIGINT) AS total_order_count, CAST(d.item_count + COALESCE(a.item_count, CAST(0 AS BIGINT)) AS BIGINT) AS total_item_count, CAST(d.revenue + COALESCE(a.revenue, CAST(0 AS DECIMAL(20,2))) AS DECIMAL(20,2)) AS total_revenue
 FROM (SELECT minute, store_id, event_type, CAST(SUM(order_count) AS BIGINT) AS order_count, CAST(SUM(item_count) AS BIGINT) AS item_count, CAST(SUM(revenue) AS DECIMAL(20,2)) AS revenue
- FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type, 1 AS order_count, item_count AS item_count, total_amount AS revenue FROM load_orders_staged
+ FROM (SELECT DATE_TRUNC('minute', event_timestamp) AS minute, store_id, event_type, 1 AS order_count, item_count AS item_count, total_amount AS revenue FROM staged
   UNION ALL
-  SELECT DATE_TRUNC('minute', held_event_timestamp), held_store_id, held_event_type, -1, -held_item_count, -held_total_amount FROM load_orders_staged WHERE held_event_timestamp IS NOT NULL) changes
+  SELECT DATE_TRUNC('minute', held_event_timestamp), held_store_id, held_event_type, -1, -held_item_count, -held_total_amount FROM staged WHERE held_event_timestamp IS NOT NULL) changes
  GROUP BY minute, store_id, event_type) d
 LEFT JOIN agg_orders_minute a ON a.minute = d.minute AND a.store_id = d.store_id AND a.event_type = d.event_type;
 
 CREATE TEMP TABLE load_orders_kept AS
 SELECT a.minute, a.store_id, a.event_type, a.order_count, a.item_count, a.revenue FROM agg_orders_minute a
-JOIN load_orders_totals t ON t.minute = a.minute AND t.store_id = a.store_id AND t.event_type = a.event_type;
+JOIN load_orders_changes t ON t.minute = a.minute AND t.store_id = a.store_id AND t.event_type = a.event_type;
 
-DELETE FROM agg_orders_minute USING load_orders_totals
-WHERE agg_orders_minute.minute = load_orders_totals.minute AND agg_orders_minute.store_id = load_orders_totals.store_id AND agg_orders_minute.event_type = load_orders_totals.event_type;
+DELETE FROM fact_orders USING load_orders_changes
+WHERE load_orders_changes.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_orders_changes.order_id AND fact_orders.event_timestamp = load_orders_changes.held_event_timestamp;
+
+INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
+SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_orders_changes WHERE minute IS NULL;
+
+DELETE FROM agg_orders_minute USING load_orders_changes
+WHERE agg_orders_minute.minute = load_orders_changes.minute AND agg_orders_minute.store_id = load_orders_changes.store_id AND agg_orders_minute.event_type = load_orders_changes.event_type;
 
 INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
-SELECT minute, store_id, event_type, order_count, item_count, revenue FROM load_orders_totals WHERE order_count <> 0;
+SELECT minute, store_id, event_type, total_order_count, total_item_count, total_revenue FROM load_orders_changes WHERE total_order_count <> 0;
 
 UPDATE worker_checkpoints SET sequence_number = p.to_sequence, sub_sequence_number = p.to_sub,
  arrived_until = GREATEST(p.arrived_until, worker_checkpoints.arrived_until), updated_at = '2026-11-20 08:15:30.000000'
@@ -63,8 +63,8 @@ WHERE worker_checkpoints.stream_name = p.stream_name AND worker_checkpoints.shar
 
 DELETE FROM fact_orders WHERE order_id = 'probe-X';
 
-DELETE FROM agg_orders_minute USING load_orders_totals
-WHERE agg_orders_minute.minute = load_orders_totals.minute AND agg_orders_minute.store_id = load_orders_totals.store_id AND agg_orders_minute.event_type = load_orders_totals.event_type;
+DELETE FROM agg_orders_minute USING load_orders_changes
+WHERE agg_orders_minute.minute = load_orders_changes.minute AND agg_orders_minute.store_id = load_orders_changes.store_id AND agg_orders_minute.event_type = load_orders_changes.event_type;
 
 INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
 SELECT minute, store_id, event_type, order_count, item_count, revenue FROM load_orders_kept;

@@ -22,23 +22,24 @@ WHERE recency = 1;
 CREATE TEMP TABLE load_orders_found AS
 SELECT f.order_id, f.event_timestamp FROM fact_orders f JOIN load_orders_newest n ON n.order_id = f.order_id;
 
-CREATE TEMP TABLE load_orders_staged AS
-SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
- h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
-FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
- FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
-WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
- OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type));
+CREATE TEMP TABLE load_orders_changes AS
+WITH staged AS (SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
+  h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
+ FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
+  FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
+ WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
+  OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type)))
+SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp, held_event_timestamp FROM staged;
 
-DELETE FROM fact_orders USING load_orders_staged
-WHERE load_orders_staged.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_orders_staged.order_id AND fact_orders.event_timestamp = load_orders_staged.held_event_timestamp;
+DELETE FROM fact_orders USING load_orders_changes
+WHERE load_orders_changes.held_event_timestamp IS NOT NULL AND fact_orders.order_id = load_orders_changes.order_id AND fact_orders.event_timestamp = load_orders_changes.held_event_timestamp;
 
 INSERT INTO fact_orders (order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp)
-SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_orders_staged;
+SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp FROM load_orders_changes;
 
 CREATE TEMP TABLE load_orders_minutes AS
-SELECT DATE_TRUNC('minute', event_timestamp) AS minute FROM load_orders_staged
-UNION SELECT DATE_TRUNC('minute', held_event_timestamp) FROM load_orders_staged WHERE held_event_timestamp IS NOT NULL;
+SELECT DATE_TRUNC('minute', event_timestamp) AS minute FROM load_orders_changes
+UNION SELECT DATE_TRUNC('minute', held_event_timestamp) FROM load_orders_changes WHERE held_event_timestamp IS NOT NULL;
 
 CREATE TEMP TABLE load_orders_sums AS
 SELECT m.minute, f.store_id, f.event_type, CAST(COUNT(*) AS BIGINT) AS order_count, CAST(SUM(f.item_count) AS BIGINT) AS item_count, CAST(SUM(f.total_amount) AS DECIMAL(20,2)) AS revenue

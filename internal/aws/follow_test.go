@@ -52,6 +52,39 @@ func TestRunStopsFollowingWhereNothingIsLearnt(t *testing.T) {
 	}
 }
 
+// Many wait for the lock, and one has it: who waits asks once a second, and the end of the
+// one that has it is noticed at once.
+func TestRunAsksOftenOnceItHasTheLock(t *testing.T) {
+	const lock, all = 20 * time.Second, 30 * time.Second
+	synctest.Test(t, func(t *testing.T) {
+		_, a := scripted(t)
+		began, waiting := time.Now(), 0
+		a.cfg.HTTPClient = &http.Client{Transport: serve(func(r *http.Request) raw {
+			body, at := `{"Id":"id-1"}`, time.Since(began)
+			switch {
+			case strings.HasSuffix(r.Header.Get("X-Amz-Target"), "ExecuteStatement"):
+			case at < lock:
+				waiting++
+				body = status("STARTED", `,"SubStatements":[{"Status":"STARTED"},{"Status":"SUBMITTED"}]`).body
+			case at < all:
+				body = status("STARTED", `,"SubStatements":[{"Status":"FINISHED"},{"Status":"STARTED"}]`).body
+			default:
+				body = status("FINISHED", `,"SubStatements":[{"Status":"FINISHED"},{"Status":"FINISHED"}]`).body
+			}
+			return raw{content: contentJSON, body: body, length: -1}
+		})}
+		if _, err := a.Redshift(cluster).Run(t.Context(), "t", []string{"LOCK TABLE x", "UPDATE x"}); err != nil {
+			t.Fatal(err)
+		}
+		if late := time.Since(began) - all; late > lockedPoll*6/5 {
+			t.Errorf("the end was noticed %s late", late)
+		}
+		if most := int(lock/maxPoll) + 15; waiting > most {
+			t.Errorf("asked %d times while it waited for the lock, want at most %d", waiting, most)
+		}
+	})
+}
+
 func TestRunFollowsWhatIsUnknownForAWhile(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, a := scripted(t, submitted("ExecuteStatement"), status("UNKNOWN", ""), status("UNKNOWN", ""), status("FINISHED", `,"ResultRows":1`))

@@ -26,8 +26,12 @@ const (
 // Waiting for a statement: DescribeStatement has 100 calls a second for the
 // whole account, and a small load takes a few tens of milliseconds.
 const (
-	firstPoll    = 30 * time.Millisecond
-	maxPoll      = time.Second
+	firstPoll = 30 * time.Millisecond
+	maxPoll   = time.Second
+	// lockedPoll is for a batch that has its first statement behind it. Loads and claims
+	// begin with the lock, so of all the account's workers one at a time asks so often;
+	// that it has ended is what everybody waits for.
+	lockedPoll   = 200 * time.Millisecond
 	maxPollAgain = 5 * time.Second // after failed polls, and of a statement that takes minutes
 	// followBlind is how long a statement is followed of which nothing is learnt, and
 	// followAll how long one is followed at all: the Data API lets a statement run
@@ -254,10 +258,13 @@ func (r *Redshift) follow(ctx context.Context, id string) (*redshiftdata.Describ
 		case out.Status == types.StatusStringFinished, out.Status == types.StatusStringFailed, out.Status == types.StatusStringAborted:
 			return out, nil
 		case out.Status == types.StatusStringSubmitted, out.Status == types.StatusStringPicked, out.Status == types.StatusStringStarted:
-			warehouse.Report(ctx, progress(out))
-			most := maxPoll
-			if now.Sub(began) > time.Minute {
+			far, most := progress(out), maxPoll
+			warehouse.Report(ctx, far)
+			switch {
+			case now.Sub(began) > time.Minute:
 				most = maxPollAgain
+			case far.Statement > 0:
+				most = lockedPoll
 			}
 			known, wait = now, min(wait*3/2, most)
 		default:

@@ -105,7 +105,7 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 			"order differs",
 		},
 		"G5 of equal events the first wins": {
-			replaced("i.orders_event_timestamp DESC, i.ordinal DESC", "i.orders_event_timestamp DESC, i.ordinal ASC"),
+			replaced("orders_event_timestamp DESC, ordinal DESC", "orders_event_timestamp DESC, ordinal ASC"),
 			"order differs",
 		},
 		"G7 rollups forget what is replaced": {

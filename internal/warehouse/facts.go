@@ -65,24 +65,31 @@ func nothing(column, kind string) string { return "CAST(NULL AS " + kind + ") AS
 // stream wins. They and what is found of them are tables of their own, as a planner can
 // only guess how many rows come out of a query, wrong by a thousand times, and would
 // join the rest by that guess; of a table it knows the size.
+//
+// Rows learn from their move whether it is accepted by a window over both, and not by a
+// join of load_incoming with itself: a planner without statistics of it takes one side
+// for a single row, and goes through all of it again for each row.
 func (f *Facts) newest(in Names) step {
-	key := make([]string, len(f.Key))
+	key, columns, named := make([]string, len(f.Key)), make([]string, len(f.Columns)), make([]string, len(f.Columns))
 	for i, k := range f.Key {
 		key[i] = f.staged(k)
 	}
-	columns := make([]string, len(f.Columns))
 	for i, c := range f.Columns {
-		columns[i] = "i." + f.staged(c.Name) + " AS " + c.Name
+		columns[i] = f.staged(c.Name)
+		named[i] = columns[i] + " AS " + c.Name
 		if c.isText() && c.Null { // COPY leaves an empty text, and no row has one
-			columns[i] = "NULLIF(i." + f.staged(c.Name) + ", '') AS " + c.Name
+			named[i] = "NULLIF(" + columns[i] + ", '') AS " + c.Name
 		}
 	}
+	family := "family = " + Quote(f.Family.String())
 	return step{sql: `CREATE TEMP TABLE ` + f.temp("newest") + ` AS
 SELECT ordinal, ` + list("", f.Names()) + `
-FROM (SELECT i.ordinal, ` + strings.Join(columns, ", ") + `,
-  ROW_NUMBER() OVER (PARTITION BY ` + list("i.", key) + ` ORDER BY i.` + f.staged(f.Time) + ` DESC, i.ordinal DESC) AS recency
- FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN ` + in.Of(CheckpointTable) + ` c ON ` + accepts("c") + `
- WHERE i.family = ` + Quote(f.Family.String()) + ` AND p.shard_id <> '') ranked
+FROM (SELECT ordinal, ` + strings.Join(named, ", ") + `,
+  ROW_NUMBER() OVER (PARTITION BY ` + list("", key) + ` ORDER BY ` + f.staged(f.Time) + ` DESC, ordinal DESC) AS recency
+ FROM (SELECT p.family, p.ordinal, ` + list("p.", columns) + `, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+  FROM load_incoming p LEFT JOIN ` + in.Of(CheckpointTable) + ` c ON ` + accepts("c") + `
+  WHERE p.` + family + ` OR p.shard_id <> '') fenced
+ WHERE ` + family + ` AND accepted_term IS NOT NULL) ranked
 WHERE recency = 1`}
 }
 

@@ -12,11 +12,13 @@ WHERE p.shard_id <> '' ORDER BY p.move;
 
 CREATE TEMP TABLE load_orders_newest AS
 SELECT ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
-FROM (SELECT i.ordinal, i.orders_order_id AS order_id, i.orders_customer_id AS customer_id, i.orders_store_id AS store_id, i.orders_total_amount AS total_amount, i.orders_item_count AS item_count, i.orders_event_type AS event_type, i.orders_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY i.orders_order_id ORDER BY i.orders_event_timestamp DESC, i.ordinal DESC) AS recency
- FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+FROM (SELECT ordinal, orders_order_id AS order_id, orders_customer_id AS customer_id, orders_store_id AS store_id, orders_total_amount AS total_amount, orders_item_count AS item_count, orders_event_type AS event_type, orders_event_timestamp AS event_timestamp,
+  ROW_NUMBER() OVER (PARTITION BY orders_order_id ORDER BY orders_event_timestamp DESC, ordinal DESC) AS recency
+ FROM (SELECT p.family, p.ordinal, p.orders_order_id, p.orders_customer_id, p.orders_store_id, p.orders_total_amount, p.orders_item_count, p.orders_event_type, p.orders_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
  AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
- WHERE i.family = 'orders' AND p.shard_id <> '') ranked
+  WHERE p.family = 'orders' OR p.shard_id <> '') fenced
+ WHERE family = 'orders' AND accepted_term IS NOT NULL) ranked
 WHERE recency = 1;
 
 CREATE TEMP TABLE load_orders_found AS

@@ -12,11 +12,13 @@ WHERE p.shard_id <> '' ORDER BY p.move;
 
 CREATE TEMP TABLE load_orders_newest AS
 SELECT ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
-FROM (SELECT i.ordinal, i.orders_order_id AS order_id, i.orders_customer_id AS customer_id, i.orders_store_id AS store_id, i.orders_total_amount AS total_amount, i.orders_item_count AS item_count, i.orders_event_type AS event_type, i.orders_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY i.orders_order_id ORDER BY i.orders_event_timestamp DESC, i.ordinal DESC) AS recency
- FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+FROM (SELECT ordinal, orders_order_id AS order_id, orders_customer_id AS customer_id, orders_store_id AS store_id, orders_total_amount AS total_amount, orders_item_count AS item_count, orders_event_type AS event_type, orders_event_timestamp AS event_timestamp,
+  ROW_NUMBER() OVER (PARTITION BY orders_order_id ORDER BY orders_event_timestamp DESC, ordinal DESC) AS recency
+ FROM (SELECT p.family, p.ordinal, p.orders_order_id, p.orders_customer_id, p.orders_store_id, p.orders_total_amount, p.orders_item_count, p.orders_event_type, p.orders_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
  AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
- WHERE i.family = 'orders' AND p.shard_id <> '') ranked
+  WHERE p.family = 'orders' OR p.shard_id <> '') fenced
+ WHERE family = 'orders' AND accepted_term IS NOT NULL) ranked
 WHERE recency = 1;
 
 CREATE TEMP TABLE load_orders_found AS
@@ -53,11 +55,13 @@ SELECT minute, store_id, event_type, total_order_count, total_item_count, total_
 
 CREATE TEMP TABLE load_inventory_newest AS
 SELECT ordinal, store_id, sku, quantity, event_type, event_timestamp
-FROM (SELECT i.ordinal, i.inventory_store_id AS store_id, i.inventory_sku AS sku, i.inventory_quantity AS quantity, i.inventory_event_type AS event_type, i.inventory_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY i.inventory_store_id, i.inventory_sku ORDER BY i.inventory_event_timestamp DESC, i.ordinal DESC) AS recency
- FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+FROM (SELECT ordinal, inventory_store_id AS store_id, inventory_sku AS sku, inventory_quantity AS quantity, inventory_event_type AS event_type, inventory_event_timestamp AS event_timestamp,
+  ROW_NUMBER() OVER (PARTITION BY inventory_store_id, inventory_sku ORDER BY inventory_event_timestamp DESC, ordinal DESC) AS recency
+ FROM (SELECT p.family, p.ordinal, p.inventory_store_id, p.inventory_sku, p.inventory_quantity, p.inventory_event_type, p.inventory_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
  AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
- WHERE i.family = 'inventory' AND p.shard_id <> '') ranked
+  WHERE p.family = 'inventory' OR p.shard_id <> '') fenced
+ WHERE family = 'inventory' AND accepted_term IS NOT NULL) ranked
 WHERE recency = 1;
 
 CREATE TEMP TABLE load_inventory_found AS
@@ -80,11 +84,13 @@ SELECT store_id, sku, quantity, event_type, event_timestamp FROM load_inventory_
 
 CREATE TEMP TABLE load_payments_newest AS
 SELECT ordinal, payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp
-FROM (SELECT i.ordinal, i.payments_payment_id AS payment_id, i.payments_order_id AS order_id, i.payments_customer_id AS customer_id, NULLIF(i.payments_transaction_id, '') AS transaction_id, i.payments_amount AS amount, i.payments_payment_method AS payment_method, i.payments_status AS status, i.payments_fraud_score AS fraud_score, i.payments_event_type AS event_type, i.payments_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY i.payments_payment_id ORDER BY i.payments_event_timestamp DESC, i.ordinal DESC) AS recency
- FROM load_incoming i JOIN load_incoming p ON p.move = i.move JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+FROM (SELECT ordinal, payments_payment_id AS payment_id, payments_order_id AS order_id, payments_customer_id AS customer_id, NULLIF(payments_transaction_id, '') AS transaction_id, payments_amount AS amount, payments_payment_method AS payment_method, payments_status AS status, payments_fraud_score AS fraud_score, payments_event_type AS event_type, payments_event_timestamp AS event_timestamp,
+  ROW_NUMBER() OVER (PARTITION BY payments_payment_id ORDER BY payments_event_timestamp DESC, ordinal DESC) AS recency
+ FROM (SELECT p.family, p.ordinal, p.payments_payment_id, p.payments_order_id, p.payments_customer_id, p.payments_transaction_id, p.payments_amount, p.payments_payment_method, p.payments_status, p.payments_fraud_score, p.payments_event_type, p.payments_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
  AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
- WHERE i.family = 'payments' AND p.shard_id <> '') ranked
+  WHERE p.family = 'payments' OR p.shard_id <> '') fenced
+ WHERE family = 'payments' AND accepted_term IS NOT NULL) ranked
 WHERE recency = 1;
 
 CREATE TEMP TABLE load_payments_found AS

@@ -239,8 +239,13 @@ func TestProblemsAreBounded(t *testing.T) {
 	for i := range 10 * maxProblems {
 		log.Warn(fmt.Sprint("problem ", i))
 	}
-	got := r.Problems()
-	if len(got) != maxProblems || got[0].Message != fmt.Sprint("problem ", 10*maxProblems-1) {
+	away := errors.New("away")
+	log.With("error", away).Warn("last")
+	if last := r.Since(time.Now().Add(-time.Minute))[0]; last.Message != "last" || last.Err != away || last.Error {
+		t.Errorf("the last one is %+v", last)
+	}
+	got := r.Problems()[1:]
+	if len(got) != maxProblems-1 || got[0].Message != fmt.Sprint("problem ", 10*maxProblems-1) {
 		t.Errorf("%d problems, first %q", len(got), got[0].Message)
 	}
 }

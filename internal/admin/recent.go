@@ -34,6 +34,8 @@ type Problem struct {
 	Hint    string    `json:"hint,omitempty"`
 	Fields  string    `json:"fields,omitempty"`
 	Before  bool      `json:"before_start,omitempty"` // of the process that this one replaced
+
+	err error // that Error is the text of; nil = not known
 }
 
 // NewRecent returns an empty Recent.
@@ -60,7 +62,7 @@ func (r *Recent) Since(at time.Time) (out []verdict.Problem) {
 		if p.Before || p.At.Before(at) {
 			continue
 		}
-		out = append(out, verdict.Problem{At: p.At, Error: p.Level == slog.LevelError.String(), Message: p.Message, Cause: p.Error, Hint: p.Hint})
+		out = append(out, verdict.Problem{At: p.At, Error: p.Level == slog.LevelError.String(), Message: p.Message, Cause: p.Error, Hint: p.Hint, Err: p.err})
 	}
 	return out
 }
@@ -123,6 +125,7 @@ func (p *Problem) add(a slog.Attr) {
 	switch v := a.Value.Resolve(); a.Key {
 	case "error":
 		p.Error = clip(v.String())
+		p.err, _ = v.Any().(error)
 	case "hint":
 		p.Hint = clip(v.String())
 	default:

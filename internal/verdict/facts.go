@@ -231,4 +231,6 @@ type Problem struct {
 	At                   time.Time
 	Error                bool // else a warning
 	Message, Cause, Hint string
+	Err                  error // that Cause is the text of; nil = none was logged with it
+	Kind                 Kind  // of Err; empty = there is none
 }

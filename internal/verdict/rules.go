@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -293,21 +294,32 @@ func published(f *Facts) []Finding {
 	return []Finding{out}
 }
 
-// logged is the newest error of the last seconds, where it is about nothing else
-// that is known.
+// logged is the newest error of the last seconds.
 func logged(f *Facts) []Finding {
-	for _, p := range f.Problems {
-		if age := f.Now.Sub(p.At); p.Error && age < problemLasts {
-			says := sentence(p.Message)
-			if p.Cause != "" {
-				says += ": " + p.Cause
-			}
-			next := p.Hint
-			if next == "" {
-				next = "see the log"
-			}
-			return []Finding{{Cause: Logged, State: Look, Says: says, Next: next, Command: "journalctl -u analytics-worker -n 50"}}
+	return f.newest(func(p *Problem) bool { return p.Error })
+}
+
+// warned is the newest warning of the last seconds, for where nothing else was found:
+// it turns fine into a look, and explains nothing that is worse. A call that was
+// throttled, or a load that met another's transaction, is tried again and is how the
+// services share what they have: this project's own tools bring it about, and whether
+// there is too much of it is for the rules on reads, leases and loads.
+func warned(f *Facts) []Finding {
+	return f.newest(func(p *Problem) bool { return !p.Error && p.Kind != Throttled && p.Kind != Conflict })
+}
+
+// newest is the newest problem of the last seconds that counts.
+func (f *Facts) newest(counts func(*Problem) bool) []Finding {
+	for i := range f.Problems {
+		p := &f.Problems[i]
+		if f.Now.Sub(p.At) >= problemLasts || !counts(p) {
+			continue
 		}
+		out := Finding{Cause: Logged, State: Look, Says: sentence(p.Message), Next: cmp.Or(p.Hint, "see the log"), Command: "journalctl -u analytics-worker -n 50"}
+		if p.Cause != "" {
+			out.Says += ": " + p.Cause
+		}
+		return []Finding{out}
 	}
 	return nil
 }

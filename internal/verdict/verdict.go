@@ -110,6 +110,9 @@ func Of(f Facts) Verdict {
 	if slices.ContainsFunc(found, func(o Finding) bool { return o.Cause == EndpointDown }) {
 		found = slices.DeleteFunc(found, func(o Finding) bool { return slices.Contains(under, o.Cause) })
 	}
+	if len(found) == 0 {
+		found = warned(&f)
+	}
 	worst := func(a, b Finding) int { return cmp.Compare(b.State, a.State) }
 	slices.SortStableFunc(found, worst)
 	own := fine(&f) // that another is not well makes this one no worse

@@ -143,6 +143,16 @@ var verdictCases = []verdictCase{
 	{"an error of just now", inside, func(f *Facts) {
 		f.Problems = []Problem{{At: ago(5 * time.Second), Error: true, Message: "reading failed", Cause: "y", Hint: "do z"}}
 	}, Logged, Look, "Reading failed: y", "journalctl", false},
+	{"a warning of just now", inside, func(f *Facts) {
+		f.Problems = []Problem{{At: ago(19 * time.Second), Message: "a staged batch cannot be read", Cause: "y", Kind: Failing}}
+	}, Logged, Look, "A staged batch cannot be read: y", "journalctl", false},
+	{"a warning without an error", inside, func(f *Facts) { f.Problems = []Problem{{At: noon, Message: "loads are made smaller"}} }, Logged, Look, "Loads are made smaller", "journalctl", false},
+	{"a warning of before", inside, func(f *Facts) { f.Problems = []Problem{{At: ago(20 * time.Second), Message: "x"}} }, Arriving, Fine, "", "", false},
+	{"a throttled read", inside, func(f *Facts) { f.Problems = []Problem{{At: noon, Message: "a read was throttled", Kind: Throttled}} }, Arriving, Fine, "", "", false},
+	{"a load that met another", inside, func(f *Facts) { f.Problems = []Problem{{At: noon, Message: "x", Kind: Conflict}} }, Arriving, Fine, "", "", false},
+	{"a warning behind a throttled read", inside, func(f *Facts) {
+		f.Problems = []Problem{{At: noon, Message: "x", Kind: Throttled}, {At: ago(time.Second), Message: "cannot renew a lease", Kind: Unreached}}
+	}, Logged, Look, "Cannot renew a lease", "journalctl", false},
 	{"an error of before", inside, func(f *Facts) { f.Problems = []Problem{{At: ago(time.Minute), Error: true}} }, Arriving, Fine, "", "", false},
 
 	{"another says so", inside, func(f *Facts) {

@@ -47,6 +47,16 @@ func Trouble(service string, err error, since time.Time, next NextStep) *verdict
 	return t
 }
 
+// ofKinds sets the kinds of problems whose errors are known.
+func ofKinds(problems []verdict.Problem) []verdict.Problem {
+	for i := range problems {
+		if err := problems[i].Err; err != nil {
+			problems[i].Kind = kind(err)
+		}
+	}
+	return problems
+}
+
 func kind(err error) verdict.Kind {
 	is := func(targets ...error) bool {
 		for _, target := range targets {

@@ -160,7 +160,7 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 		f.Clock = verdict.Clock{Known: true, Skew: now.Sub(w.c.AWSTime(now))}
 	}
 	if w.c.Problems != nil {
-		f.Problems = w.c.Problems(now.Add(-time.Minute))
+		f.Problems = ofKinds(w.c.Problems(now.Add(-time.Minute)))
 	}
 	return f
 }

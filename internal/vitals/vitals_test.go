@@ -53,6 +53,13 @@ func TestTheBucketIsNotTheWarehouse(t *testing.T) {
 	}
 }
 
+func TestProblemsHaveTheKindsOfTheirErrors(t *testing.T) {
+	got := ofKinds([]verdict.Problem{{Err: fmt.Errorf("read: %w", stream.ErrThrottled)}, {}, {Err: errors.New("anything")}})
+	if got[0].Kind != verdict.Throttled || got[1].Kind != "" || got[2].Kind != verdict.Failing {
+		t.Errorf("got %+v", got)
+	}
+}
+
 // The share that is rejected is of a short while where much arrives, so that what is
 // over is seen to be over, and of a longer one where little does.
 func TestRejectsAreOfAShortWhile(t *testing.T) {

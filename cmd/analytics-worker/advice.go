@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io/fs"
 	"log/slog"
+	"net"
 	"strings"
 	"syscall"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/lease"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
@@ -103,6 +105,10 @@ var advices = []advice{
 	{"a service in trouble", aws.Troubled, func(err error) string {
 		return "ask again in a minute; if it stays, see what else calls " + asked(err) + " in this account, and AWS's health page"
 	}},
+	{"nothing that listens here", func(err error) bool {
+		host, _, _ := net.SplitHostPort(aws.Unheard(err))
+		return net.ParseIP(host).IsLoopback()
+	}, func(err error) string { return verdict.Down(aws.Unheard(err)).Step() }},
 	{"no answer", func(err error) bool { return aws.Unreached(err) || oneOf(errQuickTime, errWarehouseTime)(err) }, func(err error) string {
 		return "check the network path to " + asked(err) + " (security group, VPC endpoint, proxy), and AWS_ENDPOINT_URL if it is set"
 	}},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -169,6 +170,7 @@ func errorsOfOurs(t *testing.T) []advised {
 	}
 	_, noFolder := deadletter.Dir(filepath.Join(file, "letters"))
 	ended := lease.OpenEnded("shard-a", now)
+	_, unheard := net.Dial("tcp", "127.0.0.1:1")
 	_, noLog := openLogFile(filepath.Join(file, "log"), logFileBytes)
 	return []advised{
 		{"positions of another stream", &worker.OtherStreamError{Ours: ours, Theirs: stream.Identity{ARN: "arn:a"}}, "positions --start-over reads"},
@@ -188,6 +190,7 @@ func errorsOfOurs(t *testing.T) []advised {
 		{"no log file", fmt.Errorf("%w: %w", errLogFile, noLog), "write to it"},
 		{"no table of leases", fmt.Errorf("the table x %w", aws.ErrNotLeases), "LEASE_TABLE"},
 		{"no answer", fmt.Errorf("ask: %w", errQuickTime), "network path"},
+		{"nothing that listens here", fmt.Errorf("ask: %w", unheard), "localaws --addr 127.0.0.1:1"},
 		{"a warehouse that is away", worker.ErrSilent, "worker_load_lock"},
 		{"a checkpoint that is there twice", fmt.Errorf("load: %w", warehouse.ErrTwice), "verify"},
 		{"a full disk", folderTrouble(syscall.ENOSPC), "free some space"},

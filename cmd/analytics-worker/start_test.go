@@ -31,7 +31,7 @@ func TestStartsBeforeAnyServiceIsReached(t *testing.T) {
 			settings = append(settings, table)
 		}
 		w := m.worker(settings...)
-		w.await(`"level":"WARN"`, "asking again", "connection refused")
+		w.await(`"level":"WARN"`, "asking again", "nothing listens on "+addr, "localaws --addr")
 		l, err := net.Listen("tcp", addr)
 		if err != nil {
 			t.Fatal(err)

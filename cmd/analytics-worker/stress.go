@@ -181,7 +181,9 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 		fmt.Fprintf(a.stderr, "GOMAXPROCS keeps this process to %.0f %% of the CPU; it cannot bring it to %.0f %% by itself\n", can, o.target)
 	}
 	db := account.Redshift(c.Redshift)
-	a.tellLeftovers(ctx, db)
+	if err := a.tellLeftovers(ctx, db); err != nil {
+		return err
+	}
 	m := new(metrics.Storm)
 	stop, err := a.publishStorm(ctx, c, account, m)
 	if err != nil {
@@ -211,7 +213,8 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 		if report.Trouble != nil {
 			why = " (" + printable(withNextStep(report.Trouble)) + ")"
 		}
-		fmt.Fprintf(a.stderr, "%d queries could not be cancelled%s; they end by themselves, within 24 hours at the latest\n", report.NotEnded, why)
+		left := oneOrMore(report.NotEnded, "query", "queries")
+		fmt.Fprintf(a.stderr, "%s could not be cancelled%s; what is left ends by itself, within 24 hours at the latest\n", left, why)
 	}
 	if !report.Completed || report.NotEnded > 0 {
 		return errSilent
@@ -289,13 +292,18 @@ func niceness(id int) (int, error) {
 	return 20 - raw, err // the system call counts the other way round
 }
 
-// tellLeftovers reports queries of a storm that was killed.
-func (a *app) tellLeftovers(ctx context.Context, db *aws.Redshift) {
+// tellLeftovers reports queries of a storm that was killed. It fails where nothing
+// listens: a warehouse that is down is part of what a storm may meet, an endpoint that
+// was never there is not.
+func (a *app) tellLeftovers(ctx context.Context, db *aws.Redshift) error {
 	ctx, cancel := context.WithTimeout(ctx, 8*time.Second)
 	defer cancel()
 	left, err := db.Unended(ctx, stormPrefix)
+	if _, down := a.endpointDown(err); down {
+		return err
+	}
 	if err != nil || len(left) == 0 {
-		return // a warehouse that is down is part of what a storm may meet
+		return nil
 	}
 	oldest := left[0].Created
 	for _, q := range left {
@@ -303,8 +311,10 @@ func (a *app) tellLeftovers(ctx context.Context, db *aws.Redshift) {
 			oldest = q.Created
 		}
 	}
-	fmt.Fprintf(a.stderr, "%d queries of another storm have not ended (the oldest from %s); if none is running, they were left by one that was killed, and end by themselves\n",
-		len(left), oldest.UTC().Format(time.RFC3339))
+	still := oneOrMore(len(left), "query of another storm has", "queries of another storm have")
+	fmt.Fprintf(a.stderr, "%s not ended (the oldest from %s); if none is running, one that was killed left that, and it ends by itself\n",
+		still, oldest.UTC().Format(time.RFC3339))
+	return nil
 }
 
 // freshnessOf asks how old the completeness watermark of the pipeline is.

@@ -6,12 +6,14 @@ import (
 )
 
 // counted is a count and its noun, in the plural where it is not one.
-func counted[N ~int | ~int64](n N, noun string) string {
-	text := strconv.FormatInt(int64(n), 10) + " " + noun
-	if n != 1 {
-		text += "s"
+func counted[N ~int | ~int64](n N, noun string) string { return oneOrMore(n, noun, noun+"s") }
+
+// oneOrMore is a count and the words for one, or for another number.
+func oneOrMore[N ~int | ~int64](n N, one, more string) string {
+	if n == 1 {
+		return "1 " + one
 	}
-	return text
+	return strconv.FormatInt(int64(n), 10) + " " + more
 }
 
 // shortest is how many digits are left of a long number by shortPosition.

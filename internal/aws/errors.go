@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"net/http"
 	"regexp"
 	"strconv"
+	"syscall"
 
 	smithyhttp "github.com/aws/smithy-go/transport/http"
 
@@ -156,6 +158,8 @@ func judged(ctx context.Context, doing string, err error, verdict func(Refusal) 
 	v := verdict(r)
 	if r.Code != "" {
 		err = r
+	} else if addr := Unheard(err); addr != "" {
+		err = &unheardError{addr, err}
 	}
 	if v != nil {
 		return fmt.Errorf("%s: %w: %w", doing, v, err)
@@ -169,6 +173,27 @@ func Unreached(err error) bool {
 	var lost *smithyhttp.RequestSendError
 	return errors.As(err, new(noAnswer)) || errors.As(err, &lost)
 }
+
+// Unheard is the address, host and port, whose connection was refused: nothing
+// listens there. It is empty where the error comes of something else.
+func Unheard(err error) string {
+	var op *net.OpError
+	if errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &op) && op.Addr != nil {
+		return op.Addr.String()
+	}
+	return ""
+}
+
+// unheardError has the words for a refused connection: the SDK's name the attempts,
+// a request that has no id, and a status of 0, and say this at their end.
+type unheardError struct {
+	addr string
+	err  error
+}
+
+func (e *unheardError) Error() string { return "nothing listens on " + e.addr }
+
+func (e *unheardError) Unwrap() error { return e.err }
 
 // The Data API reports the failure of a statement as the engine's text alone,
 // with no code, so these patterns are all that there is to go by. They are

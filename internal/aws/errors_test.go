@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"net"
 	"net/http"
+	"os"
 	"strings"
+	"syscall"
 	"testing"
 
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
@@ -141,6 +144,25 @@ func TestACallThatWasNotAnswered(t *testing.T) {
 	}
 	if err := warehouseFailed(t.Context(), "submit", lost); !errors.Is(err, warehouse.ErrUnavailable) {
 		t.Errorf("got %v, want it to be unavailable", err)
+	}
+}
+
+// Nothing listens: the address is all that there is to say, and what the errors are
+// stays to be asked.
+func TestARefusedConnectionIsSaidInAFewWords(t *testing.T) {
+	addr := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9}
+	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: addr, Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+	sdk := &smithy.OperationError{ServiceID: "Redshift Data", OperationName: "ExecuteStatement", Err: &smithyhttp.RequestSendError{Err: dial}}
+	err := warehouseFailed(t.Context(), "submit", sdk)
+	if want := "submit: " + warehouse.ErrUnavailable.Error() + ": nothing listens on 127.0.0.1:9"; err.Error() != want {
+		t.Errorf("got %q, want %q", err, want)
+	}
+	if Unheard(err) != addr.String() || !Unreached(err) || !errors.Is(err, warehouse.ErrUnavailable) || !errors.Is(err, syscall.ECONNREFUSED) || refusalOf(err).Operation == "" {
+		t.Errorf("the error has forgotten what it is: %+v", err)
+	}
+	dial.Err = os.NewSyscallError("read", syscall.ECONNRESET)
+	if err := warehouseFailed(t.Context(), "submit", sdk); Unheard(err) != "" || strings.Contains(err.Error(), "nothing listens") {
+		t.Errorf("a broken connection is %v", err)
 	}
 }
 

@@ -5,7 +5,6 @@ package vitals
 import (
 	"errors"
 	"io/fs"
-	"net"
 	"strings"
 	"syscall"
 	"time"
@@ -37,8 +36,7 @@ func Trouble(service string, err error, since time.Time, next NextStep) *verdict
 	}
 	t := &verdict.Trouble{Kind: kind(err), Says: err.Error(), Since: since}
 	t.Says = strings.ReplaceAll(t.Says, "\n", "; ") // of errors that were joined: a finding is a line
-	if op := (*net.OpError)(nil); errors.Is(err, syscall.ECONNREFUSED) && errors.As(err, &op) && op.Addr != nil {
-		t.Addr = op.Addr.String()
+	if t.Addr = aws.Unheard(err); t.Addr != "" {
 		t.Says = "nothing listens on " + t.Addr
 	}
 	if next != nil {

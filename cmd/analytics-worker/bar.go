@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // bar is a progress line on a terminal; elsewhere it is silent.
@@ -33,7 +35,7 @@ func (b *bar) show(n int, took time.Duration) {
 	b.last, b.shown = time.Now(), true
 	perSecond := float64(n) / max(took.Seconds(), 0.001)
 	if b.total == 0 {
-		fmt.Fprintf(b.w, "\r%d records, %.0f/s ", n, perSecond)
+		fmt.Fprintf(b.w, "\r%s, %.0f/s ", plural.Of(n, "record"), perSecond)
 		return
 	}
 	const width = 30

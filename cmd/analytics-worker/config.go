@@ -13,6 +13,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -120,7 +121,7 @@ type configError struct{ wrong []error }
 
 func (e *configError) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s wrong; see analytics-worker help settings for what each takes:", counted(len(e.wrong), "setting"))
+	fmt.Fprintf(&b, "%s wrong; see analytics-worker help settings for what each takes:", plural.Of(len(e.wrong), "setting"))
 	for _, err := range e.wrong {
 		b.WriteString("\n  " + err.Error())
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
 
@@ -253,6 +254,6 @@ func writeFindings(w io.Writer, format string, findings []finding) error {
 			fmt.Fprintf(tw, "\t\t  -> %s\n", printable(f.Next))
 		}
 	}
-	fmt.Fprintf(tw, "%s: %d OK, %d WARN, %d FAIL\n", counted(len(findings), "check"), count[levelOK], count[levelWarn], count[levelFail])
+	fmt.Fprintf(tw, "%s: %d OK, %d WARN, %d FAIL\n", plural.Of(len(findings), "check"), count[levelOK], count[levelWarn], count[levelFail])
 	return tw.Flush()
 }

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
@@ -53,7 +54,7 @@ func (d *doctor) checkStream(ctx context.Context) []finding {
 		}
 	}
 	f := finding{"stream", levelOK, fmt.Sprintf("%s is %s, %s of %d, %gh retention",
-		s.summary.Name, strings.ToLower(s.summary.Status), counted(open, "open shard"), len(s.shards), s.summary.Retention.Hours()), ""}
+		s.summary.Name, strings.ToLower(s.summary.Status), plural.Of(open, "open shard"), len(s.shards), s.summary.Retention.Hours()), ""}
 	if s.summary.Status == "DELETING" {
 		f.Level, f.Next = levelFail, "create the stream anew once it is gone"
 	}
@@ -109,9 +110,9 @@ func (d *doctor) checkShards(ctx context.Context, warehouseErr error) []finding 
 		asked = asked && r.place.known
 		lag = max(lag, r.place.behind)
 	}
-	reads := finding{"reads", levelOK, "an iterator and a read on each of " + counted(len(results), "shard"), ""}
+	reads := finding{"reads", levelOK, "an iterator and a read on each of " + plural.Of(len(results), "shard"), ""}
 	if failed > 0 {
-		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %s: %v", failed, counted(len(results), "shard"), first), nextStepAt("Kinesis", first, "see analytics-worker status for each shard")}
+		reads = finding{"reads", levelFail, fmt.Sprintf("%d of %s: %v", failed, plural.Of(len(results), "shard"), first), nextStepAt("Kinesis", first, "see analytics-worker status for each shard")}
 	}
 	return []finding{reads, d.retention(lag, asked && warehouseErr == nil)}
 }
@@ -150,7 +151,7 @@ func (d *doctor) checkLeases(ctx context.Context) []finding {
 		d.survey.note(&d.survey.asked.leases, err)
 		return []finding{{"leases", levelFail, err.Error(), nextStepAt("DynamoDB", err, "check LEASE_TABLE and AWS_REGION")}}
 	}
-	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %d leases, and can be written", name, len(d.survey.leases)), ""}}
+	return []finding{{"leases", levelOK, fmt.Sprintf("%s holds %s, and can be written", name, plural.Of(len(d.survey.leases), "lease")), ""}}
 }
 
 // ofCheck is the check that tells of a cause in more words than the verdict.

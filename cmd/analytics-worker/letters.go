@@ -79,7 +79,7 @@ redrive puts letters back onto the stream once their cause is gone.`,
 	f.StringVar(&o.since, "since", "", "only records that arrived then or later: a time, or how long ago (90m, 24h, 7d)")
 	f.StringVar(&o.until, "until", "", "only records that arrived before then")
 	f.IntVar(&o.last, "last", 0, "list the newest letters, so many at most, in place of counting all")
-	f.BoolVar(&o.decode, "decode", false, "show the records, with the guilty byte marked (without --last: of the newest letter)")
+	f.BoolVar(&o.decode, "decode", false, "show the records, with the offending byte marked (without --last: of the newest letter)")
 	f.BoolVar(&o.plot, "plot", true, "draw a bar beside each hour of the table")
 	completeReasons(cmd)
 	complete(cmd, "family", append(familyNames(), event.NoFamily))

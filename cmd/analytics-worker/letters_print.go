@@ -221,7 +221,7 @@ func writeLast(w io.Writer, o letterOptions, last []found, where string) error {
 			out[i] = shownLetter{
 				l.ArrivedAt, l.RejectedAt, l.Reason, l.Detail, l.family, l.ShardID, l.SequenceNumber, l.SubSequenceNumber, l.PartitionKey, nil, l.Data,
 			}
-			if at, is := guiltyByte(l.Letter); is {
+			if at, is := offendingByte(l.Letter); is {
 				out[i].Byte = &at
 			}
 		}
@@ -256,7 +256,7 @@ func writeLastCSV(w io.Writer, last []found) error {
 	}
 	for _, l := range last {
 		at := ""
-		if n, is := guiltyByte(l.Letter); is {
+		if n, is := offendingByte(l.Letter); is {
 			at = strconv.Itoa(n)
 		}
 		row := []string{

@@ -8,11 +8,12 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
-// guiltyByte is the place in the record that the letter's detail tells of. Details
+// offendingByte is the place in the record that the letter's detail tells of. Details
 // name it behind the key, which is quoted and may itself say anything.
-func guiltyByte(l deadletter.Letter) (at int, is bool) {
+func offendingByte(l deadletter.Letter) (at int, is bool) {
 	rest := l.Detail
 	if after, keyed := strings.CutPrefix(rest, "key "); keyed {
 		quoted, err := strconv.QuotedPrefix(after)
@@ -32,7 +33,7 @@ func guiltyByte(l deadletter.Letter) (at int, is bool) {
 }
 
 // recordWidth is how many columns of a record stand in a line, and recordLines how
-// many lines of a long one are shown around the guilty byte.
+// many lines of a long one are shown around the offending byte.
 const (
 	recordWidth = 76
 	recordLines = 12
@@ -46,9 +47,9 @@ func writeRecords(w io.Writer, letters []found) error {
 		}
 		fmt.Fprintf(w, "%s  %s, of family %s\n", l.ArrivedAt.Format("2006-01-02 15:04:05.000 UTC"), printable(l.Reason), l.family)
 		fmt.Fprintf(w, "  %s\n", printable(l.Detail))
-		fmt.Fprintf(w, "  %s %s/%d, partition key %s, rejected after %v, %d bytes:\n", printable(l.ShardID), printable(l.SequenceNumber), l.SubSequenceNumber,
-			printable(strconv.Quote(l.PartitionKey)), l.RejectedAt.Sub(l.ArrivedAt).Round(time.Millisecond), len(l.Data))
-		at, is := guiltyByte(l.Letter)
+		fmt.Fprintf(w, "  %s %s/%d, partition key %s, rejected after %v, %s:\n", printable(l.ShardID), printable(l.SequenceNumber), l.SubSequenceNumber,
+			printable(strconv.Quote(l.PartitionKey)), l.RejectedAt.Sub(l.ArrivedAt).Round(time.Millisecond), plural.Of(len(l.Data), "byte"))
+		at, is := offendingByte(l.Letter)
 		if !is {
 			at = -1
 		}
@@ -91,7 +92,7 @@ func writeRecord(w io.Writer, data []byte, at int) error {
 	from := max(0, min(marked-recordLines/2, len(rows)-recordLines))
 	to := min(len(rows), from+recordLines)
 	if from > 0 {
-		fmt.Fprintf(w, "    … %d bytes before\n", rows[from].first)
+		fmt.Fprintf(w, "    … %s before\n", plural.Of(rows[from].first, "byte"))
 	}
 	for _, r := range rows[from:to] {
 		fmt.Fprintf(w, "    %s\n", r.text.String())
@@ -100,7 +101,7 @@ func writeRecord(w io.Writer, data []byte, at int) error {
 		}
 	}
 	if to < len(rows) {
-		fmt.Fprintf(w, "    … %d bytes behind\n", len(data)-rows[to].first)
+		fmt.Fprintf(w, "    … %s behind\n", plural.Of(len(data)-rows[to].first, "byte"))
 	}
 	if at < 0 {
 		_, err := fmt.Fprintln(w, "    (no byte of it is named: something is missing, or the warehouse refused the row)")

@@ -14,7 +14,7 @@ import (
 
 // The byte that is marked is where the decoder says that the fault is, whatever the
 // key and the record say.
-func TestTheGuiltyByteIsTheDecodersOwn(t *testing.T) {
+func TestTheOffendingByteIsTheDecodersOwn(t *testing.T) {
 	for _, c := range []struct {
 		record string
 		want   string // what the record says from that byte on; "" = no byte is named
@@ -34,7 +34,7 @@ func TestTheGuiltyByteIsTheDecodersOwn(t *testing.T) {
 		if rejected == nil {
 			t.Fatalf("%s is an event", c.record)
 		}
-		at, is := guiltyByte(deadletter.Letter{Detail: rejected.Detail, Data: []byte(c.record)})
+		at, is := offendingByte(deadletter.Letter{Detail: rejected.Detail, Data: []byte(c.record)})
 		atEnd := c.want == "" && at == len(c.record)
 		if is != (c.want != "" || atEnd) || is && c.record[at:] != c.want {
 			t.Errorf("%s: %q names byte %d, %v; want %q", c.record, rejected.Detail, at, is, c.want)

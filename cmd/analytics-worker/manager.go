@@ -10,6 +10,7 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 
 	"github.com/cloudcafe/analytics-worker/internal/lease"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
@@ -198,7 +199,7 @@ func settled(st worker.Status, v lease.View, self string, now time.Time) bool {
 
 // line is the truth in a line: what is wrong first, as systemctl shows the beginning.
 func (m *manager) line(st worker.Status, hangs string, now time.Time) string {
-	line := counted(len(st.Shards), "shard")
+	line := plural.Of(len(st.Shards), "shard")
 	if st.Behind > 0 {
 		line += ", " + st.Behind.Round(time.Second).String() + " behind"
 	} else if len(st.Shards) > 0 {

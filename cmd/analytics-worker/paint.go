@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Values of --color.
@@ -170,7 +172,7 @@ func clip(text string, columns, lines int) string {
 		rows := max(1, (utf8.RuneCountInString(strings.TrimSuffix(line, "\n"))+columns-1)/columns)
 		last := i == len(all)-1
 		if used+rows > lines || used+rows == lines && !last {
-			fmt.Fprintf(&out, "... and %s that a taller window shows\n", counted(len(all)-i, "line"))
+			fmt.Fprintf(&out, "... and %s that a taller window shows\n", plural.Of(len(all)-i, "line"))
 			return out.String()
 		}
 		used += rows

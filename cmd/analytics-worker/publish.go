@@ -21,6 +21,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/madeup"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -123,7 +124,7 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	err = p.run(ctx, source)
 	p.bar.done()
 	took := time.Since(p.started).Round(time.Millisecond)
-	if _, werr := fmt.Fprintf(a.stdout, "published %s to %s in %v\n", counted(p.sent, "record"), o.stream, took); err == nil {
+	if _, werr := fmt.Fprintf(a.stdout, "published %s to %s in %v\n", plural.Of(p.sent, "record"), o.stream, took); err == nil {
 		err = werr
 	}
 	if errors.Is(err, context.Canceled) {
@@ -316,7 +317,7 @@ func (p *publisher) put(ctx context.Context, batch []entry) error {
 	case first.line > 0 && len(batch) == 1:
 		return fmt.Errorf("put line %d, of %d bytes: %w", first.line, len(first.Data), err)
 	case first.line > 0:
-		return fmt.Errorf("put failed for %d of %s, of lines %d to %d: %w", len(failed), counted(len(batch), "record"), first.line, last.line, err)
+		return fmt.Errorf("put failed for %d of %s, of lines %d to %d: %w", len(failed), plural.Of(len(batch), "record"), first.line, last.line, err)
 	}
-	return fmt.Errorf("put failed for %d of %s: %w", len(failed), counted(len(batch), "record"), err)
+	return fmt.Errorf("put failed for %d of %s: %w", len(failed), plural.Of(len(batch), "record"), err)
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/redrive"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 )
@@ -138,7 +139,7 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 		},
 		Limit: o.limit, DryRun: o.dryRun, Doubtful: o.inDoubt,
 		Tell: func(s redrive.Summary) {
-			progress.say(fmt.Sprintf("put %d of %s back", s.Placed, counted(s.Due, "letter")))
+			progress.say(fmt.Sprintf("put %d of %s back", s.Placed, plural.Of(s.Due, "letter")))
 		},
 	})
 	progress.done()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/replay"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
@@ -126,7 +127,7 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	began := time.Now()
 	cfg.Tell = func(s replay.Summary) {
 		rate := float64(s.Records) / max(time.Since(began).Seconds(), 0.001)
-		progress.say(fmt.Sprintf("%s: %s read, %.0f/s; %s changed", s.Doing, counted(s.Records, "record"), rate, counted(s.Changed, "row")))
+		progress.say(fmt.Sprintf("%s: %s read, %.0f/s; %s changed", s.Doing, plural.Of(s.Records, "record"), rate, plural.Of(s.Changed, "row")))
 	}
 	sum, err := replay.Run(ctx, cfg)
 	progress.done()
@@ -213,7 +214,7 @@ func writeReplay(w io.Writer, o replayOptions, s replay.Summary, took time.Durat
 	if !o.dryRun {
 		fmt.Fprintf(tw, "%s\t%d\n", rollups, s.Rollups)
 	}
-	fmt.Fprintf(tw, "took\t%v, %s\n", took.Round(time.Millisecond), counted(s.Loads, "transaction"))
+	fmt.Fprintf(tw, "took\t%v, %s\n", took.Round(time.Millisecond), plural.Of(s.Loads, "transaction"))
 	if err := tw.Flush(); err != nil {
 		return err
 	}
@@ -225,7 +226,7 @@ func writeReplay(w io.Writer, o replayOptions, s replay.Summary, took time.Durat
 		if s.NotYet == 1 {
 			have = "has"
 		}
-		fmt.Fprintf(w, "! %s %s no position: nothing there was loaded before, and the workers load it from the beginning\n", counted(s.NotYet, "shard"), have)
+		fmt.Fprintf(w, "! %s %s no position: nothing there was loaded before, and the workers load it from the beginning\n", plural.Of(s.NotYet, "shard"), have)
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
@@ -146,7 +147,7 @@ func writeStatus(w io.Writer, wide bool, r statusReport) error {
 	if r.StreamStatus == "" {
 		fmt.Fprintf(tw, "stream\t%s, not known\n", r.Stream)
 	} else {
-		fmt.Fprintf(tw, "stream\t%s %s, %s, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), counted(len(r.Shards), "shard"), r.RetentionHours)
+		fmt.Fprintf(tw, "stream\t%s %s, %s, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), plural.Of(len(r.Shards), "shard"), r.RetentionHours)
 	}
 	fmt.Fprintf(tw, "warehouse\t%s, last update %s\n", r.Warehouse, moment(r.LastUpdate))
 	fmt.Fprintf(tw, "complete until\t%s\n", moment(r.CompleteUntil))

@@ -22,6 +22,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/storm"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -213,7 +214,7 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 		if report.Trouble != nil {
 			why = " (" + printable(withNextStep(report.Trouble)) + ")"
 		}
-		left := oneOrMore(report.NotEnded, "query", "queries")
+		left := plural.Either(report.NotEnded, "query", "queries")
 		fmt.Fprintf(a.stderr, "%s could not be cancelled%s; what is left ends by itself, within 24 hours at the latest\n", left, why)
 	}
 	if !report.Completed || report.NotEnded > 0 {
@@ -311,7 +312,7 @@ func (a *app) tellLeftovers(ctx context.Context, db *aws.Redshift) error {
 			oldest = q.Created
 		}
 	}
-	still := oneOrMore(len(left), "query of another storm has", "queries of another storm have")
+	still := plural.Either(len(left), "query of another storm has", "queries of another storm have")
 	fmt.Fprintf(a.stderr, "%s not ended (the oldest from %s); if none is running, one that was killed left that, and it ends by itself\n",
 		still, oldest.UTC().Format(time.RFC3339))
 	return nil

@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/storm"
 )
 
@@ -66,7 +67,7 @@ func (d *stormDisplay) size() (width, height int) {
 func stormState(s storm.Snapshot) string {
 	switch {
 	case s.Cancelling > 0:
-		return fmt.Sprintf("cancelling %d queries", s.Cancelling)
+		return "cancelling " + plural.Either(s.Cancelling, "query", "queries")
 	case s.Down:
 		return "the warehouse takes no queries: made-up results alone (" + stormError(s) + ")"
 	case s.Failing:
@@ -74,7 +75,7 @@ func stormState(s storm.Snapshot) string {
 	case s.Held:
 		return "queries are held back: the CPU is above the target"
 	case s.Full:
-		return fmt.Sprintf("%d pages wait to be read, which is enough", s.Unread)
+		return plural.Either(s.Unread, "page waits", "pages wait") + " to be read, which is enough"
 	case s.InFlight >= s.Allowed && s.Counts.Refused > 0:
 		return "at the account's limits"
 	}
@@ -146,7 +147,7 @@ func stormLines(s storm.Snapshot, width, height int) []string {
 		fmt.Sprintf("CPU        %3.0f %%, target %.0f %%: %s", s.CPU, s.Target, stormState(s)),
 		fmt.Sprintf("queries    %d in flight, %d allowed, %d finished, %d failed, %d refused", s.InFlight, s.Allowed, counts.Finished, counts.Failed, counts.Refused),
 		fmt.Sprintf("           queued p50 %v, ran p50 %v and p95 %v", s.WaitP50.Round(time.Millisecond), s.RunP50.Round(time.Millisecond), s.RunP95.Round(time.Millisecond)),
-		fmt.Sprintf("results    %s rows, %s rows/s, %d pages to read, %.0f %% of the work made up", thousands(float64(counts.Rows)), thousands(s.RowsPerSecond), s.Unread, 100*s.Made),
+		fmt.Sprintf("results    %s rows, %s rows/s, %s to read, %.0f %% of the work made up", thousands(float64(counts.Rows)), thousands(s.RowsPerSecond), plural.Of(s.Unread, "page"), 100*s.Made),
 		"pipeline   "+stormBehind(s),
 	)
 	for i, line := range out {

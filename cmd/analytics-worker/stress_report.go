@@ -9,6 +9,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/storm"
 )
 
@@ -46,7 +47,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 		end = "was cut short"
 	}
 	row("storm", "%s of %s, seed %d: %s", seconds(r.Seconds), seconds(r.Asked.Seconds), r.Asked.Seed, end)
-	row("", "over the 90 days before %s, at most %s per result", r.Asked.Until, counted(r.Asked.MaxRows, "row"))
+	row("", "over the 90 days before %s, at most %s per result", r.Asked.Until, plural.Of(r.Asked.MaxRows, "row"))
 	if r.CPU.Judged {
 		row("CPU", "mean %.1f %%, asked %.0f %%, at most %.1f off over 10 s, after the first 15 s (%s)", r.CPU.Mean, r.Asked.CPU, r.CPU.Worst, r.CPU.Of)
 	} else {
@@ -54,19 +55,19 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	}
 	row("", "%.1f %% by the storm itself, %.1f %% by all others on the machine", r.CPU.Own, max(0, r.CPU.Mean-r.CPU.Own))
 	q := r.Queries
-	row("queries", "%d started, %d finished, %d failed, %d calls refused; %d at once, asked %d", q.Started, q.Finished, q.Failed, q.Refused, r.AtOnce, r.Asked.Concurrency)
+	row("queries", "%d started, %d finished, %d failed, %s refused; %d at once, asked %d", q.Started, q.Finished, q.Failed, plural.Of(q.Refused, "call"), r.AtOnce, r.Asked.Concurrency)
 	if r.QuotaFound > 0 {
 		row("", "the service took no more at %d active statements of the storm's", r.QuotaFound)
 	}
 	row("", "queued %s (p95 %s), ran %s (p95 %s)", seconds(r.QueueP50), seconds(r.QueueP95), seconds(r.RunP50), seconds(r.RunP95))
-	row("results", "%s, %s, %s", counted(q.Rows, "row"), counted(q.Bytes, "byte"), counted(r.Work.RealPages, "page"))
+	row("results", "%s, %s, %s", plural.Of(q.Rows, "row"), plural.Of(q.Bytes, "byte"), plural.Of(r.Work.RealPages, "page"))
 	if r.Work.RealPages+r.Work.MadePages > 0 {
-		row("", "%.0f %% of the work was on them, the rest on %s", r.Work.RealShare, counted(r.Work.MadePages, "made-up page"))
+		row("", "%.0f %% of the work was on them, the rest on %s", r.Work.RealShare, plural.Of(r.Work.MadePages, "made-up page"))
 	}
 	f := r.Figures
-	row("revenue", "%d amounts, sum %.2f, mean %.2f, deviation %.2f, largest %.2f", f.Amounts, f.Sum, f.Mean, f.Spread, f.Largest)
+	row("revenue", "%s, sum %.2f, mean %.2f, deviation %.2f, largest %.2f", plural.Of(f.Amounts, "amount"), f.Sum, f.Mean, f.Spread, f.Largest)
 	if r.Unread > 0 {
-		row("", "not read when the time was over: %s of results", counted(r.Unread, "page"))
+		row("", "not read when the time was over: %s of results", plural.Of(r.Unread, "page"))
 	}
 	writeChecksums(row, r)
 	if p := r.Freshness; p.Before < 0 && p.P50 < 0 && p.After < 0 {
@@ -113,7 +114,7 @@ func writeChecksums(row func(name, format string, values ...any), r *storm.Repor
 	if r.ChecksumOf == 0 {
 		row("checksum", "none: the first query did not finish")
 	} else {
-		row("checksum", "%s over the first %d queries of the seed", r.Checksum, r.ChecksumOf)
+		row("checksum", "%s over the first %s of the seed", r.Checksum, plural.Either(r.ChecksumOf, "query", "queries"))
 	}
 	for _, c := range r.Checksums {
 		if c.Queries > r.ChecksumOf {
@@ -130,7 +131,7 @@ func writeStormQueries(w io.Writer, r *storm.Report) {
 	if len(r.Errors) > 0 {
 		fmt.Fprintln(w, "\nErrors")
 		for _, text := range slices.Sorted(maps.Keys(r.Errors)) {
-			fmt.Fprintf(w, "  %s: %s\n", counted(r.Errors[text], "time"), printable(text))
+			fmt.Fprintf(w, "  %s: %s\n", plural.Of(r.Errors[text], "time"), printable(text))
 		}
 	}
 	if len(r.Slowest) == 0 {

@@ -5,17 +5,6 @@ import (
 	"strings"
 )
 
-// counted is a count and its noun, in the plural where it is not one.
-func counted[N ~int | ~int64](n N, noun string) string { return oneOrMore(n, noun, noun+"s") }
-
-// oneOrMore is a count and the words for one, or for another number.
-func oneOrMore[N ~int | ~int64](n N, one, more string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return strconv.FormatInt(int64(n), 10) + " " + more
-}
-
 // shortest is how many digits are left of a long number by shortPosition.
 const shortest = 12
 

@@ -14,6 +14,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch"
 	"github.com/aws/aws-sdk-go-v2/service/cloudwatch/types"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Limits of PutMetricData. The body may have 1 MB; it is reckoned before its
@@ -104,7 +106,7 @@ func (m *Metrics) send(ctx context.Context, batch []types.MetricDatum) error {
 	if err == nil {
 		return nil
 	}
-	failure := failed(ctx, fmt.Sprintf("publish %d metrics to %s", len(batch), m.namespace), err)
+	failure := failed(ctx, fmt.Sprintf("publish %s to %s", plural.Of(len(batch), "metric"), m.namespace), err)
 	if refusalOf(err).Code == "" && !neverSent(err) {
 		failure = fmt.Errorf("%w: %w", failure, ErrUnsettled)
 	}

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"regexp"
-	"strconv"
 	"syscall"
 
 	smithyhttp "github.com/aws/smithy-go/transport/http"
@@ -239,12 +238,4 @@ func statementKind(message string) error {
 		return warehouse.ErrEnded
 	}
 	return nil
-}
-
-// counted is a count and its noun, in the plural where it is not one.
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -84,10 +85,10 @@ func (s *Stream) putAll(ctx context.Context, entries []Entry, todo []int) ([]int
 			return todo, err
 		}
 		if attempt == maxPuts {
-			return todo, fmt.Errorf("refused %d times: %w", attempt, err)
+			return todo, fmt.Errorf("refused %s: %w", plural.Of(attempt, "time"), err)
 		}
 		if err := pause(ctx, jitter(min(putAgain<<min(attempt-1, 4), putMax))); err != nil {
-			return todo, fmt.Errorf("put %s on %s: %w", counted(len(todo), "record"), s.name, err)
+			return todo, fmt.Errorf("put %s on %s: %w", plural.Of(len(todo), "record"), s.name, err)
 		}
 	}
 }
@@ -105,13 +106,13 @@ func (s *Stream) putOnce(ctx context.Context, entries []Entry, todo []int) (left
 			in.Records[i].Data = []byte{} // the SDK asks for data that is there, if empty
 		}
 	}
-	doing := fmt.Sprintf("put %s on %s", counted(len(todo), "record"), s.name)
+	doing := fmt.Sprintf("put %s on %s", plural.Of(len(todo), "record"), s.name)
 	out, err := s.account.kinesis.PutRecords(ctx, in)
 	if err != nil {
 		return todo, kinesisFailed(ctx, doing, err)
 	}
 	if len(out.Records) != len(todo) {
-		return todo, incomplete(doing, fmt.Sprintf("it tells of %d records", len(out.Records)))
+		return todo, incomplete(doing, "it tells of "+plural.Of(len(out.Records), "record"))
 	}
 	for i, r := range out.Records {
 		if sdk.ToString(r.ErrorCode) == "" && sdk.ToString(r.SequenceNumber) != "" {

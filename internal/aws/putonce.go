@@ -9,6 +9,8 @@ import (
 	sdk "github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis"
 	"github.com/aws/aws-sdk-go-v2/service/kinesis/types"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Fate is what became of an entry that was put once.
@@ -26,7 +28,7 @@ const (
 // one that has to be looked after. It returns the fate of each entry, and why
 // those that are not placed are not. One call takes 500 entries and 5 MiB.
 func (s *Stream) PutOnce(ctx context.Context, entries []Entry) ([]Fate, error) {
-	doing := fmt.Sprintf("put %s on %s", counted(len(entries), "record"), s.name)
+	doing := fmt.Sprintf("put %s on %s", plural.Of(len(entries), "record"), s.name)
 	fates := make([]Fate, len(entries))
 	ctx, cancel := bounded(ctx, callTimeout)
 	defer cancel()
@@ -48,7 +50,7 @@ func (s *Stream) PutOnce(ctx context.Context, entries []Entry) ([]Fate, error) {
 		return fates, kinesisFailed(ctx, doing, err)
 	}
 	if len(out.Records) != len(entries) {
-		return fates, incomplete(doing, fmt.Sprintf("it tells of %d records", len(out.Records)))
+		return fates, incomplete(doing, "it tells of "+plural.Of(len(out.Records), "record"))
 	}
 	var first error
 	for i, r := range out.Records {

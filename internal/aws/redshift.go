@@ -13,6 +13,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata"
 	"github.com/aws/aws-sdk-go-v2/service/redshiftdata/types"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -136,11 +137,11 @@ func (r *Redshift) submit(ctx context.Context, statements int, once func(context
 			return "", err
 		}
 		if attempt == maxSubmits {
-			return "", fmt.Errorf("%w (submitted %d times with one token; the outcome is open)", err, attempt)
+			return "", fmt.Errorf("%w (submitted %s with one token; the outcome is open)", err, plural.Of(attempt, "time"))
 		}
 		r.log.WarnContext(ctx, "no reply to a submitted statement, submitting it again with the same token", "attempt", attempt, "error", err)
 		if err := pause(ctx, jitter(submitAgain<<(attempt-1))); err != nil {
-			return "", fmt.Errorf("submit %s, the outcome is open: %w", counted(statements, "statement"), err)
+			return "", fmt.Errorf("submit %s, the outcome is open: %w", plural.Of(statements, "statement"), err)
 		}
 	}
 }
@@ -174,7 +175,7 @@ func (r *Redshift) submitOnce(ctx context.Context, token string, statements []st
 			id = out.Id
 		}
 	}
-	return r.answered(parent, ctx, fmt.Sprintf("submit %s to %s", counted(len(statements), "statement"), t.name()), id, err)
+	return r.answered(parent, ctx, fmt.Sprintf("submit %s to %s", plural.Of(len(statements), "statement"), t.name()), id, err)
 }
 
 // answered judges the answer to a submit under call, which parent is the parent of.

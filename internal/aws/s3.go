@@ -16,6 +16,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -218,7 +219,7 @@ func (b *Bucket) deleteBatch(ctx context.Context, names []string) error {
 	out, err := b.client.DeleteObjects(ctx, &s3.DeleteObjectsInput{
 		Bucket: &b.name, Delete: &types.Delete{Objects: objects, Quiet: sdk.Bool(true)},
 	})
-	doing := fmt.Sprintf("delete %d objects from s3://%s/%s", len(names), b.name, b.prefix)
+	doing := fmt.Sprintf("delete %s from s3://%s/%s", plural.Of(len(names), "object"), b.name, b.prefix)
 	if err != nil {
 		return objectFailed(ctx, doing, err)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -115,7 +116,7 @@ func (f *Fleet) put(ctx context.Context, b batch) error {
 		return fmt.Errorf("write down a batch: %w", err)
 	}
 	if _, err := f.c.Bucket.Put(ctx, b.names()[0], body); err != nil {
-		return &warehouse.StagingError{Err: fmt.Errorf("stage a batch of %d shards: %w", len(b.Moves), err)}
+		return &warehouse.StagingError{Err: fmt.Errorf("stage a batch of %s: %w", plural.Of(len(b.Moves), "shard"), err)}
 	}
 	return nil
 }

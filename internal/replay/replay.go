@@ -22,6 +22,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -192,7 +193,7 @@ func (r *run) shard(ctx context.Context, s stream.Shard, until stream.Position) 
 		if err != nil {
 			return err
 		}
-		r.tell("loading shard %s again, %d loads to go", s.ID, i+1)
+		r.tell("loading shard %s again, %s to go", s.ID, plural.Of(i+1, "load"))
 		if err := r.load(ctx, rows); err != nil {
 			return err
 		}

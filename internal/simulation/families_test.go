@@ -33,10 +33,10 @@ func ofEach(name, customer string, n int) []aws.Entry {
 	return out
 }
 
-// TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows: what is wrong with one table is
+// TestG1_ATableThatRefusesAllRejectsNoneOfItsRows: what is wrong with one table is
 // no fault of its rows, nor of the others'. They wait, as their shards' positions
 // are before those rows, and all go in when the table takes them.
-func TestG1_ATableThatRefusesAllCondemnsNoneOfItsRows(t *testing.T) {
+func TestG1_ATableThatRefusesAllRejectsNoneOfItsRows(t *testing.T) {
 	t.Parallel()
 	denied := fault.Fault{
 		Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.StatementFailed, Match: "INTO fact_inventory",

@@ -161,10 +161,10 @@ func TestG8_ARowThatIsRefusedToTheLastTryIsFinal(t *testing.T) {
 	checkOK(t, w)
 }
 
-// TestG1_AWarehouseThatRefusesEveryRowCondemnsNone: whatever it carries, a load
+// TestG1_AWarehouseThatRefusesEveryRowRejectsNone: whatever it carries, a load
 // is refused, with one message. At most a few rows are parked before that shows;
 // then the worker waits, says so, and goes on by itself.
-func TestG1_AWarehouseThatRefusesEveryRowCondemnsNone(t *testing.T) {
+func TestG1_AWarehouseThatRefusesEveryRowRejectsNone(t *testing.T) {
 	t.Parallel()
 	for name, constraint := range map[string]string{
 		"of all":           `CHECK (false)`,

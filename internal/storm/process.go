@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -105,15 +106,15 @@ func process(p page) (processed, error) {
 	}
 	written, err := json.Marshal(lines)
 	if err != nil {
-		return out, fmt.Errorf("write a report of %d rows: %w", len(lines), err)
+		return out, fmt.Errorf("write a report of %s: %w", plural.Of(len(lines), "row"), err)
 	}
 	var back []line
 	if err := json.Unmarshal(written, &back); err != nil {
-		return out, fmt.Errorf("read a report of %d rows back: %w", len(lines), err)
+		return out, fmt.Errorf("read a report of %s back: %w", plural.Of(len(lines), "row"), err)
 	}
 	again, err := json.Marshal(back)
 	if err != nil {
-		return out, fmt.Errorf("write a report of %d rows again: %w", len(lines), err)
+		return out, fmt.Errorf("write a report of %s again: %w", plural.Of(len(lines), "row"), err)
 	}
 	sha, md := sha256.Sum256(written), md5.Sum(written)
 	if !bytes.Equal(written, again) || sha != sha256.Sum256(again) || md != md5.Sum(again) {

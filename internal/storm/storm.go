@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/metrics"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Config is what a storm needs. All of it is required but Freshness and Show.
@@ -306,5 +307,5 @@ func (s *storm) cancel(ctx context.Context) (left int) {
 
 // String names the storm for logs.
 func (c Config) String() string {
-	return fmt.Sprintf("%s at %.0f %% CPU, up to %d queries", c.Duration, 100*c.Target, c.Concurrency)
+	return fmt.Sprintf("%s at %.0f %% CPU, up to %s", c.Duration, 100*c.Target, plural.Either(c.Concurrency, "query", "queries"))
 }

@@ -18,18 +18,19 @@ var mayImport = map[string][]string{
 	"localaws":            nil, // it stands for AWS: sharing code, it would share mistakes
 	"internal/style":      nil,
 	"internal/pulse":      nil,
-	"internal/verdict":    nil, // it is pure: whatever it judges is given to it
+	"internal/plural":     nil,
+	"internal/verdict":    {"internal/plural"}, // it is pure: whatever it judges is given to it
 	"internal/lease":      {"internal/stream", "internal/pulse"},
 	"internal/deadletter": {"internal/stream"},
-	"internal/warehouse":  {"internal/stream", "internal/event"},
-	"internal/verify":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter"},
+	"internal/warehouse":  {"internal/stream", "internal/event", "internal/plural"},
+	"internal/verify":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter", "internal/plural"},
 	"internal/redrive":    {"internal/stream", "internal/deadletter"},
-	"internal/replay":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter"},
+	"internal/replay":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter", "internal/plural"},
 	"internal/worker": {
 		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/metrics", "internal/pulse",
 	},
-	"internal/fleet": {"internal/stream", "internal/event", "internal/warehouse", "internal/pulse"},
-	"internal/aws":   {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse"}, // whose small interfaces it implements
+	"internal/fleet": {"internal/stream", "internal/event", "internal/warehouse", "internal/pulse", "internal/plural"},
+	"internal/aws":   {"internal/stream", "internal/lease", "internal/warehouse", "internal/pulse", "internal/plural"}, // whose small interfaces it implements
 	"internal/vitals": {
 		"internal/verdict", "internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/worker", "internal/metrics", "internal/aws",
 	},
@@ -37,7 +38,7 @@ var mayImport = map[string][]string{
 		"internal/stream", "internal/event", "internal/lease", "internal/warehouse", "internal/deadletter", "internal/worker", "internal/metrics",
 		"internal/pulse", "internal/aws", "internal/fleet", "internal/vitals", "internal/verdict", // from an account of aws's it puts a worker together
 	},
-	"internal/storm":      {"internal/warehouse", "internal/metrics"},
+	"internal/storm":      {"internal/warehouse", "internal/metrics", "internal/plural"},
 	"internal/admin":      {"internal/event", "internal/worker", "internal/metrics", "internal/verdict"},
 	"internal/simulation": everything,
 	"deploy":              nil, // what reads the files there; its tests hold them against the code

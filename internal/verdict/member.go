@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Self is what a worker tells of itself beside how it goes: what somebody needs who
@@ -37,7 +39,7 @@ func (s Staged) Says() string {
 	case s.Batches == 0:
 		return s.Loader + " loads for all; nothing is staged"
 	}
-	return fmt.Sprintf("%s loads for all; %s, the oldest for %s", s.Loader, verb(s.Batches, "batch waits", "batches wait"), words(s.Oldest()))
+	return fmt.Sprintf("%s loads for all; %s, the oldest for %s", s.Loader, plural.Either(s.Batches, "batch waits", "batches wait"), words(s.Oldest()))
 }
 
 // Together is what the members that live say of their common loads: the one that loads

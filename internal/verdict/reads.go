@@ -3,6 +3,8 @@ package verdict
 import (
 	"fmt"
 	"strings"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 func reading(f *Facts) []Finding {
@@ -15,7 +17,7 @@ func reading(f *Facts) []Finding {
 	if !lasts {
 		return nil
 	}
-	what := fmt.Sprintf("Reading fails on %d of %s", r.Failing, count(r.Shards, "shard"))
+	what := fmt.Sprintf("Reading fails on %d of %s", r.Failing, plural.Of(r.Shards, "shard"))
 	if r.Failing == 0 {
 		what = fmt.Sprintf("%d of %d reads in the last %s failed", r.Failed, r.Done+r.Failed, words(r.Window))
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Times after which something is worth a look, or has to be acted on. All of them
@@ -171,7 +173,7 @@ func owned(f *Facts) []Finding {
 	l := &f.Leases
 	var out []Finding
 	for _, d := range l.Dead {
-		says := fmt.Sprintf("The owner of %s, %s, does not renew its leases", count(d.Shards, "shard"), d.Worker)
+		says := fmt.Sprintf("The owner of %s, %s, does not renew its leases", plural.Of(d.Shards, "shard"), d.Worker)
 		one := Finding{
 			Cause: WorkerDead, State: Act, Says: says, Command: "analytics-worker status",
 			Next: "others take its shards within ten seconds; see whether it has ended or hangs, and restart it",
@@ -192,7 +194,7 @@ func owned(f *Facts) []Finding {
 	case l.Unowned == 0:
 	case f.outside() && l.Never:
 		out = append(out, Finding{
-			Cause: NoWorker, State: Look, Says: verb(l.Unowned, "shard has", "shards have") + " never been worked on: no worker has run yet",
+			Cause: NoWorker, State: Look, Says: plural.Either(l.Unowned, "shard has", "shards have") + " never been worked on: no worker has run yet",
 			Next: "start one", Command: "systemctl start analytics-worker",
 		})
 	case f.outside() && l.Live == 0 && len(l.Dead) == 0:
@@ -203,7 +205,7 @@ func owned(f *Facts) []Finding {
 		out = append(out, Finding{Cause: NoWorker, State: Act, Says: says, Next: "start one", Command: "systemctl start analytics-worker"})
 	case len(l.Dead) == 0: // else they are the dead worker's
 		out = append(out, Finding{
-			Cause: Unowned, State: Look, Says: fmt.Sprintf("%s no owner", verb(l.Unowned, "shard has", "shards have")),
+			Cause: Unowned, State: Look, Says: fmt.Sprintf("%s no owner", plural.Either(l.Unowned, "shard has", "shards have")),
 			Next: "they are taken within seconds; if it stays, the log of the workers says why", Command: "analytics-worker status",
 		})
 	}

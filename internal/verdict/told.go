@@ -3,6 +3,8 @@ package verdict
 import (
 	"fmt"
 	"slices"
+
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // told takes in what workers say of themselves. What somebody found out already is
@@ -52,13 +54,13 @@ func fine(f *Facts) Finding {
 	}
 	part := ""
 	if f.Leases.Mine < f.Leases.Shards {
-		part = fmt.Sprintf(" on this worker's %d of %s", f.Leases.Mine, count(f.Leases.Shards, "shard"))
+		part = fmt.Sprintf(" on this worker's %d of %s", f.Leases.Mine, plural.Of(f.Leases.Shards, "shard"))
 	}
 	switch {
 	case f.Leases.Mine == 0 && f.Leases.Shards == 0:
 		return Finding{Cause: Unknown, State: Look, Says: "The stream has no shard that is known yet", Next: "see the log", Command: "journalctl -u analytics-worker -n 50"}
 	case f.Leases.Mine == 0:
-		return Finding{Cause: Standby, State: Fine, Says: fmt.Sprintf("This worker stands by: others have all %s", count(f.Leases.Shards, "shard"))}
+		return Finding{Cause: Standby, State: Fine, Says: fmt.Sprintf("This worker stands by: others have all %s", plural.Of(f.Leases.Shards, "shard"))}
 	case f.Loads.Rate > 0 && f.Loads.Orders == 0:
 		return Finding{Cause: Arriving, State: Fine, Says: fmt.Sprintf("Events arrive%s, and no orders just now: %s records a second are loaded", part, figure(f.Loads.Rate))}
 	case f.Loads.Rate > 0:

@@ -49,15 +49,6 @@ func percent(share float64) string {
 	return strconv.FormatFloat(math.Round(p), 'f', 0, 64) + " %"
 }
 
-func count(n int, what string) string { return verb(n, what, what+"s") }
-
-func verb(n int, single, plural string) string {
-	if n == 1 {
-		return "1 " + single
-	}
-	return strconv.Itoa(n) + " " + plural
-}
-
 // sentence begins with a capital, unless it begins with a name.
 func sentence(s string) string {
 	first, _, _ := strings.Cut(s, " ")

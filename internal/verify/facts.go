@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
@@ -105,7 +106,7 @@ func (v *verifier) readSpan(ctx context.Context, r *rowReader, s span) error {
 		if err := v.addFacts(r, rows); err != nil {
 			return err
 		}
-		v.Tell(fmt.Sprintf("read %d rows of %s", v.report.Tables[r.facts.Family].Facts, r.facts.Name))
+		v.Tell(fmt.Sprintf("read %s of %s", plural.Of(v.report.Tables[r.facts.Family].Facts, "row"), r.facts.Name))
 		if !full {
 			return nil
 		}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -147,7 +148,7 @@ func (v *verifier) readShard(ctx context.Context, number int, s stream.Shard) (u
 				return unread, err
 			}
 		}
-		v.Tell(fmt.Sprintf("read %d records of shard %s", sr.Records, s.ID))
+		v.Tell(fmt.Sprintf("read %s of shard %s", plural.Of(sr.Records, "record"), s.ID))
 		if page.Ended || len(page.Records) == 0 && page.Behind == 0 {
 			if after.IsSequence() && !v.before[s.ID].IsZero() && !page.Ended && sr.Records == 0 {
 				sr.Note = "its records are past the retention"

@@ -20,6 +20,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
@@ -172,7 +173,7 @@ func (v *verifier) checkpoints(ctx context.Context, tell func(Difference)) (map[
 	for other, n := range foreign {
 		tell(Difference{
 			Kind: "positions of another stream", Key: v.Stream, Stream: v.Identity.String(),
-			Warehouse: fmt.Sprintf("the positions of %d shards are of the stream %s; analytics-worker positions --start-over makes the workers begin anew", n, other),
+			Warehouse: fmt.Sprintf("positions of another stream, %s, are those of %s; analytics-worker positions --start-over makes the workers begin anew", other, plural.Of(n, "shard")),
 		})
 	}
 	return out, nil

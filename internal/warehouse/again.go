@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // ReplayBytes bounds the rows of one Replay, counted by RowBytes, for a fill by INSERT:
@@ -62,7 +63,7 @@ func (w *Warehouse) Missing(ctx context.Context, rows []Row) (out Written, err e
 	b, in := lateBatch(rows), w.db.Names()
 	fill, err := w.fill.Prepare(ctx, b)
 	if err != nil {
-		return out, fmt.Errorf("prepare to look for %s: %w", counted(len(rows), "row"), err)
+		return out, fmt.Errorf("prepare to look for %s: %w", plural.Of(len(rows), "row"), err)
 	}
 	defer fill.Done()
 	// Who writes nothing that stays needs neither the lock nor the shared row.
@@ -79,7 +80,7 @@ func (w *Warehouse) Missing(ctx context.Context, rows []Row) (out Written, err e
 	}
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
-		return out, fmt.Errorf("look for %s: %w", counted(len(rows), "row"), err)
+		return out, fmt.Errorf("look for %s: %w", plural.Of(len(rows), "row"), err)
 	}
 	for i, f := range factTables {
 		at := t.index(f.insertStep())

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -44,11 +45,11 @@ func (w *Warehouse) Claim(ctx context.Context, streamName string, claims []Claim
 	}
 	results, err := w.db.Run(ctx, Token(), claimStatements(w.db.Names(), streamName, claims, time.Now()))
 	if err != nil {
-		return nil, fmt.Errorf("claim %s: %w", counted(len(claims), "shard"), err)
+		return nil, fmt.Errorf("claim %s: %w", plural.Of(len(claims), "shard"), err)
 	}
 	rows := results[len(results)-2].Rows
 	if len(rows) != len(claims) {
-		return nil, fmt.Errorf("claim of %s: the warehouse answered for %d; does worker_checkpoints hold a shard twice?", counted(len(claims), "shard"), len(rows))
+		return nil, fmt.Errorf("claim of %s: the warehouse answered for %d; does worker_checkpoints hold a shard twice?", plural.Of(len(claims), "shard"), len(rows))
 	}
 	out := make([]Claimed, len(claims))
 	for i, row := range rows {

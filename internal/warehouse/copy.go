@@ -15,6 +15,7 @@ import (
 	"github.com/klauspost/compress/gzip"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Staging keeps the files that COPY reads.
@@ -89,7 +90,7 @@ func (c *Copy) Prepare(ctx context.Context, b Batch) (Filling, error) {
 	done := func() { c.removal.later(ctx, data, manifest) }
 	url, err := c.Staging.Put(ctx, data, buf.Bytes())
 	if err != nil {
-		return Filling{}, &StagingError{fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)}
+		return Filling{}, &StagingError{fmt.Errorf("stage %s: %w", plural.Of(len(b.Rows), "row"), err)}
 	}
 	body, err := json.Marshal(manifestOf(url))
 	if err != nil {

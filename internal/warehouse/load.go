@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -126,7 +127,7 @@ func lateBatch(rows []Row) Batch {
 func (w *Warehouse) loadLate(ctx context.Context, b Batch) (Written, error) {
 	loaded, err := w.run(ctx, b, nil)
 	if err == nil && !loaded.guarded {
-		err = fmt.Errorf("load %s again: the shared row of worker_checkpoints is gone, and the next claim makes it", counted(len(b.Rows), "row"))
+		err = fmt.Errorf("load %s again: the shared row of worker_checkpoints is gone, and the next claim makes it", plural.Of(len(b.Rows), "row"))
 	}
 	return loaded.Written, err
 }
@@ -138,14 +139,14 @@ func (w *Warehouse) run(ctx context.Context, b Batch, blame func(context.Context
 	if len(b.Rows) > 0 {
 		var err error
 		if fill, err = w.fill.Prepare(ctx, b); err != nil {
-			return Loaded{}, fmt.Errorf("prepare a load of %s: %w", counted(len(b.Rows), "row"), err)
+			return Loaded{}, fmt.Errorf("prepare a load of %s: %w", plural.Of(len(b.Rows), "row"), err)
 		}
 	}
 	defer fill.Done()
 	t := loadTransaction(w.db.Names(), b.families(), fill.Statements, time.Now(), b.anew)
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
-		err = fmt.Errorf("load %s of %s: %w", counted(len(b.Rows), "row"), counted(len(b.Moves), "shard"), err)
+		err = fmt.Errorf("load %s of %s: %w", plural.Of(len(b.Rows), "row"), plural.Of(len(b.Moves), "shard"), err)
 		if blame != nil {
 			err = blame(ctx, fill, err)
 		}
@@ -171,7 +172,7 @@ func loaded(b Batch, r Result, written Written) (Loaded, error) {
 		i, err := strconv.Atoi(row[0].Text)
 		switch {
 		case err != nil || i < 0 || i > len(b.Moves):
-			return Loaded{}, fmt.Errorf("load of %s: the warehouse answered for move %q", counted(len(b.Moves), "shard"), row[0].Text)
+			return Loaded{}, fmt.Errorf("load of %s: the warehouse answered for move %q", plural.Of(len(b.Moves), "shard"), row[0].Text)
 		case i == len(b.Moves): // twice does no harm: a load writes both
 			out.guarded, seen[i] = !row[1].Null, true
 			continue
@@ -189,7 +190,7 @@ func loaded(b Batch, r Result, written Written) (Loaded, error) {
 	}
 	for i := range seen {
 		if !seen[i] {
-			return Loaded{}, fmt.Errorf("load of %s: the warehouse left out the answer for move %d", counted(len(b.Moves), "shard"), i)
+			return Loaded{}, fmt.Errorf("load of %s: the warehouse left out the answer for move %d", plural.Of(len(b.Moves), "shard"), i)
 		}
 	}
 	if !out.guarded {
@@ -244,12 +245,4 @@ func readOutcome(row []Value, m Move) (o Outcome, repeated bool, err error) {
 		o.Verdict, repeated = Committed, true
 	}
 	return o, repeated, nil
-}
-
-// counted is a count and its noun, in the plural where it is not one.
-func counted(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return strconv.Itoa(n) + " " + noun + "s"
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -53,7 +54,7 @@ WHERE c.shard_id IS NULL`,
 FROM load_resets n WHERE worker_checkpoints.stream_name = `+name+` AND worker_checkpoints.shard_id = n.shard_id`,
 		`UPDATE `+table+` SET updated_at = `+now+` WHERE stream_name = `+Quote(SharedRow)+` AND shard_id = `+Quote(SharedRow))
 	if _, err := db.Run(ctx, Token(), statements); err != nil {
-		return fmt.Errorf("put %s of %s at other positions: %w", counted(len(resets), "shard"), streamName, err)
+		return fmt.Errorf("put %s of %s at other positions: %w", plural.Of(len(resets), "shard"), streamName, err)
 	}
 	return nil
 }

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
 
 // Staged is a batch that another process can load: its moves, and where its rows
@@ -95,7 +96,7 @@ func (c *Copy) Stage(ctx context.Context, b Batch) (Staged, error) {
 	s.Name = fileID() + "/rows.csv.gz"
 	var err error
 	if s.File, err = c.Staging.Put(ctx, s.Name, buf.Bytes()); err != nil {
-		return s, &StagingError{fmt.Errorf("stage %s: %w", counted(len(b.Rows), "row"), err)}
+		return s, &StagingError{fmt.Errorf("stage %s: %w", plural.Of(len(b.Rows), "row"), err)}
 	}
 	return s, nil
 }
@@ -145,13 +146,13 @@ func (w *Warehouse) LoadStaged(ctx context.Context, c *Copy, all []Staged) (outc
 	l := newStagedLoad(all)
 	files, err := c.manifest(ctx, l)
 	if err != nil {
-		return nil, written, fmt.Errorf("prepare a load of %d batches: %w", len(all), err)
+		return nil, written, fmt.Errorf("prepare a load of %s: %w", plural.Either(len(all), "batch", "batches"), err)
 	}
 	defer files.Done()
 	t := loadTransaction(w.db.Names(), l.families, files.Statements, time.Now(), false)
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {
-		err = fmt.Errorf("load %d batches of %s: %w", len(all), counted(len(l.batch.Moves), "shard"), err)
+		err = fmt.Errorf("load %s of %s: %w", plural.Either(len(all), "batch", "batches"), plural.Of(len(l.batch.Moves), "shard"), err)
 		return nil, written, w.blameBatches(ctx, files, all, err)
 	}
 	answer, err := l.renumbered(results[t.index(answerStep)])
@@ -234,7 +235,7 @@ func (l *stagedLoad) renumbered(r Result) (Result, error) {
 		number, err := strconv.Atoi(row[0].Text)
 		index, known := l.index[number]
 		if err != nil || !known {
-			return r, fmt.Errorf("load of %s: the warehouse answered for move %q", counted(len(l.batch.Moves), "shard"), row[0].Text)
+			return r, fmt.Errorf("load of %s: the warehouse answered for move %q", plural.Of(len(l.batch.Moves), "shard"), row[0].Text)
 		}
 		rows[i] = append([]Value{{Text: strconv.Itoa(index)}}, row[1:]...)
 	}

@@ -143,7 +143,7 @@ func (f *Fleet) Encoder() warehouse.Encoder { return f.c.Warehouse.Encoder() }
 // same batch again is safe.
 func (f *Fleet) Load(ctx context.Context, b warehouse.Batch) (warehouse.Loaded, error) {
 	p := f.place()
-	if !p.shared() {
+	if !p.shared() || b.Alone {
 		return f.c.Warehouse.Load(ctx, b)
 	}
 	started := time.Now()

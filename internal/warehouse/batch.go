@@ -14,6 +14,9 @@ type Batch struct {
 	Stream string
 	Moves  []Move
 	Rows   []Row // in the order in which they take effect
+	// Alone says that a row is looked for which the warehouse refuses: the batch is to
+	// be loaded with nobody else's.
+	Alone bool
 	// late says that the rows' positions have moved on already: what is equally
 	// old and in the warehouse came after them.
 	late bool

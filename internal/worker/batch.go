@@ -34,7 +34,7 @@ type place struct{ span, record int }
 // left out: the next owner reads them again.
 func (w *Worker) build(spans []span) *load {
 	l := &load{spans: spans, letters: make(map[*shard][]deadletter.Letter)}
-	l.batch.Stream = w.cfg.Stream
+	l.batch.Stream, l.batch.Alone = w.cfg.Stream, w.bisecting > 0
 	moves := make(map[*shard]int)
 	total := 0
 	for _, sp := range spans {

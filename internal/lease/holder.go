@@ -150,7 +150,7 @@ func (h *Holder) notice(v View) {
 	for _, s := range v.Rows {
 		l := h.held[s.Shard]
 		if l != nil && s.Owner != h.c.Self && s.Owner != "" && l.isBehind(s.Row) {
-			l.lose(fmt.Sprintf("owner is now %q", s.Owner))
+			l.taken(s.Owner)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -302,11 +303,11 @@ func (l *held) try(change func(*Row)) (done bool, err error) {
 	now = conflict.Now
 	switch {
 	case !conflict.Found:
-		l.lose("its row is gone")
+		l.lose(slog.LevelWarn, "its row is gone")
 	case now.Owner == "" && want.Owner == "":
 		return true, nil // given back by a try whose reply was lost
 	case now.Owner != l.h.c.Self || now.Term < seen.Term || now.Term > want.Term:
-		l.lose(fmt.Sprintf("owner is now %q", now.Owner))
+		l.taken(now.Owner)
 	default:
 		// Still ours: an earlier try took effect although its reply was lost.
 		// From when to trust it is hard to say, so it is written once more.
@@ -345,13 +346,17 @@ func (l *held) expire() {
 		l.expiry.Reset(left)
 		return
 	}
-	l.lose("it could not be renewed in time")
+	l.lose(slog.LevelWarn, "it could not be renewed in time")
 }
 
+// taken ends the work on the shard because another worker has it now. That is how a
+// worker that joins gets its share, and no reason to look.
+func (l *held) taken(by string) { l.lose(slog.LevelInfo, fmt.Sprintf("owner is now %q", by)) }
+
 // lose ends the work on the shard.
-func (l *held) lose(why string) {
+func (l *held) lose(level slog.Level, why string) {
 	if l.trusted.Err() == nil {
-		l.h.c.Log.Warn("lease lost; what was not committed will be read again by its next owner", "shard", l.shard.ID, "reason", why)
+		l.h.c.Log.Log(l.trusted, level, "lease lost; what was not committed will be read again by its next owner", "shard", l.shard.ID, "reason", why)
 	}
 	l.lost(ErrLost)
 }

@@ -74,7 +74,7 @@ redrive puts letters back onto the stream once their cause is gone.`,
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", o.format, "table, csv or json")
 	f.StringArrayVar(&o.reasons, "reason", nil, "only letters with this reason (may be given several times)")
-	f.StringArrayVar(&o.shards, "shard", nil, "only letters of this shard (may be given several times)")
+	f.StringArrayVar(&o.shards, "shard", nil, "only letters of this shard, as 3 or by its whole id (may be given several times)")
 	f.StringArrayVar(&o.families, "family", nil, "only records of this family; none = it could not be told (may be given several times)")
 	f.StringVar(&o.since, "since", "", "only records that arrived then or later: a time, or how long ago (90m, 24h, 7d)")
 	f.StringVar(&o.until, "until", "", "only records that arrived before then")
@@ -132,7 +132,7 @@ func (o *letterOptions) check(lastGiven bool, now time.Time) (err error) {
 			return usagef("--family %s: must be one of %s or %s", name, strings.Join(familyNames(), ", "), event.NoFamily)
 		}
 	}
-	o.filter.Shards = o.shards
+	o.filter.Shards = wholeShards(o.shards)
 	if o.since != "" {
 		if o.filter.Since, err = parseSince(o.since, now); err != nil {
 			return usagef("--since %s: %w", o.since, err)

@@ -47,7 +47,7 @@ shard anew, and reads on from the new position within seconds.
 To read again what was loaded before is safe: it changes nothing. A position further on skips what lies
 between, for good.`,
 		Example: `  analytics-worker positions
-  analytics-worker positions --reset --shard shardId-000000000003
+  analytics-worker positions --reset --shard 3
   analytics-worker positions --reset --shard shardId-000000000003 --to AT_TIMESTAMP:2026-11-20T08:00:00Z
   analytics-worker positions --start-over --dry-run`,
 		Args: noArgs,
@@ -60,10 +60,10 @@ between, for good.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", o.format, "table or json")
-	f.BoolVar(&o.wide, "wide", false, "in a table, with whole positions")
+	f.BoolVar(&o.wide, "wide", false, "in a table, with whole shard ids and positions")
 	f.BoolVar(&o.reset, "reset", false, "put the shards of --shard at the position of --to")
 	f.BoolVar(&o.startOver, "start-over", false, "put every shard there, and forget the shards of a stream that is gone")
-	f.StringArrayVar(&o.shards, "shard", nil, "with --reset: a shard (may be given several times)")
+	f.StringArrayVar(&o.shards, "shard", nil, "with --reset: a shard, as 3 or by its whole id (may be given several times)")
 	f.StringVar(&o.to, "to", o.to, "TRIM_HORIZON, LATEST, AT_TIMESTAMP:time, AT_SEQUENCE_NUMBER:n or AFTER_SEQUENCE_NUMBER:n")
 	f.BoolVar(&o.dryRun, "dry-run", false, "show what would change, and change nothing")
 	return cmd
@@ -82,6 +82,7 @@ func (o *positionOptions) check() (err error) {
 	case !o.reset && !o.startOver && (o.dryRun || o.to != stream.TrimHorizon):
 		return usagef("--to and --dry-run go with --reset or --start-over")
 	}
+	o.shards = wholeShards(o.shards)
 	if o.initial, err = parseInitial(o.to); err != nil {
 		return usagef("--to %s: %w", o.to, err)
 	}
@@ -248,7 +249,7 @@ func (a *app) showPositions(o positionOptions, positions []shardPosition) error 
 			until = p.CompleteUntil.Format(time.RFC3339)
 		}
 		if !o.wide {
-			p.Position = shortPosition(p.Position)
+			p.Shard, p.Position = shortShard(p.Shard), shortPosition(p.Position)
 		}
 		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", printable(p.Shard), p.State, p.Term, dash(printable(p.Position)), until, printable(p.Remark))
 	}

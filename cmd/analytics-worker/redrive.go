@@ -15,6 +15,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
+	"github.com/cloudcafe/analytics-worker/internal/event"
 	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/redrive"
 	"github.com/cloudcafe/analytics-worker/internal/service"
@@ -41,7 +42,8 @@ func (a *app) redriveCommand() *cobra.Command {
 		Long: `redrive puts rejected records back onto the stream, unchanged and with their own partition keys, for a worker
 to judge them anew: after a rule has been relaxed, say, or a column widened. Each letter goes back at most
 once, however often the command is run or killed. What went back is marked in the dead-letter store, not
-deleted. A row that the warehouse refused at first and took at a later try stays where it is.
+deleted. A row that the warehouse refused at first and took at a later try stays where it is, and so does a
+record of a family that FAMILIES leaves out: a worker would reject it again at once.
 
 A run that dies between its mark and the stream's answer leaves letters in doubt: they may be on the stream
 or not. They are counted and left alone until you ask for them with --in-doubt, which may put them a second
@@ -62,7 +64,7 @@ Status 1 means that some of the letters did not go back, or are in doubt.`,
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", o.format, "table or json")
 	f.StringArrayVar(&o.reasons, "reason", nil, "only letters with this reason (may be given several times)")
-	f.StringArrayVar(&o.shards, "shard", nil, "only letters of this shard (may be given several times)")
+	f.StringArrayVar(&o.shards, "shard", nil, "only letters of this shard, as 3 or by its whole id (may be given several times)")
 	f.StringVar(&o.since, "since", "", "only records that arrived then or later: a time, or how long ago (90m, 24h, 7d)")
 	f.StringVar(&o.until, "until", "", "only records that arrived before then")
 	f.IntVar(&o.limit, "limit", 0, "letters at most; 0 = all")
@@ -76,6 +78,7 @@ func (o *redriveOptions) check(now time.Time) (err error) {
 	if !slices.Contains([]string{"table", "json"}, o.format) {
 		return usagef("--format %s: must be table or json", o.format)
 	}
+	o.shards = wholeShards(o.shards)
 	if err := checkReasons(o.reasons); err != nil {
 		return err
 	}
@@ -124,7 +127,7 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 	}
 	target := account.Stream(c.Stream)
 	progress := newLine(ctx, a.stderr)
-	reasons := make(map[string]int)
+	reasons, off := make(map[string]int), switchedOff{of: c.Families}
 	sum, err := redrive.Run(ctx, redrive.Config{
 		Letters: letters.All(ctx), Marks: letters, Run: rand.Text(),
 		Put: func(ctx context.Context, ls []deadletter.Letter) ([]deadletter.Outcome, error) {
@@ -137,7 +140,7 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 			}
 			return false
 		},
-		Limit: o.limit, DryRun: o.dryRun, Doubtful: o.inDoubt,
+		InVain: off.has, Limit: o.limit, DryRun: o.dryRun, Doubtful: o.inDoubt,
 		Tell: func(s redrive.Summary) {
 			progress.say(fmt.Sprintf("put %d of %s back", s.Placed, plural.Of(s.Due, "letter")))
 		},
@@ -146,10 +149,47 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 	if werr := writeRedrive(a.stdout, o, sum, reasons); err == nil {
 		err = werr
 	}
-	if err == nil && sum.Refused+sum.Unknown+sum.Lost+sum.Doubtful > 0 {
+	off.tell(a.painted(a.stderr), sum.InVain)
+	if err == nil && sum.Refused+sum.Unknown+sum.Lost+sum.Doubtful+sum.InVain > 0 {
 		return errSilent
 	}
 	return err
+}
+
+// switchedOff tells letters of families that FAMILIES leaves out: a worker with the
+// same FAMILIES would reject them again at once.
+type switchedOff struct {
+	of    []event.Family // that are loaded
+	names []string       // of the others that were met
+	event event.Event
+}
+
+func (s *switchedOff) has(l deadletter.Letter) bool {
+	if event.Decode(l.Data, l.ArrivedAt, &s.event) != nil {
+		return false // for the worker to judge
+	}
+	family := s.event.Family()
+	if slices.Contains(s.of, family) {
+		return false
+	}
+	if name := family.String(); !slices.Contains(s.names, name) {
+		s.names = append(s.names, name)
+	}
+	return true
+}
+
+// tell says how many were left alone, and what would let them in.
+func (s *switchedOff) tell(w io.Writer, n int) {
+	if n == 0 {
+		return
+	}
+	var loaded []string
+	for _, f := range s.of {
+		loaded = append(loaded, f.String())
+	}
+	others := strings.Join(s.names, " and ")
+	fmt.Fprintf(w, "! left alone, as FAMILIES=%s leaves out %s and a worker would reject it again at once: %s -> for the workers, and then here: FAMILIES=%s\n",
+		strings.Join(loaded, ","), others, plural.Of(n, "letter"), strings.Join(append(loaded, s.names...), ","))
 }
 
 // putLetters puts the letters' records with their own keys.
@@ -199,7 +239,7 @@ func writeRedrive(w io.Writer, o redriveOptions, s redrive.Summary, reasons map[
 	for _, r := range names {
 		fmt.Fprintf(tw, "    %s\t%d\n", printable(r), reasons[r])
 	}
-	fmt.Fprintf(tw, "  went back earlier\t%d\n  loaded at a later try\t%d\n  in doubt, left alone (see --in-doubt)\t%d\n", s.Already, s.Loaded, s.Doubtful)
+	fmt.Fprintf(tw, "  went back earlier\t%d\n  loaded at a later try\t%d\n  in doubt, left alone (see --in-doubt)\t%d\n  of families that are not loaded, left alone\t%d\n", s.Already, s.Loaded, s.Doubtful, s.InVain)
 	if o.dryRun {
 		fmt.Fprintf(tw, "would go back\t%d\n", s.Due)
 		return tw.Flush()

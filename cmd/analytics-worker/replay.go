@@ -69,7 +69,7 @@ Status 1 means that the warehouse refused rows, or that it could not be done to 
 	f.StringVar(&o.format, "format", o.format, "table or json")
 	f.StringVar(&o.from, "from", "", "records that arrived then or later: a time, or how long ago (90m, 24h, 7d)")
 	f.StringVar(&o.to, "to", "", "and before then (default now)")
-	f.StringArrayVar(&o.shards, "shard", nil, "only this shard (may be given several times)")
+	f.StringArrayVar(&o.shards, "shard", nil, "only this shard, as 3 or by its whole id (may be given several times)")
 	f.BoolVar(&o.dryRun, "dry-run", false, "count what would change, and change nothing")
 	complete(cmd, "format", []string{"table", "json"})
 	return cmd
@@ -183,7 +183,7 @@ func (c config) replay(account *aws.Account, source *aws.Stream, o replayOptions
 			return warehouse.Checkpoints(ctx, db, source.Name())
 		},
 		Warehouse: house, Letters: letters, Families: c.Families,
-		From: o.begin, To: o.end, Only: o.shards, DryRun: o.dryRun, BatchBytes: batch, LoadInterval: c.LoadInterval,
+		From: o.begin, To: o.end, Only: wholeShards(o.shards), DryRun: o.dryRun, BatchBytes: batch, LoadInterval: c.LoadInterval,
 	}, house, nil
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 )
@@ -29,4 +30,17 @@ func shortShard(id string) string {
 		return strconv.FormatUint(n, 10)
 	}
 	return id
+}
+
+// wholeShards are shards as a flag names them, with whole ids: a number is what
+// shortShard leaves of one.
+func wholeShards(given []string) []string {
+	var out []string
+	for _, id := range given {
+		if n, err := strconv.ParseUint(id, 10, 64); err == nil {
+			id = fmt.Sprintf("shardId-%012d", n)
+		}
+		out = append(out, id)
+	}
+	return out
 }

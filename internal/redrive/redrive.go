@@ -43,6 +43,7 @@ type Config struct {
 	Run string // names this run; no other one may have the name
 
 	Match    func(deadletter.Letter) bool // nil = every letter
+	InVain   func(deadletter.Letter) bool // it would be rejected again at once, and is left alone; nil = none
 	Limit    int                          // letters to put at most; 0 = all
 	DryRun   bool                         // only count
 	Doubtful bool                         // put letters again that are in doubt
@@ -57,6 +58,7 @@ type Summary struct {
 	Already  int `json:"went_back_earlier"` // of those, put back by an earlier run
 	Loaded   int `json:"loaded"`            // of those, rows that the warehouse took at a later try: nothing to put back
 	Doubtful int `json:"in_doubt"`          // claimed by an earlier run whose outcome is not known; left alone
+	InVain   int `json:"left_out"`          // of those, records that would be rejected again at once; left alone
 	Due      int `json:"would_go_back"`     // the rest, up to the limit
 	Placed   int `json:"went_back"`         // put back by this run
 	Refused  int `json:"refused"`           // the stream did not take them; another run tries again
@@ -139,6 +141,9 @@ func (r *run) due(l deadletter.Letter, attempts deadletter.Attempts, fates deadl
 		return 0, false
 	case before.Outcome == deadletter.InDoubt && !r.Doubtful:
 		r.sum.Doubtful++
+		return 0, false
+	case r.InVain != nil && r.InVain(l):
+		r.sum.InVain++
 		return 0, false
 	}
 	r.sum.Due++

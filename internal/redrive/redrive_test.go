@@ -161,8 +161,15 @@ func TestFiltersLimitAndDryRun(t *testing.T) {
 		t.Fatalf("three of them: %+v, %v", sum, err)
 	}
 	c.Run, c.Limit = "b", 0
+	c.InVain = func(deadletter.Letter) bool { return true } // of those that went back it is not asked
 	sum, err := redrive.Run(t.Context(), c)
-	want := redrive.Summary{Letters: 10, Matched: 5, Already: 3, Due: 2, Placed: 2}
+	want := redrive.Summary{Letters: 10, Matched: 5, Already: 3, InVain: 2}
+	if err != nil || sum != want || len(s.puts) != 3 {
+		t.Errorf("in vain: %+v, %v, want %+v", sum, err, want)
+	}
+	c.InVain = nil
+	sum, err = redrive.Run(t.Context(), c)
+	want = redrive.Summary{Letters: 10, Matched: 5, Already: 3, Due: 2, Placed: 2}
 	if err != nil || sum != want {
 		t.Errorf("the rest: %+v, %v, want %+v", sum, err, want)
 	}

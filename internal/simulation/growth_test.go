@@ -45,7 +45,7 @@ func TestALoadsTimeGrowsWithItsRows(t *testing.T) {
 	}
 }
 
-// sized makes loads of new orders.
+// sized makes loads of orders, half of them new.
 type sized struct {
 	t     *testing.T
 	w     *World
@@ -67,8 +67,8 @@ func (g *sized) load(orders, shards int) time.Duration {
 	}
 	for i := range orders {
 		b.Rows = append(b.Rows, orderRow(g.fill, i%shards, event.Order{
-			OrderID: fmt.Sprintf("order-%d-%d", g.loads, i), CustomerID: fmt.Sprint("customer-", i%1000), EventType: "order_created",
-			StoreID: int32(i % 40), ItemCount: 2, AmountCents: 500, EventTime: growthStart + int64(i),
+			OrderID: fmt.Sprintf("order-%d-%d", i%2*g.loads, i), CustomerID: fmt.Sprint("customer-", i%1000), EventType: "order_created",
+			StoreID: int32(i % 40), ItemCount: 2, AmountCents: 500, EventTime: growthStart + int64(g.loads)*60_000_000 + int64(i),
 		}))
 	}
 	if _, err := house.Claim(ctx, StreamName, claims); err != nil {

@@ -84,7 +84,7 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 	}{
 		"nothing is bent": {func(s []string) []string { return s }, ""},
 		"G1 a row is dropped": {
-			within("TABLE load_orders_newest", replaced(") ranked\nWHERE recency = 1", ") ranked\nWHERE recency = 1 AND order_id <> 'order-0'")),
+			within("TABLE load_orders_changes", replaced(") ranked\n WHERE recency = 1", ") ranked\n WHERE recency = 1 AND order_id <> 'order-0'")),
 			"order missing",
 		},
 		"G2 rows go in twice": {func(sqls []string) []string {

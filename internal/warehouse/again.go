@@ -76,7 +76,7 @@ func (w *Warehouse) Missing(ctx context.Context, rows []Row) (out Written, err e
 			continue
 		}
 		f := factTables[i]
-		t = append(t, f.newest(in), f.find(in), f.changes(in, false), step{name: f.insertStep(), sql: "SELECT COUNT(*) FROM " + f.temp("changes")})
+		t = append(t, f.changes(in, false), step{name: f.insertStep(), sql: "SELECT COUNT(*) FROM " + f.temp("changes")})
 	}
 	results, err := w.db.Run(ctx, Token(), t.sql())
 	if err != nil {

@@ -17,8 +17,6 @@ func (f *Facts) load(in Names, anew bool) transaction {
 		rows = " WHERE " + minuteColumn + " IS NULL"
 	}
 	t := transaction{
-		f.newest(in),
-		f.find(in),
 		f.changes(in, counted),
 		{sql: `DELETE FROM ` + in.Of(f.Name) + ` USING ` + changes + `
 WHERE ` + changes + `.held_` + f.Time + ` IS NOT NULL AND ` + same(f.Key, f.Name, changes) +
@@ -38,10 +36,13 @@ SELECT ` + list("", f.Names()) + ` FROM ` + changes + rows},
 // changes is the table of all that a load changes: rows of facts, each beside the event
 // time of the row that it replaces, and, where the rollup is counted on, its groups as
 // they come to be. A group has a minute, a row has none. It is one statement, as each
-// costs a warehouse its time.
+// costs a warehouse its time. Within it a planner can only guess how many rows come out
+// of a part, wrong by a thousand times: so what is joined to a part is a table that has
+// an index where engines have any, and no part is joined to another.
 func (f *Facts) changes(in Names, counted bool) step {
 	sql := `CREATE TEMP TABLE ` + f.temp("changes") + ` AS
-WITH staged AS (` + f.stage(in) + `)
+WITH newest AS (` + f.newest(in) + `),
+staged AS (` + f.stage(in) + `)
 SELECT ` + list("", f.Names()) + `, held_` + f.Time
 	if counted {
 		none := []string{nothing(minuteColumn, "TIMESTAMP")}
@@ -62,14 +63,12 @@ func nothing(column, kind string) string { return "CAST(NULL AS " + kind + ") AS
 
 // newest are the newest events of each key, over all accepted shards: a key that
 // moved to another shard may be in two. At equal event times the later one in the
-// stream wins. They and what is found of them are tables of their own, as a planner can
-// only guess how many rows come out of a query, wrong by a thousand times, and would
-// join the rest by that guess; of a table it knows the size.
+// stream wins.
 //
 // Rows learn from their move whether it is accepted by a window over both, and not by a
 // join of load_incoming with itself: a planner without statistics of it takes one side
 // for a single row, and goes through all of it again for each row.
-func (f *Facts) newest(in Names) step {
+func (f *Facts) newest(in Names) string {
 	key, columns, named := make([]string, len(f.Key)), make([]string, len(f.Columns)), make([]string, len(f.Columns))
 	for i, k := range f.Key {
 		key[i] = f.staged(k)
@@ -82,27 +81,17 @@ func (f *Facts) newest(in Names) step {
 		}
 	}
 	family := "family = " + Quote(f.Family.String())
-	return step{sql: `CREATE TEMP TABLE ` + f.temp("newest") + ` AS
-SELECT ordinal, ` + list("", f.Names()) + `
-FROM (SELECT ordinal, ` + strings.Join(named, ", ") + `,
-  ROW_NUMBER() OVER (PARTITION BY ` + list("", key) + ` ORDER BY ` + f.staged(f.Time) + ` DESC, ordinal DESC) AS recency
- FROM (SELECT p.family, p.ordinal, ` + list("p.", columns) + `, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
-  FROM load_incoming p LEFT JOIN ` + in.Of(CheckpointTable) + ` c ON ` + accepts("c") + `
-  WHERE p.` + family + ` OR p.shard_id <> '') fenced
- WHERE ` + family + ` AND accepted_term IS NOT NULL) ranked
-WHERE recency = 1`}
+	return `SELECT ordinal, ` + list("", f.Names()) + `
+ FROM (SELECT ordinal, ` + strings.Join(named, ", ") + `,
+   ROW_NUMBER() OVER (PARTITION BY ` + list("", key) + ` ORDER BY ` + f.staged(f.Time) + ` DESC, ordinal DESC) AS recency
+  FROM (SELECT p.family, p.ordinal, ` + list("p.", columns) + `, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+   FROM load_incoming p LEFT JOIN ` + in.Of(CheckpointTable) + ` c ON ` + accepts("c") + `
+   WHERE p.` + family + ` OR p.shard_id <> '') fenced
+  WHERE ` + family + ` AND accepted_term IS NOT NULL) ranked
+ WHERE recency = 1`
 }
 
-// find is the only statement that looks keys up in the whole of the table. It asks for
-// few columns, as warehouses store columns apart: what it costs grows with the
-// table. The event times that it finds are there to narrow all later searches
-// to the blocks that hold them.
-func (f *Facts) find(in Names) step {
-	return step{sql: `CREATE TEMP TABLE ` + f.temp("found") + ` AS
-SELECT ` + list("f.", f.Key) + `, f.` + f.Time + ` FROM ` + in.Of(f.Name) + ` f JOIN ` + f.temp("newest") + ` n ON ` + same(f.Key, "n", "f")}
-}
-
-// stage is what changes the warehouse: new keys, and events that are not older
+// stage looks the keys up in the whole of the table, and is what changes it: new keys, and events that are not older
 // than what is held and say something else. Beside them what goes. A row that
 // comes again after its position has moved on (its ordinal is negative) must not
 // replace what is equally old: that came later in the stream.
@@ -116,8 +105,7 @@ func (f *Facts) stage(in Names) string {
 	}
 	return `SELECT ` + list("n.", f.Names()) + `,
   ` + each(f.held(), ", ", "h.@ AS held_@") + `
- FROM ` + f.temp("newest") + ` n LEFT JOIN (SELECT ` + list("f.", f.Names()) + `
-  FROM ` + in.Of(f.Name) + ` f JOIN ` + f.temp("found") + ` o ON ` + same(f.Key, "o", "f") + ` AND o.` + f.Time + ` = f.` + f.Time + `) h ON ` + same(f.Key, "h", "n") + `
+ FROM newest n LEFT JOIN ` + in.Of(f.Name) + ` h ON ` + same(f.Key, "h", "n") + `
  WHERE h.` + f.Time + ` IS NULL OR n.` + f.Time + ` > h.` + f.Time + `
   OR (n.ordinal >= 0 AND n.` + f.Time + ` = h.` + f.Time + ` AND (` + strings.Join(differs, " OR ") + `))`
 }

@@ -10,25 +10,19 @@ SELECT p.move, c.term, c.sequence_number, c.sub_sequence_number
 FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id
 WHERE p.shard_id <> '' ORDER BY p.move;
 
-CREATE TEMP TABLE load_orders_newest AS
-SELECT ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
-FROM (SELECT ordinal, orders_order_id AS order_id, orders_customer_id AS customer_id, orders_store_id AS store_id, orders_total_amount AS total_amount, orders_item_count AS item_count, orders_event_type AS event_type, orders_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY orders_order_id ORDER BY orders_event_timestamp DESC, ordinal DESC) AS recency
- FROM (SELECT p.family, p.ordinal, p.orders_order_id, p.orders_customer_id, p.orders_store_id, p.orders_total_amount, p.orders_item_count, p.orders_event_type, p.orders_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
-  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
- AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
-  WHERE p.family = 'orders' OR p.shard_id <> '') fenced
- WHERE family = 'orders' AND accepted_term IS NOT NULL) ranked
-WHERE recency = 1;
-
-CREATE TEMP TABLE load_orders_found AS
-SELECT f.order_id, f.event_timestamp FROM fact_orders f JOIN load_orders_newest n ON n.order_id = f.order_id;
-
 CREATE TEMP TABLE load_orders_changes AS
-WITH staged AS (SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
+WITH newest AS (SELECT ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
+ FROM (SELECT ordinal, orders_order_id AS order_id, orders_customer_id AS customer_id, orders_store_id AS store_id, orders_total_amount AS total_amount, orders_item_count AS item_count, orders_event_type AS event_type, orders_event_timestamp AS event_timestamp,
+   ROW_NUMBER() OVER (PARTITION BY orders_order_id ORDER BY orders_event_timestamp DESC, ordinal DESC) AS recency
+  FROM (SELECT p.family, p.ordinal, p.orders_order_id, p.orders_customer_id, p.orders_store_id, p.orders_total_amount, p.orders_item_count, p.orders_event_type, p.orders_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+   FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+ AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
+   WHERE p.family = 'orders' OR p.shard_id <> '') fenced
+  WHERE family = 'orders' AND accepted_term IS NOT NULL) ranked
+ WHERE recency = 1),
+staged AS (SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
   h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
- FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
-  FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
+ FROM newest n LEFT JOIN fact_orders h ON h.order_id = n.order_id
  WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
   OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type)))
 SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp, held_event_timestamp, CAST(NULL AS TIMESTAMP) AS minute, CAST(NULL AS BIGINT) AS total_order_count, CAST(NULL AS BIGINT) AS total_item_count, CAST(NULL AS DECIMAL(20,2)) AS total_revenue FROM staged

@@ -10,25 +10,19 @@ SELECT p.move, c.term, c.sequence_number, c.sub_sequence_number
 FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id
 WHERE p.shard_id <> '' ORDER BY p.move;
 
-CREATE TEMP TABLE load_orders_newest AS
-SELECT ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
-FROM (SELECT ordinal, orders_order_id AS order_id, orders_customer_id AS customer_id, orders_store_id AS store_id, orders_total_amount AS total_amount, orders_item_count AS item_count, orders_event_type AS event_type, orders_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY orders_order_id ORDER BY orders_event_timestamp DESC, ordinal DESC) AS recency
- FROM (SELECT p.family, p.ordinal, p.orders_order_id, p.orders_customer_id, p.orders_store_id, p.orders_total_amount, p.orders_item_count, p.orders_event_type, p.orders_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
-  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
- AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
-  WHERE p.family = 'orders' OR p.shard_id <> '') fenced
- WHERE family = 'orders' AND accepted_term IS NOT NULL) ranked
-WHERE recency = 1;
-
-CREATE TEMP TABLE load_orders_found AS
-SELECT f.order_id, f.event_timestamp FROM fact_orders f JOIN load_orders_newest n ON n.order_id = f.order_id;
-
 CREATE TEMP TABLE load_orders_changes AS
-WITH staged AS (SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
+WITH newest AS (SELECT ordinal, order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp
+ FROM (SELECT ordinal, orders_order_id AS order_id, orders_customer_id AS customer_id, orders_store_id AS store_id, orders_total_amount AS total_amount, orders_item_count AS item_count, orders_event_type AS event_type, orders_event_timestamp AS event_timestamp,
+   ROW_NUMBER() OVER (PARTITION BY orders_order_id ORDER BY orders_event_timestamp DESC, ordinal DESC) AS recency
+  FROM (SELECT p.family, p.ordinal, p.orders_order_id, p.orders_customer_id, p.orders_store_id, p.orders_total_amount, p.orders_item_count, p.orders_event_type, p.orders_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+   FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+ AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
+   WHERE p.family = 'orders' OR p.shard_id <> '') fenced
+  WHERE family = 'orders' AND accepted_term IS NOT NULL) ranked
+ WHERE recency = 1),
+staged AS (SELECT n.order_id, n.customer_id, n.store_id, n.total_amount, n.item_count, n.event_type, n.event_timestamp,
   h.event_timestamp AS held_event_timestamp, h.store_id AS held_store_id, h.event_type AS held_event_type, h.item_count AS held_item_count, h.total_amount AS held_total_amount
- FROM load_orders_newest n LEFT JOIN (SELECT f.order_id, f.customer_id, f.store_id, f.total_amount, f.item_count, f.event_type, f.event_timestamp
-  FROM fact_orders f JOIN load_orders_found o ON o.order_id = f.order_id AND o.event_timestamp = f.event_timestamp) h ON h.order_id = n.order_id
+ FROM newest n LEFT JOIN fact_orders h ON h.order_id = n.order_id
  WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
   OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.customer_id <> h.customer_id OR n.store_id <> h.store_id OR n.total_amount <> h.total_amount OR n.item_count <> h.item_count OR n.event_type <> h.event_type)))
 SELECT order_id, customer_id, store_id, total_amount, item_count, event_type, event_timestamp, held_event_timestamp, CAST(NULL AS TIMESTAMP) AS minute, CAST(NULL AS BIGINT) AS total_order_count, CAST(NULL AS BIGINT) AS total_item_count, CAST(NULL AS DECIMAL(20,2)) AS total_revenue FROM staged
@@ -53,25 +47,19 @@ WHERE agg_orders_minute.minute = load_orders_changes.minute AND agg_orders_minut
 INSERT INTO agg_orders_minute (minute, store_id, event_type, order_count, item_count, revenue)
 SELECT minute, store_id, event_type, total_order_count, total_item_count, total_revenue FROM load_orders_changes WHERE total_order_count <> 0;
 
-CREATE TEMP TABLE load_inventory_newest AS
-SELECT ordinal, store_id, sku, quantity, event_type, event_timestamp
-FROM (SELECT ordinal, inventory_store_id AS store_id, inventory_sku AS sku, inventory_quantity AS quantity, inventory_event_type AS event_type, inventory_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY inventory_store_id, inventory_sku ORDER BY inventory_event_timestamp DESC, ordinal DESC) AS recency
- FROM (SELECT p.family, p.ordinal, p.inventory_store_id, p.inventory_sku, p.inventory_quantity, p.inventory_event_type, p.inventory_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
-  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
- AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
-  WHERE p.family = 'inventory' OR p.shard_id <> '') fenced
- WHERE family = 'inventory' AND accepted_term IS NOT NULL) ranked
-WHERE recency = 1;
-
-CREATE TEMP TABLE load_inventory_found AS
-SELECT f.store_id, f.sku, f.event_timestamp FROM fact_inventory f JOIN load_inventory_newest n ON n.store_id = f.store_id AND n.sku = f.sku;
-
 CREATE TEMP TABLE load_inventory_changes AS
-WITH staged AS (SELECT n.store_id, n.sku, n.quantity, n.event_type, n.event_timestamp,
+WITH newest AS (SELECT ordinal, store_id, sku, quantity, event_type, event_timestamp
+ FROM (SELECT ordinal, inventory_store_id AS store_id, inventory_sku AS sku, inventory_quantity AS quantity, inventory_event_type AS event_type, inventory_event_timestamp AS event_timestamp,
+   ROW_NUMBER() OVER (PARTITION BY inventory_store_id, inventory_sku ORDER BY inventory_event_timestamp DESC, ordinal DESC) AS recency
+  FROM (SELECT p.family, p.ordinal, p.inventory_store_id, p.inventory_sku, p.inventory_quantity, p.inventory_event_type, p.inventory_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+   FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+ AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
+   WHERE p.family = 'inventory' OR p.shard_id <> '') fenced
+  WHERE family = 'inventory' AND accepted_term IS NOT NULL) ranked
+ WHERE recency = 1),
+staged AS (SELECT n.store_id, n.sku, n.quantity, n.event_type, n.event_timestamp,
   h.event_timestamp AS held_event_timestamp
- FROM load_inventory_newest n LEFT JOIN (SELECT f.store_id, f.sku, f.quantity, f.event_type, f.event_timestamp
-  FROM fact_inventory f JOIN load_inventory_found o ON o.store_id = f.store_id AND o.sku = f.sku AND o.event_timestamp = f.event_timestamp) h ON h.store_id = n.store_id AND h.sku = n.sku
+ FROM newest n LEFT JOIN fact_inventory h ON h.store_id = n.store_id AND h.sku = n.sku
  WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
   OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.quantity <> h.quantity OR n.event_type <> h.event_type)))
 SELECT store_id, sku, quantity, event_type, event_timestamp, held_event_timestamp FROM staged;
@@ -82,25 +70,19 @@ WHERE load_inventory_changes.held_event_timestamp IS NOT NULL AND fact_inventory
 INSERT INTO fact_inventory (store_id, sku, quantity, event_type, event_timestamp)
 SELECT store_id, sku, quantity, event_type, event_timestamp FROM load_inventory_changes;
 
-CREATE TEMP TABLE load_payments_newest AS
-SELECT ordinal, payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp
-FROM (SELECT ordinal, payments_payment_id AS payment_id, payments_order_id AS order_id, payments_customer_id AS customer_id, NULLIF(payments_transaction_id, '') AS transaction_id, payments_amount AS amount, payments_payment_method AS payment_method, payments_status AS status, payments_fraud_score AS fraud_score, payments_event_type AS event_type, payments_event_timestamp AS event_timestamp,
-  ROW_NUMBER() OVER (PARTITION BY payments_payment_id ORDER BY payments_event_timestamp DESC, ordinal DESC) AS recency
- FROM (SELECT p.family, p.ordinal, p.payments_payment_id, p.payments_order_id, p.payments_customer_id, p.payments_transaction_id, p.payments_amount, p.payments_payment_method, p.payments_status, p.payments_fraud_score, p.payments_event_type, p.payments_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
-  FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
- AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
-  WHERE p.family = 'payments' OR p.shard_id <> '') fenced
- WHERE family = 'payments' AND accepted_term IS NOT NULL) ranked
-WHERE recency = 1;
-
-CREATE TEMP TABLE load_payments_found AS
-SELECT f.payment_id, f.event_timestamp FROM fact_payments f JOIN load_payments_newest n ON n.payment_id = f.payment_id;
-
 CREATE TEMP TABLE load_payments_changes AS
-WITH staged AS (SELECT n.payment_id, n.order_id, n.customer_id, n.transaction_id, n.amount, n.payment_method, n.status, n.fraud_score, n.event_type, n.event_timestamp,
+WITH newest AS (SELECT ordinal, payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp
+ FROM (SELECT ordinal, payments_payment_id AS payment_id, payments_order_id AS order_id, payments_customer_id AS customer_id, NULLIF(payments_transaction_id, '') AS transaction_id, payments_amount AS amount, payments_payment_method AS payment_method, payments_status AS status, payments_fraud_score AS fraud_score, payments_event_type AS event_type, payments_event_timestamp AS event_timestamp,
+   ROW_NUMBER() OVER (PARTITION BY payments_payment_id ORDER BY payments_event_timestamp DESC, ordinal DESC) AS recency
+  FROM (SELECT p.family, p.ordinal, p.payments_payment_id, p.payments_order_id, p.payments_customer_id, p.payments_transaction_id, p.payments_amount, p.payments_payment_method, p.payments_status, p.payments_fraud_score, p.payments_event_type, p.payments_event_timestamp, MAX(c.term) OVER (PARTITION BY p.move) AS accepted_term
+   FROM load_incoming p LEFT JOIN worker_checkpoints c ON c.stream_name = p.stream_name AND c.shard_id = p.shard_id AND c.term = p.term
+ AND c.sequence_number = p.from_sequence AND c.sub_sequence_number = p.from_sub
+   WHERE p.family = 'payments' OR p.shard_id <> '') fenced
+  WHERE family = 'payments' AND accepted_term IS NOT NULL) ranked
+ WHERE recency = 1),
+staged AS (SELECT n.payment_id, n.order_id, n.customer_id, n.transaction_id, n.amount, n.payment_method, n.status, n.fraud_score, n.event_type, n.event_timestamp,
   h.event_timestamp AS held_event_timestamp, h.payment_method AS held_payment_method, h.event_type AS held_event_type, h.amount AS held_amount
- FROM load_payments_newest n LEFT JOIN (SELECT f.payment_id, f.order_id, f.customer_id, f.transaction_id, f.amount, f.payment_method, f.status, f.fraud_score, f.event_type, f.event_timestamp
-  FROM fact_payments f JOIN load_payments_found o ON o.payment_id = f.payment_id AND o.event_timestamp = f.event_timestamp) h ON h.payment_id = n.payment_id
+ FROM newest n LEFT JOIN fact_payments h ON h.payment_id = n.payment_id
  WHERE h.event_timestamp IS NULL OR n.event_timestamp > h.event_timestamp
   OR (n.ordinal >= 0 AND n.event_timestamp = h.event_timestamp AND (n.order_id <> h.order_id OR n.customer_id <> h.customer_id OR n.transaction_id <> h.transaction_id OR (n.transaction_id IS NULL AND h.transaction_id IS NOT NULL) OR (n.transaction_id IS NOT NULL AND h.transaction_id IS NULL) OR n.amount <> h.amount OR n.payment_method <> h.payment_method OR n.status <> h.status OR n.fraud_score <> h.fraud_score OR (n.fraud_score IS NULL AND h.fraud_score IS NOT NULL) OR (n.fraud_score IS NOT NULL AND h.fraud_score IS NULL) OR n.event_type <> h.event_type)))
 SELECT payment_id, order_id, customer_id, transaction_id, amount, payment_method, status, fraud_score, event_type, event_timestamp, held_event_timestamp, CAST(NULL AS TIMESTAMP) AS minute, CAST(NULL AS BIGINT) AS total_payment_count, CAST(NULL AS DECIMAL(20,2)) AS total_amount FROM staged

@@ -87,7 +87,7 @@ func (f *Fleet) attempt(ctx context.Context, set []batch) error {
 	if err != nil {
 		return err
 	}
-	l.failed, l.gap = 0, l.gap-l.gap/8
+	l.failed, l.gap, l.took = 0, l.gap-l.gap/8, min(time.Since(l.since), time.Since(l.locking))
 	if l.most > 0 {
 		l.most++
 	}
@@ -99,6 +99,9 @@ func (f *Fleet) attempt(ctx context.Context, set []batch) error {
 func (f *Fleet) gotTo(p warehouse.Progress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if p.Locking() {
+		f.loader.locking = time.Now()
+	}
 	f.loader.step = &step{Started: p.Started, Statement: p.Statement, err: p.Err}
 }
 
@@ -113,6 +116,7 @@ func (f *Fleet) settle(ctx context.Context, set []batch, outcomes [][]warehouse.
 	alone := false // one batch has all of the rows
 	for i, b := range set {
 		all[i] = outcomeOf(b.ID, outcomes[i])
+		all[i].Took = f.loader.took
 		whole = whole && all[i].In
 		if b.folder == "" {
 			f.advanced(f.news.own, all[i])

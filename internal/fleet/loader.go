@@ -12,9 +12,11 @@ import (
 )
 
 const (
-	// gatherTime is how long a load waits for workers that were in the last one: they
-	// have learned its outcome by then, and stage what came meanwhile.
+	// gatherTime is how long at least a load waits for workers that were in the last one:
+	// they have learned its outcome by then, and stage what came meanwhile. Who is late
+	// waits for a whole load more, so where loads take long it is worth gatherMost.
 	gatherTime = 500 * time.Millisecond
+	gatherMost = time.Second
 	gatherStep = 200 * time.Millisecond
 	// listEvery is how often it is looked for what is staged, at most.
 	listEvery = time.Second
@@ -37,6 +39,7 @@ type loader struct {
 	last    []string            // the workers that were in the last load
 	started time.Time           // of the last load
 	ended   time.Time
+	took    time.Duration // the last load that went in, without its wait for the lock
 	gap     time.Duration // between the starts of two loads: wider after throttles
 	most    int           // batches of a load; 0 = no bound
 	failed  int           // loads that failed in turn, in a way that is nobody's fault
@@ -48,6 +51,7 @@ type loader struct {
 	loading []string
 	step    *step // how far the load under way has got
 	since   time.Time
+	locking time.Time // when a load was last seen to wait for the lock
 	loads   int64
 	looks   int64
 	waiting []string
@@ -169,7 +173,7 @@ func (f *Fleet) resign() {
 	clear(l.batches)
 	clear(l.over)
 	clear(l.unread)
-	l.folder, l.listed, l.last, l.most, l.failed, l.gap = "", time.Time{}, nil, 0, 0, 0
+	l.folder, l.listed, l.last, l.most, l.failed, l.gap, l.took = "", time.Time{}, nil, 0, 0, 0, 0
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.busy, l.spoken, l.loading, l.step, l.waiting, l.done = false, false, nil, nil, nil, nil
@@ -238,7 +242,7 @@ func (f *Fleet) gather(ctx context.Context) bool {
 		case early > gatherTime:
 			f.pause(ctx, early-gatherTime)
 			began = time.Now()
-		case early <= 0 && (f.complete() || now.Sub(began) >= gatherTime):
+		case early <= 0 && (f.complete() || now.Sub(began) >= min(max(gatherTime, l.took/6), gatherMost)):
 			return true
 		case f.complete():
 			f.pause(ctx, early)

@@ -44,15 +44,22 @@ type step struct {
 // it waits for: the one under way, or none.
 func (f *Fleet) tellWaiting(ctx context.Context, p place, w word) {
 	s := w.Step
-	if p.ours() {
-		f.mu.Lock()
+	began := time.Time{}
+	f.mu.Lock()
+	switch {
+	case p.ours():
 		s = f.loader.step
-		f.mu.Unlock()
+		if f.loader.loading != nil {
+			began = f.loader.since
+		}
+	case w.Loading != nil: // both times of the word are of one clock
+		began = f.heard.Add(-w.At.Sub(w.Since))
 	}
+	f.mu.Unlock()
 	if s == nil {
 		s = &step{Started: true, Statement: -1} // there is no question that the warehouse has not answered
 	}
-	warehouse.Report(ctx, warehouse.Progress{Started: s.Started, Statement: s.Statement, Err: s.err})
+	warehouse.Report(ctx, warehouse.Progress{Started: s.Started, Statement: s.Statement, Began: began, Err: s.err})
 }
 
 // outcome is what became of a batch.
@@ -64,6 +71,7 @@ type outcome struct {
 	Moves   []answer                  `json:",omitempty"`
 	Back    string                    `json:",omitempty"`
 	Written *[event.MaxFamilies]int64 `json:",omitempty"` // of a batch that went in alone
+	Took    time.Duration             `json:",omitempty"` // the load that it was in
 	at      time.Time
 }
 
@@ -85,7 +93,7 @@ var errBack = errors.New("fleet: the batch came back")
 
 // of is the outcome as that of the owner's batch.
 func (o outcome) of(b warehouse.Batch) (warehouse.Loaded, error) {
-	out := warehouse.Loaded{Outcomes: make([]warehouse.Outcome, len(b.Moves)), Written: warehouse.Unknown()}
+	out := warehouse.Loaded{Outcomes: make([]warehouse.Outcome, len(b.Moves)), Written: warehouse.Unknown(), Took: o.Took}
 	switch {
 	case o.Back != "":
 		return out, fmt.Errorf("%w: %s", errBack, o.Back)
@@ -230,12 +238,17 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 
 // every is when the word is looked at, by how long it was waited for so far: not at all
 // while it would be early, then often beside the time that a load takes, as each look
-// is paid for. The caller holds mu.
+// is paid for. About when the last one came it is looked for as often as can be: those
+// who load wait for the next batches. The caller holds mu.
 func (f *Fleet) every(waited time.Duration) time.Duration {
 	if early := min(f.waited/2, longestBlind, f.c.Patience/2) - waited; early > 0 {
 		return early
 	}
-	return min(max(f.waited/16, 150*time.Millisecond), 500*time.Millisecond, f.c.Patience/4)
+	often := 150 * time.Millisecond
+	if waited < f.waited*6/7 || waited > f.waited*3/2 {
+		often = min(max(often, f.waited/12), 500*time.Millisecond)
+	}
+	return min(often, f.c.Patience/4)
 }
 
 // longestBlind is for how long at most no word is looked for.

@@ -418,6 +418,11 @@ func TestEachWorkerTellsWhatTheFleetsLoadWaitsFor(t *testing.T) {
 		all("somebody holds the lock", func(v verdict.Verdict, _ verdict.Staged) bool { return v.Cause == verdict.WarehouseLocked })
 		held.Wait()
 		f.settles(120)
+		for i, r := range f.all { // neither the lock nor the load before it counts
+			if took := r.Worker.Status().Writes.Took; took <= 0 || took > 8*time.Second {
+				t.Errorf("worker-%d says that a load took %v", i+1, took)
+			}
+		}
 		all("nothing waits any more", func(v verdict.Verdict, s verdict.Staged) bool {
 			return v.State == verdict.Fine && s.Loader != "" && s.Batches == 0
 		})

@@ -252,6 +252,9 @@ func (w *Watch) write(service string, s worker.WriteStatus, now time.Time) verdi
 		out.Waiting = now.Sub(s.Waiting)
 	}
 	if p := s.Progress; p != nil {
+		if p.Began.After(s.Waiting) { // before that it waited for loads of others
+			out.Waiting = max(0, now.Sub(p.Began))
+		}
 		switch {
 		case p.Err != nil && out.Trouble == nil && out.Waiting > askingFails:
 			out.Trouble = Trouble(service, p.Err, s.Waiting, w.c.NextStep)

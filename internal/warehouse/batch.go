@@ -96,5 +96,8 @@ func (w Written) Total() (n int64) {
 type Loaded struct {
 	Outcomes []Outcome // one for each move
 	Written  Written   // rows of each family's table
-	guarded  bool      // the shared row was there and was written
+	// Took is how long the load itself took, where the call waited for others before it;
+	// 0 = as long as the call.
+	Took    time.Duration
+	guarded bool // the shared row was there and was written
 }

@@ -1,6 +1,9 @@
 package warehouse
 
-import "context"
+import (
+	"context"
+	"time"
+)
 
 // Progress is how far statements have got that Run waits for.
 type Progress struct {
@@ -10,9 +13,14 @@ type Progress struct {
 	// Statement is the one that runs, from 0; -1 where that is not known. Loads and
 	// claims begin with the lock (see LockTable), so that at 0 they wait for it.
 	Statement int
+	// Began is when the load began that is waited for; zero = with the call.
+	Began time.Time
 	// Err is why nothing is known; nil = the rest is.
 	Err error
 }
+
+// Locking reports whether a load or claim waits for the lock.
+func (p Progress) Locking() bool { return p.Err == nil && p.Started && p.Statement == 0 }
 
 type progressKey struct{}
 

@@ -92,7 +92,7 @@ func (w *Worker) attempt(ctx context.Context, l *load) error {
 	case refusesRows(err):
 		w.writes.asked() // a row's fault, until it is shown that it is not
 	default:
-		w.writes.ended(err)
+		w.writes.endedAfter(loaded.Took, err)
 	}
 	if err != nil {
 		w.cfg.Metrics.WriteErrors.Add(1)

@@ -46,7 +46,7 @@ type WriteStatus struct {
 	LastSuccess time.Time     // zero = none yet
 	Failing     error         // of the last one; nil = it succeeded, or there was none
 	Since       time.Time     // since when they fail; zero = they do not
-	Took        time.Duration // the last success
+	Took        time.Duration // the last success, without its wait for the lock or for loads of others
 	// Progress is how far the one under way has got; nil = nothing is under way, or
 	// the warehouse has not told yet.
 	Progress *warehouse.Progress
@@ -196,6 +196,8 @@ func (w *Worker) behind(s *shard, now time.Time) time.Duration {
 type writes struct {
 	mu  sync.Mutex // guards now
 	now WriteStatus
+
+	locking time.Time // when one was last seen to wait for the lock
 }
 
 func (w *writes) began(at time.Time) {
@@ -204,15 +206,21 @@ func (w *writes) began(at time.Time) {
 	w.now.Waiting = at
 }
 
-func (w *writes) ended(err error) {
+func (w *writes) ended(err error) { w.endedAfter(0, err) }
+
+// endedAfter is ended of a write that itself took that long; 0 = since it has the lock.
+func (w *writes) endedAfter(took time.Duration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := time.Now()
 	switch {
 	case err == nil:
 		w.now.LastSuccess, w.now.Since = now, time.Time{}
-		if !w.now.Waiting.IsZero() {
-			w.now.Took = now.Sub(w.now.Waiting)
+		switch {
+		case took > 0:
+			w.now.Took = took
+		case !w.now.Waiting.IsZero():
+			w.now.Took = min(now.Sub(w.now.Waiting), now.Sub(w.locking))
 		}
 	case w.now.Failing == nil:
 		w.now.Since = now
@@ -226,6 +234,9 @@ func (w *writes) progress(p warehouse.Progress) {
 	defer w.mu.Unlock()
 	if !w.now.Waiting.IsZero() {
 		w.now.Progress = &p
+		if p.Locking() {
+			w.locking = time.Now()
+		}
 	}
 }
 

@@ -63,8 +63,12 @@ const (
 	usualPatience = 5 * time.Second
 	// mostHurried is the patience of a worker that is told to stop.
 	mostHurried = 2 * time.Second
-	// longestWait is how long a worker waits for an outcome, whatever signs there are.
-	longestWait = time.Minute
+	// longestWait is how long a worker waits for an outcome, whatever signs there are,
+	// while no load is known to run or to be queued in the warehouse. Behind one that
+	// is, a load of its own would have to wait as well; so one that has the batch is
+	// waited for to its end, and others for longestQueue.
+	longestWait  = time.Minute
+	longestQueue = 10 * time.Minute
 	// askAgain is how long a worker that may not list or read loads for itself.
 	askAgain = time.Minute
 	// passedOver is how long a worker that gave no sign is not taken for the one that

@@ -351,7 +351,7 @@ func (f *Fleet) say(ctx context.Context) {
 	l.number++
 	l.spoken = true
 	w := word{
-		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Step: l.step, Since: l.since, Loads: l.loads, Looks: l.looks,
+		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Step: l.step.known(), Since: l.since, Loads: l.loads, Looks: l.looks,
 		Waiting: l.waiting, Oldest: l.oldest, Gone: l.gone, Done: slices.Clone(l.done),
 	}
 	folder := l.folder

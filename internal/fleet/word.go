@@ -40,22 +40,36 @@ type step struct {
 	err       error // known to whoever loads alone
 }
 
-// tellWaiting tells whoever watches the load of a batch how far the load has got that
-// it waits for: the one under way, or none.
-func (f *Fleet) tellWaiting(ctx context.Context, p place, w word) {
-	s := w.Step
-	began := time.Time{}
+// known is the step where the warehouse has told it: nil = nothing is known.
+func (s *step) known() *step {
+	if s != nil && s.err != nil {
+		return nil
+	}
+	return s
+}
+
+// underway is the load under way, by the word or by what this worker does itself: when
+// it began, by this worker's clock, and how far it has got.
+func (f *Fleet) underway(p place, w word) (loading []string, began time.Time, s *step) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	loading, s = w.Loading, w.Step
+	if p.ours() {
+		loading, s = f.loader.loading, f.loader.step
+	}
 	switch {
+	case loading == nil:
 	case p.ours():
-		s = f.loader.step
-		if f.loader.loading != nil {
-			began = f.loader.since
-		}
-	case w.Loading != nil: // both times of the word are of one clock
+		began = f.loader.since
+	default: // both times of the word are of one clock
 		began = f.heard.Add(-w.At.Sub(w.Since))
 	}
-	f.mu.Unlock()
+	return loading, began, s
+}
+
+// tellWaiting tells whoever watches the load of a batch how far the load has got that
+// it waits for: the one under way, or none.
+func tellWaiting(ctx context.Context, began time.Time, s *step) {
 	if s == nil {
 		s = &step{Started: true, Statement: -1} // there is no question that the warehouse has not answered
 	}
@@ -183,7 +197,7 @@ var errSilent = errors.New("fleet: no outcome came in time")
 // await waits for the outcome of a batch. ours says that this process has loaded it.
 func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err error) {
 	began := time.Now()
-	p, sign := f.place(), began
+	p, sign, idle := f.place(), began, began
 	known := looks{}
 	for {
 		pulse.Beat(ctx)
@@ -213,6 +227,10 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 		if heard.After(began) {
 			known.heard(w, b.ID)
 		}
+		loading, started, far := f.underway(p, w)
+		if len(loading) > 0 && far.known() != nil {
+			idle = now
+		}
 		switch {
 		case known.missed >= mostMissed:
 			return o, false, fmt.Errorf("%w: %s does not know of the batch", errSilent, w.Loader)
@@ -223,10 +241,10 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 			return o, false, fmt.Errorf("%w: the bucket does not let the worker read, list or remove", errSilent)
 		case p.folder != b.folder:
 			return o, false, fmt.Errorf("%w: the stream was made anew", errSilent)
-		case now.Sub(began) >= longestWait:
-			return o, false, fmt.Errorf("%w: not within %s", errSilent, longestWait)
+		case now.Sub(idle) >= longestWait, now.Sub(began) >= longestQueue && !slices.Contains(loading, b.ID):
+			return o, false, fmt.Errorf("%w: not within %s", errSilent, now.Sub(began).Round(time.Second))
 		}
-		f.tellWaiting(ctx, p, w)
+		tellWaiting(ctx, started, far)
 		if err := wait(ctx, every, changed); err != nil {
 			return o, false, err
 		}

@@ -19,7 +19,7 @@ func FuzzRequest(f *testing.F) {
 	operations := []string{
 		"PutRecord", "PutRecords", "GetRecords", "GetShardIterator", "ListShards", "ListStreams", "CreateStream", "DeleteStream",
 		"DescribeStream", "DescribeStreamSummary", "DescribeLimits", "SplitShard", "MergeShards", "UpdateShardCount", "UpdateMaxRecordSize",
-		"IncreaseStreamRetentionPeriod", "DecreaseStreamRetentionPeriod", "AddTagsToStream", "RemoveTagsFromStream", "ListTagsForStream", "Other",
+		"IncreaseStreamRetentionPeriod", "DecreaseStreamRetentionPeriod", "AddTagsToStream", "RemoveTagsFromStream", "ListTagsForStream", "ListStreamConsumers", "Other",
 	}
 	for i := range operations {
 		f.Add(byte(i), []byte(`{"StreamName":"s"}`))

@@ -184,3 +184,31 @@ func (c *call) listStreams() *wire.Error {
 	}
 	return c.reply(out)
 }
+
+// listConsumers lists who reads with enhanced fan-out: nobody, as it is not served.
+func (c *call) listConsumers() *wire.Error {
+	var in struct {
+		StreamARN               *string
+		MaxResults              *int64
+		NextToken               *string
+		StreamCreationTimestamp *float64
+	}
+	if err := c.read(&in); err != nil {
+		return err
+	}
+	var check checks
+	size := int64(100)
+	check.number(in.MaxResults, "maxResults", 1, 10_000, &size)
+	switch err := check.err(); {
+	case err != nil:
+		return err
+	case in.StreamARN == nil:
+		return wire.Errorf(codeArgument, "StreamARN must be given.")
+	case in.NextToken != nil:
+		return wire.Errorf(codeArgument, "NextToken is of no list of consumers.")
+	}
+	if _, err := c.stream(target{StreamARN: in.StreamARN}); err != nil {
+		return err
+	}
+	return c.reply(struct{ Consumers []struct{} }{[]struct{}{}})
+}

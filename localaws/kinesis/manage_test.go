@@ -182,6 +182,27 @@ func TestPagesOfShards(t *testing.T) {
 	})
 }
 
+// Who looks for other consumers gets an answer, though nobody can be one here.
+func TestConsumersAreListed(t *testing.T) {
+	c := open(t, kinesis.Options{})
+	c.create("s", 1)
+	d, err := c.DescribeStreamSummary(t.Context(), &sdk.DescribeStreamSummaryInput{StreamName: aws.String("s")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	arn := d.StreamDescriptionSummary.StreamARN
+	out, err := c.ListStreamConsumers(t.Context(), &sdk.ListStreamConsumersInput{StreamARN: arn})
+	if err != nil || out.Consumers == nil || len(out.Consumers) != 0 || out.NextToken != nil {
+		t.Errorf("got %+v, %v", out, err)
+	}
+	_, err = c.ListStreamConsumers(t.Context(), &sdk.ListStreamConsumersInput{StreamARN: aws.String(*arn + "-of-nobody")})
+	wantError(t, err, "ResourceNotFoundException", "s-of-nobody")
+	_, err = c.ListStreamConsumers(t.Context(), &sdk.ListStreamConsumersInput{StreamARN: arn, MaxResults: aws.Int32(0)})
+	wantError(t, err, "ValidationException", "maxResults")
+	_, err = c.ListStreamConsumers(t.Context(), &sdk.ListStreamConsumersInput{StreamARN: arn, NextToken: aws.String("x")})
+	wantError(t, err, "InvalidArgumentException", "NextToken")
+}
+
 func TestStreams(t *testing.T) {
 	c := open(t, kinesis.Options{})
 	for i := range 5 {

@@ -148,6 +148,7 @@ var operations = map[string]operation{
 	"GetRecords":                    (*call).getRecords,
 	"GetShardIterator":              (*call).getShardIterator,
 	"ListShards":                    (*call).listShards,
+	"ListStreamConsumers":           (*call).listConsumers,
 	"ListStreams":                   (*call).listStreams,
 	"CreateStream":                  (*call).createStream,
 	"DeleteStream":                  (*call).deleteStream,

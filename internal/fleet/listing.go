@@ -134,8 +134,12 @@ func (f *Fleet) read(ctx context.Context, names []string) {
 		switch {
 		case errors.Is(err, fs.ErrNotExist): // its owner took it back
 		case errors.Is(err, errBadBatch):
-			f.c.Log.Error("an object among the staged batches is none; it is removed", "object", name, "error", err)
-			f.c.Copy.Remove(ctx, name)
+			said := "an object among the staged batches is none; it is removed"
+			// Not with the files of batches: that it may not be removed says nothing of those.
+			if failed := f.c.Copy.Staging.Delete(ctx, name); failed != nil {
+				said, err = "an object among the staged batches is none, and cannot be removed", errors.Join(err, failed)
+			}
+			f.c.Log.Error(said, "object", name, "error", err)
 			gap = max(gap, keepWords)
 		default:
 			f.c.Log.Warn("a staged batch cannot be read; it is tried again", "object", name, "in", gap.String(), "error", err)

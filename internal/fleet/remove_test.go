@@ -111,6 +111,9 @@ func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
 			gap, u.next = u.gap, time.Now()
 			f.loader.unread["foreign"] = u
 		}
+		if !f.place().shared() {
+			t.Errorf("%s: the worker stands alone", kind)
+		}
 		g.local.SetFaults()
 		g.emptied(f, func() {
 			clear(f.loader.unread)

@@ -72,13 +72,14 @@ func loading(f *Facts) []Finding {
 	return f.staged()
 }
 
-// staged tells of a batch that nobody loads: its owner does so after a minute, if it
-// lives.
+// staged tells of a batch that waits for long: the load that is to have it takes long,
+// or nobody makes it. Where none is known to run its owner loads it after a minute, if
+// it lives.
 func (f *Facts) staged() []Finding {
 	s := f.Loads.Staged
 	return one(s.Oldest() > stagedLate, Finding{
-		Cause: StagedLate, State: Look, Says: fmt.Sprintf("A batch has been staged for %s, and %s, which loads for all workers, does not load it", words(s.Oldest()), s.Loader),
-		Next: "see the log of that worker; no record is lost, as each worker loads what is its own by itself", Command: "analytics-worker status",
+		Cause: StagedLate, State: Look, Says: fmt.Sprintf("A batch has been staged for %s, and %s, which loads for all workers, has not loaded it", words(s.Oldest()), s.Loader),
+		Next: "see the log of that worker, whose load may take long or fail; no record is lost", Command: "analytics-worker status",
 	})
 }
 

@@ -69,9 +69,21 @@ func checkCopyPrefix(t *testing.T, r *rig) {
 // checkCopyIntoTemporary: the staging of a worker's load.
 func checkCopyIntoTemporary(t *testing.T, r *rig) {
 	r.bucket.put("b/f", []byte("1|x\n2|y\n"))
-	d := r.must(t, "CREATE TEMP TABLE incoming (n INTEGER NOT NULL, s VARCHAR(3))", "COPY incoming FROM 's3://b/f' "+role, "SELECT * FROM incoming ORDER BY n")
-	if got := fmt.Sprint(r.result(t, *d.SubStatements[2].Id)); got != "[[1 x] [2 y]]" {
-		t.Errorf("got %s", got)
+	r.bucket.put("b/wide", []byte("3|z|9\n"))
+	r.bucket.put("b/long", []byte("4|long\n"))
+	const create, fill = "CREATE TEMP TABLE incoming (n INTEGER NOT NULL, s VARCHAR(3))", "COPY incoming FROM 's3://b/f' " + role
+	for range 2 { // a table that was made before with the same words may have changed since
+		d := r.must(t, create, fill, "SELECT * FROM incoming ORDER BY n")
+		if got := fmt.Sprint(r.result(t, *d.SubStatements[2].Id)); got != "[[1 x] [2 y]]" {
+			t.Errorf("got %s", got)
+		}
+		d = r.must(t, create, fill, "ALTER TABLE incoming ADD COLUMN more INTEGER", "COPY incoming FROM 's3://b/wide' "+role, "SELECT * FROM incoming ORDER BY n")
+		if got := fmt.Sprint(r.result(t, *d.SubStatements[4].Id)); got != "[[1 x NULL] [2 y NULL] [3 z 9]]" {
+			t.Errorf("got %s", got)
+		}
+		if d := r.try(t, create, "COPY incoming FROM 's3://b/long' "+role); d.Status != types.StatusStringFailed {
+			t.Errorf("a text that is too long: %s", d.Status)
+		}
 	}
 }
 

@@ -123,7 +123,7 @@ func (d *duck) connect(ctx context.Context) (conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		c = &duckConn{db: d, raw: raw.(*duckdb.Conn), temporary: map[string]bool{}}
+		c = &duckConn{db: d, raw: raw.(*duckdb.Conn), temporary: map[string]string{}}
 		for _, sql := range d.each {
 			if _, err := c.run(ctx, sql, nil); err != nil {
 				return nil, errors.Join(fmt.Errorf("set up a DuckDB connection: %w", err), raw.Close())
@@ -144,12 +144,12 @@ type duckConn struct {
 	// it: it learns with the first statement, so that what LOCK waited for is
 	// part of the snapshot.
 	wanted, open bool
-	temporary    map[string]bool // the temporary tables
-	stale        bool            // a statement may have changed them unseen
-	changed      bool            // a statement may have left more behind than data
-	finds        bool            // names of our own schema
-	removing     bool            // the transaction may have removed tables
-	defining     bool            // the transaction may have made tables
+	temporary    map[string]string // the temporary tables, and their definitions where these say all; else empty
+	stale        bool              // a statement may have changed them unseen
+	changed      bool              // a statement may have left more behind than data
+	finds        bool              // names of our own schema
+	removing     bool              // the transaction may have removed tables
+	defining     bool              // the transaction may have made tables
 }
 
 func (c *duckConn) dialect() dialect.Engine { return dialect.DuckDB }
@@ -178,7 +178,7 @@ func (c *duckConn) lock(ctx context.Context, tables []string, mode lockMode) err
 		}
 	}
 	for _, t := range tables {
-		if c.temporary[t] {
+		if _, ok := c.temporary[t]; ok {
 			continue // nobody else sees it
 		}
 		if mode == lockAll {

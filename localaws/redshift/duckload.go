@@ -80,8 +80,12 @@ func (c *duckConn) targets(ctx context.Context, table string) ([]target, error) 
 			return nil, err
 		}
 	}
+	definition, temporary := c.temporary[table]
+	if known := c.db.known.columns(definition); known != nil {
+		return known, nil
+	}
 	where := fmt.Sprintf("schema_name = %s AND table_name = %s AND (database_name = 'temp') = %t",
-		quoteText(schema), quoteText(name), c.temporary[table])
+		quoteText(schema), quoteText(name), temporary)
 	var cols, checks textSink
 	if _, err := c.run(ctx, "SELECT column_name, data_type, is_nullable, column_default FROM duckdb_columns() WHERE "+where+" ORDER BY column_index", &cols); err != nil {
 		return nil, err
@@ -102,6 +106,9 @@ func (c *duckConn) targets(ctx context.Context, table string) ([]target, error) 
 		if out[i].Length = lengths[r[0]]; fixed[r[0]] {
 			out[i].Type = "char"
 		}
+	}
+	if definition != "" {
+		c.db.known.addColumns(definition, out)
 	}
 	return out, nil
 }

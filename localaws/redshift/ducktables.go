@@ -19,7 +19,8 @@ type knownTables struct {
 	mu    sync.Mutex // guards what follows
 	age   int        // how often all was forgotten
 	names map[string]bool
-	keys  map[string]string // a column of each that has an index
+	keys  map[string]string   // a column of each that has an index
+	made  map[string][]target // the columns of temporary tables, by their definitions
 }
 
 // has reports whether the table is known, and the age of what is known.
@@ -72,16 +73,40 @@ func (k *knownTables) addKey(table, column string, age int) {
 	k.keys[table] = column
 }
 
+// mostMade bounds the definitions that are known.
+const mostMade = 64
+
+// columns returns those of a temporary table of the definition, nil where they are
+// not known. They are the caller's.
+func (k *knownTables) columns(definition string) []target {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Clone(k.made[definition])
+}
+
+// addColumns makes those of a definition known, which says all about them.
+func (k *knownTables) addColumns(definition string, columns []target) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.made == nil || len(k.made) == mostMade {
+		k.made = make(map[string][]target)
+	}
+	k.made[definition] = slices.Clone(columns)
+}
+
 // plainTemporary matches the definition of a temporary table whose name says
 // itself in the catalog too.
-var plainTemporary = regexp.MustCompile(`^CREATE TEMPORARY TABLE ([a-z_][a-z0-9_]*) (?:\(|as )`)
+var plainTemporary = regexp.MustCompile(`^CREATE TEMPORARY TABLE ([a-z_][a-z0-9_]*) (\(|as )`)
 
 // notice follows what a statement that has run did to the tables.
 func (c *duckConn) notice(sql string) {
 	switch word, _, _ := strings.Cut(sql, " "); word {
 	case "CREATE":
 		if m := plainTemporary.FindStringSubmatch(sql); m != nil {
-			c.temporary[m[1]] = true
+			c.temporary[m[1]] = ""
+			if m[2] == "(" {
+				c.temporary[m[1]] = sql
+			}
 		} else {
 			c.stale, c.defining = true, true
 		}
@@ -137,7 +162,7 @@ func (c *duckConn) look(ctx context.Context) error {
 	}
 	clear(c.temporary)
 	for _, r := range t.rows {
-		c.temporary[r[0]] = true
+		c.temporary[r[0]] = ""
 	}
 	c.stale = false
 	return nil
@@ -173,7 +198,7 @@ func (c *duckConn) exists(ctx context.Context, table string) error {
 // whose values change, each for itself, and two transactions may write one row.
 func (c *duckConn) update(ctx context.Context, st dialect.Statement) (string, error) {
 	table := st.Writes[0]
-	if c.temporary[table] {
+	if _, ok := c.temporary[table]; ok {
 		return st.SQL, nil
 	}
 	column, at := c.db.known.key(table)

@@ -19,7 +19,7 @@ type stormDisplay struct {
 	w      io.Writer
 	screen *terminal // w, where it is drawn in place; else nil
 	every  time.Duration
-	shown  time.Time
+	next   time.Duration // of the storm's time, when the next line is due
 }
 
 func newStormDisplay(w io.Writer, o stressOptions) *stormDisplay {
@@ -36,8 +36,8 @@ func (d *stormDisplay) say(what string) { fmt.Fprintln(d.w, what) }
 
 func (d *stormDisplay) show(s storm.Snapshot) {
 	if d.screen == nil {
-		if time.Since(d.shown) >= d.every*9/10 { // at the end it is shown for each query that is cancelled
-			d.shown = time.Now()
+		if s.Elapsed >= d.next { // at the end it is shown for each query that is cancelled
+			d.next = s.Elapsed + d.every*9/10
 			fmt.Fprintln(d.w, stormLine(s))
 		}
 		return

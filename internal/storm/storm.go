@@ -233,16 +233,24 @@ func (s *storm) freshAge() float64 {
 	return s.freshness.Seconds()
 }
 
-// show calls Show until ctx ends.
+// show calls Show until ctx ends, and once more. A call that comes late on a loaded
+// machine is of the time at which it was due, so that the times do not drift.
 func (s *storm) show(ctx context.Context) {
 	if s.c.Show == nil {
 		return
 	}
+	ticker := time.NewTicker(s.c.ShowEvery)
+	defer ticker.Stop()
 	rows, at := int64(0), time.Now()
 	for ctx.Err() == nil {
-		pause(ctx, s.c.ShowEvery)
+		var due time.Time
+		select {
+		case due = <-ticker.C:
+		case <-ctx.Done():
+			due = time.Now()
+		}
+		snap := s.snapshot(due)
 		now := time.Now()
-		snap := s.snapshot(now)
 		snap.RowsPerSecond = float64(snap.Counts.Rows-rows) / now.Sub(at).Seconds()
 		rows, at = snap.Counts.Rows, now
 		s.c.Show(snap)

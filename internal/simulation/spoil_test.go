@@ -226,6 +226,7 @@ func bentRun(t *testing.T, bend func([]string) []string, seed uint64) error {
 	t.Helper()
 	f := spoiledFleet(t, 2)
 	f.mixed = true
+	f.born = 5 // the next ones load a burst at once
 	f.spoil = func(next http.RoundTripper) http.RoundTripper {
 		if bend == nil {
 			return losesLetters{next}

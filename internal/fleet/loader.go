@@ -12,11 +12,9 @@ import (
 )
 
 const (
-	// gatherTime is how long at least a load waits for workers that were in the last one:
-	// they have learned its outcome by then, and stage what came meanwhile. Who is late
-	// waits for a whole load more, so where loads take long it is worth gatherMost.
+	// gatherTime is how long a load waits for workers that were in the last one: they
+	// have learned its outcome by then, and stage what came meanwhile.
 	gatherTime = 500 * time.Millisecond
-	gatherMost = time.Second
 	gatherStep = 200 * time.Millisecond
 	// listEvery is how often it is looked for what is staged, at most.
 	listEvery = time.Second
@@ -173,7 +171,7 @@ func (f *Fleet) resign() {
 	clear(l.batches)
 	clear(l.over)
 	clear(l.unread)
-	l.folder, l.listed, l.last, l.most, l.failed, l.gap, l.took = "", time.Time{}, nil, 0, 0, 0, 0
+	l.folder, l.listed, l.last, l.most, l.failed, l.gap = "", time.Time{}, nil, 0, 0, 0
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	l.busy, l.spoken, l.loading, l.step, l.waiting, l.done = false, false, nil, nil, nil, nil
@@ -242,7 +240,7 @@ func (f *Fleet) gather(ctx context.Context) bool {
 		case early > gatherTime:
 			f.pause(ctx, early-gatherTime)
 			began = time.Now()
-		case early <= 0 && (f.complete() || now.Sub(began) >= min(max(gatherTime, l.took/6), gatherMost)):
+		case early <= 0 && (f.complete() || now.Sub(began) >= gatherTime):
 			return true
 		case f.complete():
 			f.pause(ctx, early)

@@ -124,6 +124,9 @@ func (a *app) publish(ctx context.Context, o publishOptions) error {
 	err = p.run(ctx, source)
 	p.bar.done()
 	took := time.Since(p.started).Round(time.Millisecond)
+	if err != nil && p.sent == 0 && !errors.Is(err, context.Canceled) {
+		return err
+	}
 	if _, werr := fmt.Fprintf(a.stdout, "published %s to %s in %v\n", plural.Of(p.sent, "record"), o.stream, took); err == nil {
 		err = werr
 	}

@@ -146,6 +146,9 @@ func (a *app) redrive(ctx context.Context, o redriveOptions) error {
 		},
 	})
 	progress.done()
+	if err != nil && sum == (redrive.Summary{}) && o.format == "table" {
+		return err // a table of zeros says nothing
+	}
 	if werr := writeRedrive(a.stdout, o, sum, reasons); err == nil {
 		err = werr
 	}

@@ -15,6 +15,9 @@ const (
 	// gatherTime is how long a load waits for workers that were in the last one: they
 	// have learned its outcome by then, and stage what came meanwhile.
 	gatherTime = 500 * time.Millisecond
+	// gatherLast is the same for a worker that was told to stop, as the others may have
+	// been: there is no time for a whole load more.
+	gatherLast = 3 * time.Second
 	gatherStep = 200 * time.Millisecond
 	// listEvery is how often it is looked for what is staged, at most.
 	listEvery = time.Second
@@ -240,7 +243,7 @@ func (f *Fleet) gather(ctx context.Context) bool {
 		case early > gatherTime:
 			f.pause(ctx, early-gatherTime)
 			began = time.Now()
-		case early <= 0 && (f.complete() || now.Sub(began) >= gatherTime):
+		case early <= 0 && (f.complete() || now.Sub(began) >= f.patientFor()):
 			return true
 		case f.complete():
 			f.pause(ctx, early)
@@ -252,6 +255,16 @@ func (f *Fleet) gather(ctx context.Context) bool {
 		}
 	}
 	return false
+}
+
+// patientFor is how long a load waits for those who were in the last one.
+func (f *Fleet) patientFor() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.leaving {
+		return gatherLast
+	}
+	return gatherTime
 }
 
 func (f *Fleet) busy() bool {

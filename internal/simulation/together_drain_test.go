@@ -1,0 +1,44 @@
+package simulation
+
+import (
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
+)
+
+// At Redshift's pace there is time for two loads within a drain: the one under way, and
+// one with what was read meanwhile. So all workers have to be in the second one, though
+// each call to the bucket takes its time.
+func TestAFleetDrainsDuringALoad(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 8, AtPace: true}, 8, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		waiting := func() int64 { return f.sum(func(r *Running) int64 { return int64(r.Worker.Status().Waiting) }) }
+		settled := int64(0)
+		for try := 0; ; try++ { // until a load is under way that has all of them
+			before := f.calls.Load()
+			put(t, f.w, spread(610+try, 80))
+			await(t, "a load is under way", func() bool { return f.calls.Load() > before })
+			if f.all[f.loader()].Fleet.Status().Waiting == 8 {
+				break
+			}
+			settled += 80
+			f.settles(settled)
+		}
+		strike(t, f.w, fault.Fault{Service: "s3", Kind: fault.Delay, Delay: fault.Duration(300 * time.Millisecond)})
+		put(t, f.w, spread(700, 80))
+		await(t, "all is read", func() bool { return waiting() == 160 })
+		var drained sync.WaitGroup
+		for _, r := range f.all {
+			drained.Go(func() { drainsWithin(t, r, drainTime) })
+		}
+		drained.Wait()
+		if n := f.processed(); n != settled+160 {
+			t.Errorf("%d of %d records are loaded", n, settled+160)
+		}
+		checkOK(t, f.w)
+	})
+}

@@ -71,7 +71,7 @@ func writeStormReached(w io.Writer, r *storm.Report) {
 	}
 	writeChecksums(row, r)
 	if p := r.Freshness; p.Before < 0 && p.P50 < 0 && p.After < 0 {
-		row("pipeline", "how far it is behind is not known: the warehouse tells no checkpoints of the stream")
+		row("pipeline", "how far it is behind is not known: the warehouse knows no time up to which all shards are loaded")
 	} else {
 		row("pipeline", "behind by %s before, %s at p50 and %s at p99 during, %s after", age(p.Before), age(p.P50), age(p.P99), age(p.After))
 	}

@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/event"
@@ -19,7 +20,11 @@ func (w *Worker) settle(ctx context.Context, l *load, loaded warehouse.Loaded, s
 			w.cfg.Note(m.Shard, m.To)
 			continue
 		}
-		w.log.Warn("the warehouse refused a shard's rows; giving the shard up", "shard", m.Shard, "term", m.Term,
+		level := slog.LevelWarn
+		if o.Term > m.Term {
+			level = slog.LevelInfo // the shard has changed hands
+		}
+		w.log.Log(ctx, level, "the warehouse refused a shard's rows; giving the shard up", "shard", m.Shard, "term", m.Term,
 			"from", m.From.String(), "warehouse_term", o.Term, "warehouse_position", o.Position.String())
 		w.queue.drop(s)
 		s.stop(errRefused)

@@ -82,7 +82,7 @@ func TestG1_FromATableOfKCLIntoOneOfOurOwn(t *testing.T) {
 	f.await("what the application left is loaded", since(60))
 	first.signal(syscall.SIGTERM)
 	first.leave()
-	positions := f.must("positions")
+	positions := f.must("positions", "--wide")
 	for _, s := range f.open() {
 		if !strings.Contains(positions, s.ID) {
 			t.Errorf("the warehouse does not know %s:\n%s", s.ID, positions)

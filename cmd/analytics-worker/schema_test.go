@@ -90,7 +90,7 @@ func (m *machine) everyVerb() {
 		}
 	}
 	m.shows([]string{"status", "--wide"}, "shardId-000000000000")
-	m.shows([]string{"positions"}, "shardId-000000000000")
+	m.shows([]string{"positions", "--wide"}, "shardId-000000000000")
 	if out, _ := m.run("doctor"); !strings.Contains(out, "7 tables with the columns expected") || strings.Contains(out, "FAIL ") {
 		m.t.Errorf("doctor: %s", out)
 	}

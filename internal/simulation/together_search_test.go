@@ -12,18 +12,17 @@ import (
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
-// countsLines counts the lines of a log that begin with a text.
-type countsLines struct {
-	text string
-	n    *atomic.Int64
-}
+// countsLines counts the lines of a log that begin with a text, for some texts.
+type countsLines map[string]*atomic.Int64
 
 func (c countsLines) Enabled(context.Context, slog.Level) bool { return true }
 func (c countsLines) WithAttrs([]slog.Attr) slog.Handler       { return c }
 func (c countsLines) WithGroup(string) slog.Handler            { return c }
 func (c countsLines) Handle(_ context.Context, r slog.Record) error {
-	if strings.HasPrefix(r.Message, c.text) {
-		c.n.Add(1)
+	for text, n := range c {
+		if strings.HasPrefix(r.Message, text) {
+			n.Add(1)
+		}
 	}
 	return nil
 }
@@ -35,7 +34,7 @@ func TestASearchIsNotTheFleetsAffair(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var refused atomic.Int64
-		f := newCrew(t, Options{Shards: 4, Log: slog.New(countsLines{"the warehouse refuses a load of the fleet", &refused})}, 4,
+		f := newCrew(t, Options{Shards: 4, Log: slog.New(countsLines{"the warehouse refuses a load of the fleet": &refused})}, 4,
 			Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second, RetryAfter: retryTimes})
 		put(t, f.w, spread(500, 40)) // so that all of them are in the last load
 		f.settles(40)

@@ -194,7 +194,9 @@ func (s *scanner) value(i, depth int, as role) (t token, end int) {
 	return t, end
 }
 
-// event reads the outermost object and notes its fields.
+// event reads the outermost object and notes its fields. It is object for that one:
+// fields that are looked for within others too, and a call for each comma, cost a tenth
+// of the time each.
 func (s *scanner) event(i int) int {
 	keys := s.stack.open()
 	c, i := s.next(i + 1)

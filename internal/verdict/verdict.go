@@ -13,6 +13,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -112,6 +113,9 @@ func Of(f Facts) Verdict {
 	}
 	if len(found) == 0 {
 		found = warned(&f)
+	}
+	for i := range found { // of errors that were joined
+		found[i].Says = strings.ReplaceAll(found[i].Says, "\n", "; ")
 	}
 	worst := func(a, b Finding) int { return cmp.Compare(b.State, a.State) }
 	slices.SortStableFunc(found, worst)

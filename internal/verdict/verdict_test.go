@@ -310,3 +310,22 @@ func TestTotalsAreOfAllWhoLive(t *testing.T) {
 		}
 	}
 }
+
+// A finding is a line, whatever the error is joined of that it comes from.
+func TestAFindingIsALine(t *testing.T) {
+	for name, f := range map[string]Facts{
+		"trouble": {Loads: Loads{Write: Write{Known: true, Trouble: &Trouble{Kind: Denied, Says: "a\nb"}}}},
+		"problem": {Problems: []Problem{{Error: true, Message: "load failed", Cause: "a\nb"}}},
+	} {
+		said := false
+		for _, one := range Of(f).All() {
+			said = said || strings.Contains(one.Says, "a; b")
+			if strings.Contains(one.Says, "\n") {
+				t.Errorf("%s: %q", name, one.Says)
+			}
+		}
+		if !said {
+			t.Errorf("%s: it does not say a and b", name)
+		}
+	}
+}

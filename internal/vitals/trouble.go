@@ -5,7 +5,6 @@ package vitals
 import (
 	"errors"
 	"io/fs"
-	"strings"
 	"syscall"
 	"time"
 
@@ -35,7 +34,6 @@ func Trouble(service string, err error, since time.Time, next NextStep) *verdict
 		return nil
 	}
 	t := &verdict.Trouble{Kind: kind(err), Says: err.Error(), Since: since}
-	t.Says = strings.ReplaceAll(t.Says, "\n", "; ") // of errors that were joined: a finding is a line
 	if t.Addr = aws.Unheard(err); t.Addr != "" {
 		t.Says = "nothing listens on " + t.Addr
 	}

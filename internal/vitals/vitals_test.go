@@ -179,10 +179,3 @@ func TestLostWorkersAreRemembered(t *testing.T) {
 		t.Errorf("after long: %+v", got)
 	}
 }
-
-// A finding is a line, whatever its error was joined of.
-func TestTroubleIsALine(t *testing.T) {
-	if got := Trouble(DynamoDB, errors.Join(errors.New("a"), errors.New("b")), time.Time{}, nil); got.Says != "a; b" {
-		t.Errorf("trouble of two errors says %q", got.Says)
-	}
-}

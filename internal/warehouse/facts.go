@@ -91,10 +91,10 @@ func (f *Facts) newest(in Names) string {
  WHERE recency = 1`
 }
 
-// stage looks the keys up in the whole of the table, and is what changes it: new keys, and events that are not older
-// than what is held and say something else. Beside them what goes. A row that
-// comes again after its position has moved on (its ordinal is negative) must not
-// replace what is equally old: that came later in the stream.
+// stage looks the keys up in the whole of the table, and is what changes it: new keys,
+// and events that are not older than what is held and say something else. Beside them
+// what goes. A row that comes again after its position has moved on (its ordinal is
+// negative) must not replace what is equally old: that came later in the stream.
 func (f *Facts) stage(in Names) string {
 	var differs []string
 	for _, n := range f.rest() {

@@ -47,7 +47,7 @@ time; everything else has 8. Each line is OK, WARN or FAIL with what it means an
 verdict on all of it, and on what the workers say of themselves: the dashboard, status and /readyz say the same.
 
 It changes nothing. Whether it may write is found out by calls that are refused in any case: an update whose
-condition no row meets, an object with a wrong checksum, a metric without a value.
+condition no row meets, an object with a wrong checksum, the removal of one that is not there, a metric without a value.
 
 Status 0 means that nothing failed, 1 that something did.`,
 		Example: "  analytics-worker doctor\n  analytics-worker doctor --format json | jq -r '.[] | select(.level == \"FAIL\") | .next'",

@@ -183,30 +183,41 @@ func (d *doctor) checkStaging(ctx context.Context) []finding {
 	if d.config.StagingURL == "" {
 		return []finding{{"staging", levelOK, "not used: STAGING_URL is empty, loads are by INSERT", ""}}
 	}
-	out := d.checkBucket(ctx, "staging", d.config.StagingURL, "; s3:DeleteObject was not tried")
-	if out.Level != levelOK || d.config.LeaseTable == service.NoLeaseTable {
+	out := d.checkBucket(ctx, "staging", d.config.StagingURL, "")
+	if out.Level != levelOK {
 		return []finding{out}
 	}
 	return append([]finding{out}, d.checkSharing(ctx)...)
 }
 
-// checkSharing tries whether the worker sees what others stage. Without that it works,
-// and orders arrive later the more workers there are.
+// checkSharing tries whether the worker sees what others stage, and may remove it. Without
+// that it works, and orders arrive later the more workers there are.
 func (d *doctor) checkSharing(ctx context.Context) []finding {
-	const nothing = "analytics-worker-doctor/nothing"
+	const nothing, apart = "analytics-worker-doctor/nothing", "workers cannot load together, each loads for itself, and orders arrive later the more there are"
 	bucket, err := d.account.Bucket(d.config.StagingURL)
 	if err == nil {
 		_, err = bucket.List(ctx, nothing)
 	}
-	if err == nil {
+	shared := d.config.LeaseTable != service.NoLeaseTable
+	if err == nil && shared {
 		if _, err = bucket.Get(ctx, nothing); errors.Is(err, fs.ErrNotExist) {
 			err = nil
 		}
 	}
-	if err == nil {
+	switch {
+	case err != nil && shared: // who may not list is not told what is not there
+		return []finding{{"staging", levelWarn, apart + ": " + err.Error(), "allow s3:ListBucket on the bucket, and s3:GetObject in it, to the worker's role"}}
+	case err != nil:
 		return nil
 	}
-	return []finding{{"staging", levelWarn, "workers cannot load together, each loads for itself: " + err.Error(), "allow s3:ListBucket on the bucket, and s3:GetObject in it, to the worker's role"}}
+	if err = bucket.ProbeDelete(ctx, nothing); err == nil {
+		return nil
+	}
+	costs := "what is staged stays until the bucket's lifecycle rule removes it"
+	if shared {
+		costs += ", and " + apart
+	}
+	return []finding{{"staging", levelWarn, costs + ": " + err.Error(), nextStepAt("S3", err, "allow s3:DeleteObject in the bucket to the worker's role")}}
 }
 
 // checkBucket looks into the bucket, and tries an object that is refused.

@@ -95,7 +95,7 @@ func TestDoctorNamesTheActionsAndTheSkewOfARefusedCaller(t *testing.T) {
 	for _, want := range []string{
 		`FAIL  credentials .*\n.*-> allow .*sts:GetCallerIdentity`, `FAIL  clock +10m`, `FAIL  stream .*\n.*-> allow .*kinesis:DescribeStreamSummary`,
 		`FAIL  leases .*\n.*-> allow .*dynamodb:DescribeTable`, `FAIL  warehouse .*\n.*-> allow .*redshift-data:BatchExecuteStatement`,
-		`FAIL  staging .*\n.*-> allow .*s3:PutObject`, `FAIL  dead letters .*\n.*-> allow .*s3:ListBucket`, `FAIL  metrics .*\n.*-> allow .*cloudwatch:PutMetricData`,
+		`FAIL  staging +.*\n.*-> allow .*s3:PutObject`, `FAIL  dead letters .*\n.*-> allow .*s3:ListBucket`, `FAIL  metrics .*\n.*-> allow .*cloudwatch:PutMetricData`,
 	} {
 		if !regexp.MustCompile(want + `.*\n`).MatchString(out) {
 			t.Errorf("no line like %q", want)
@@ -115,6 +115,35 @@ func silentAddr(t testing.TB) string {
 	}
 	t.Cleanup(func() { _ = l.Close() })
 	return l.Addr().String()
+}
+
+// What a worker does where batches are staged, doctor tries, and leaves nothing there.
+func TestDoctorTriesWhatWorkersDoWhereTheyStage(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t, "METRICS_INTERVAL=0")
+	m.env = append(m.env, "STAGING_URL=s3://staging/a/b")
+	m.admin(http.MethodPut, "/staging", "")
+	for operation, want := range map[string]string{
+		"":              `OK    staging +s3://staging/a/b takes objects\n`,
+		"PutObject":     `FAIL  staging +.*\n.*-> allow .*s3:PutObject`,
+		"ListObjectsV2": `WARN  staging +workers cannot load together.*\n.*-> allow s3:ListBucket`,
+		"GetObject":     `WARN  staging +workers cannot load together.*\n.*-> allow .*s3:GetObject`,
+		"DeleteObject":  `WARN  staging +what is staged stays .*each loads for itself.*\n.*-> allow .*s3:DeleteObject`,
+	} {
+		faults := "[]"
+		if operation != "" {
+			faults = `[{"service":"s3","operation":"` + operation + `","fault":"access-denied"}]`
+		}
+		m.faults(faults)
+		out, _ := m.run("doctor")
+		if !regexp.MustCompile(want).MatchString(out) || strings.Contains(out, "WARN  staging") && operation == "" {
+			t.Errorf("with %q denied it says %s", operation, out)
+		}
+		m.faults("[]")
+		if strings.Contains(string(m.admin(http.MethodGet, "/staging?list-type=2", "")), "<Key>") {
+			t.Errorf("with %q denied it leaves something behind", operation)
+		}
+	}
 }
 
 func TestDoctorStopsAtSettings(t *testing.T) {

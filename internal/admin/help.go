@@ -33,6 +33,7 @@ var sections = map[verdict.Cause]string{
 	verdict.WarehouseSilent:  "log-messages",
 	verdict.WarehouseFailing: "log-messages",
 	verdict.StagedLate:       "loads-of-the-fleet",
+	verdict.LoadsApart:       "loads-of-the-fleet",
 	verdict.ReadsDenied:      "log-messages",
 	verdict.ReadsThrottled:   "scale",
 	verdict.ReadsFailing:     "log-messages",

@@ -115,6 +115,25 @@ func (b *Bucket) Probe(ctx context.Context, name string) error {
 	return objectFailed(ctx, "try to put "+b.URL(name), err)
 }
 
+// ProbeDelete finds out whether the caller may remove objects, and removes none: there
+// must be none of that name, and it asks for one to be there, which S3 looks at after the
+// permission. Without the condition a bucket with versions would keep a delete marker.
+func (b *Bucket) ProbeDelete(ctx context.Context, name string) error {
+	ctx, cancel := bounded(ctx, callTimeout)
+	defer cancel()
+	_, err := b.client.DeleteObject(ctx, &s3.DeleteObjectInput{Bucket: &b.name, Key: b.key(name), IfMatch: sdk.String("*")})
+	switch refusalOf(err).Code {
+	case "NoSuchKey", "PreconditionFailed":
+		return nil
+	case "NotImplemented": // a store that knows no such condition
+		return b.Delete(ctx, name)
+	}
+	if err != nil {
+		return objectFailed(ctx, "try to delete "+b.URL(name), err)
+	}
+	return nil
+}
+
 // put sends the body as it is. Its CRC-32C, which costs next to nothing, guards
 // it end to end; the SDK would also hash it with SHA-256 over plain HTTP, and
 // encode it in chunks over TLS.

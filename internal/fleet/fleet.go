@@ -94,6 +94,7 @@ type Fleet struct {
 	mine    map[string]batch   // staged by this process, and waited for
 	silent  map[string]silence // workers that gave no sign
 	denied  time.Time          // when the bucket last refused to list or to read; zero = it did not
+	denial  error              // what it said then
 	stays   bool               // what is staged may not be removed: nothing is staged
 	leaving bool
 	end     context.CancelFunc // of Run
@@ -270,7 +271,7 @@ func (f *Fleet) refused(err error) bool {
 		f.c.Log.Warn("the worker may not list or read what others stage, and loads for itself; with many workers that makes orders arrive later",
 			"error", err, "hint", "allow s3:ListBucket and s3:GetObject where batches are staged to the worker's role; see deploy/iam")
 	}
-	f.denied = time.Now()
+	f.denied, f.denial = time.Now(), err
 	f.broadcast()
 	return true
 }

@@ -1,9 +1,13 @@
 package fleet
 
 import (
+	"errors"
+	"io/fs"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
@@ -56,6 +60,9 @@ func TestAWorkerThatMayNotRemoveStagesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	g.has("order-1", "order-2")
+	if s := f.Status(); s.Together || !errors.Is(s.Apart, fs.ErrPermission) {
+		t.Errorf("it tells %+v", s)
+	}
 	names, err := g.bucket.List(t.Context(), f.folder(identity))
 	if err != nil || len(names) > 0 {
 		t.Errorf("it has staged %q (%v)", names, err)
@@ -63,6 +70,28 @@ func TestAWorkerThatMayNotRemoveStagesNothing(t *testing.T) {
 	g.local.SetFaults()
 	f.c.Copy.Remove(t.Context(), "one", "another")
 	g.becomes(f, true)
+	if s := f.Status(); !s.Together || s.Apart != nil {
+		t.Errorf("it tells %+v once it may", s)
+	}
+}
+
+// A worker that may not see what others stage tells why it loads for itself, for longer
+// than it does not try: it is as before then. One that is alone has nobody to load with.
+func TestAWorkerThatMayNotListTellsSo(t *testing.T) {
+	g := start(t)
+	owners := []string{"a", "b"}
+	f := g.worker("a")
+	f.c.Owners = func() ([]string, stream.Identity) { return owners, identity }
+	g.local.SetFaults(fault.Fault{Service: "s3", Operation: "ListObjectsV2", Kind: fault.AccessDenied})
+	f.round(t.Context())
+	f.denied = f.denied.Add(-askAgain)
+	if s := f.Status(); !errors.Is(s.Apart, fs.ErrPermission) || !strings.Contains(s.Apart.Error(), "AccessDenied") {
+		t.Errorf("it tells %+v", s)
+	}
+	owners = owners[:1]
+	if s := f.Status(); s.Apart != nil {
+		t.Errorf("alone it tells %+v", s)
+	}
 }
 
 // becomes waits until the worker loads with the others, or for itself.

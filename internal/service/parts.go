@@ -78,6 +78,9 @@ func (s *Service) Staged() (out verdict.Staged) {
 	return out
 }
 
+// apart is why the worker loads for itself though others load together; nil = it does not.
+func (s *Service) apart() error { return s.Fleet.Status().Apart }
+
 // joinFleet starts the fleet's part of the service. ctx ends when it is told to stop.
 // The function that it returns ends that part, once what it loads is in or last ends.
 func (s *Service) joinFleet(ctx context.Context) (leave func(last context.Context)) {

@@ -164,7 +164,7 @@ func (s *Service) vitals() vitals.Config {
 	v := s.c.Vitals
 	v.Worker, v.Status, v.Holder, v.Shared, v.Metrics = s.c.Self, s.Worker.Status, s.Holder, s.leases.private == nil, s.Metrics
 	if s.Fleet != nil {
-		v.Staged = s.Staged
+		v.Staged, v.Apart = s.Staged, s.apart
 	}
 	v.Retention, v.AWSTime, v.Log = s.retention.get, s.c.Account.ServiceTime, s.log
 	return v

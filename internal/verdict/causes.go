@@ -32,6 +32,7 @@ const (
 	WarehouseSilent  Cause = "warehouse-unreached"
 	WarehouseFailing Cause = "warehouse-refuses"
 	StagedLate       Cause = "staged-late"
+	LoadsApart       Cause = "loads-apart"
 	ReadsDenied      Cause = "reads-denied"
 	ReadsThrottled   Cause = "reads-throttled"
 	ReadsFailing     Cause = "reads-failing"
@@ -62,7 +63,7 @@ func Causes() []Cause {
 	return []Cause{
 		Hangs, OtherStream, EndpointDown, StreamGone, StreamFailing, ClockOff, LeasesGone, LeasesThrottled, LeasesFailing, Contradiction, NoWorker,
 		WorkerDead, WorkerMissed, Unowned, LettersFull, LettersFailing, StagingFailing, WarehouseFull, WarehouseDenied, NoTables, WarehousePaused,
-		WarehouseLocked, WarehouseSlow, WarehouseSilent, WarehouseFailing, StagedLate, ReadsDenied, ReadsThrottled, ReadsFailing, RejectedAll,
+		WarehouseLocked, WarehouseSlow, WarehouseSilent, WarehouseFailing, StagedLate, LoadsApart, ReadsDenied, ReadsThrottled, ReadsFailing, RejectedAll,
 		RejectedSome, HotShard, Trimming, Behind, Stuck, MetricsFailing, Logged, Starting, Mute, Unknown, Arriving, Quiet, Standby,
 	}
 }

@@ -192,11 +192,12 @@ type Write struct {
 // Loads is how loading goes.
 type Loads struct {
 	Write
-	Rate    float64 // records a second that were settled of late
-	Orders  float64 // of them orders that were loaded
-	Pending int     // records read and not loaded
-	Full    bool    // reading waits for memory
-	Staged  Staged  // of the workers that load together; zero = each loads for itself
+	Rate    float64  // records a second that were settled of late
+	Orders  float64  // of them orders that were loaded
+	Pending int      // records read and not loaded
+	Full    bool     // reading waits for memory
+	Staged  Staged   // of the workers that load together; zero = each loads for itself
+	Apart   *Trouble // with the bucket: why this worker loads for itself though there are others
 }
 
 // Rejects are the records that were refused of those that were settled lately.

@@ -95,6 +95,9 @@ var verdictCases = []verdictCase{
 	{"a staged batch that nobody loads", inside, func(f *Facts) { f.Loads.Staged = Staged{"b", 2, 120_000} }, StagedLate, Look, "staged for 2 min, and b,", "status", false},
 	{"a staged batch that waits for its load", inside, func(f *Facts) { f.Loads.Staged = Staged{"b", 2, 12_000} }, Arriving, Fine, "50 records", "", false},
 	{"a staged batch that nobody loads, from outside", outside, func(f *Facts) { f.Loads.Staged = Staged{"b", 1, 120_000} }, StagedLate, Look, "staged for 2 min, and b,", "status", false},
+	{"a bucket that does not let the worker remove", inside, func(f *Facts) {
+		f.Loads.Apart = &Trouble{Kind: Denied, Says: "s3:DeleteObject"}
+	}, LoadsApart, Look, "it loads for itself, and the more workers do, the later orders arrive: s3:DeleteObject", "doctor", false},
 	{"refused by itself", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: Failing, Says: "words"} }, WarehouseFailing, Act, "words", "doctor", true},
 	{"the bucket for staging denied", inside, func(f *Facts) {
 		f.Loads.Trouble, f.Loads.Staging = &Trouble{Kind: Denied, Says: "s3:PutObject"}, true

@@ -69,7 +69,18 @@ func loading(f *Facts) []Finding {
 	case w.Took > slowLoad && f.Now.Sub(w.Last) < slowLately:
 		return []Finding{f.slow(fmt.Sprintf("The warehouse is slow: the last load took %s", words(w.Took)), 0)}
 	}
-	return f.staged()
+	return append(f.apart(), f.staged()...)
+}
+
+// apart tells of a worker that may not do what loading together takes. Orders arrive all
+// the same, if later.
+func (f *Facts) apart() []Finding {
+	if f.Loads.Apart == nil {
+		return nil
+	}
+	out := f.denied(LoadsApart, Look, "This worker may not list, read or remove what is staged: it loads for itself, and the more workers do, the later orders arrive", f.Loads.Apart)
+	out.State = Look
+	return []Finding{out}
 }
 
 // staged tells of a batch that waits for long: the load that is to have it takes long,

@@ -25,6 +25,7 @@ type Config struct {
 	Shared    bool // workers share a lease table
 	Metrics   *metrics.Metrics
 	Staged    func() verdict.Staged                   // of the workers that load together; nil = this one loads for itself
+	Apart     func() error                            // why it loads for itself though there are others; nil = nothing is known
 	Retention func() time.Duration                    // of the stream; 0 = not known
 	AWSTime   func(ours time.Time) time.Time          // what AWS's clock showed; nil = not known
 	Publishes func() error                            // how the last publication of metrics ended; nil = there are none
@@ -150,6 +151,9 @@ func (w *Watch) facts(now time.Time, st worker.Status, view lease.View) verdict.
 	f.Reads = w.past.reads(st, now, w.c.NextStep)
 	f.Lag = w.lag(now, st, f.Leases.Mine)
 	f.Loads = verdict.Loads{Write: w.write(DataAPI, st.Writes, now), Pending: st.Waiting, Full: st.Full, Staged: w.staged}
+	if w.c.Apart != nil {
+		f.Loads.Apart = Trouble(S3, w.c.Apart(), time.Time{}, w.c.NextStep)
+	}
 	f.Loads.Rate, f.Loads.Orders = w.past.rate()
 	f.Letters = w.write(S3, st.Letters, now)
 	f.Rejects = w.past.rejects()

@@ -36,7 +36,7 @@ const (
 type Options struct {
 	Region     string       // empty: found as any AWS program does; see Open
 	Log        *slog.Logger // nil: slog.Default()
-	HTTPClient *http.Client // nil: one tuned client for all services
+	HTTPClient *http.Client // nil: one tuned client for all services; Open takes a copy
 	// Scribble overwrites the memory of pages when it is given back, for tests:
 	// whoever still uses a record then shows.
 	Scribble bool
@@ -61,7 +61,15 @@ const fallbackRegion = "us-east-1"
 // instance. Without credentials it fails at once, saying what to set; the error is
 // Unreached where something should have them and did not answer.
 func Open(ctx context.Context, o Options) (*Account, error) {
-	a := &Account{log: o.Log, http: o.HTTPClient}
+	a := &Account{log: o.Log}
+	if o.HTTPClient != nil {
+		client := *o.HTTPClient
+		if client.Transport == nil {
+			client.Transport = http.DefaultTransport
+		}
+		client.Transport = exactBodies{client.Transport}
+		a.http = &client
+	}
 	if a.log == nil {
 		a.log = slog.Default()
 	}
@@ -161,8 +169,9 @@ func buildableClient() *awshttp.BuildableClient {
 // exactBodies ends each request body at its Content-Length by itself. The SDK
 // closes a request's body as soon as the response head is in; net/http may then
 // still be looking for the body's end, would find a closed body, and would drop
-// the connection in mid-response.
-type exactBodies struct{ next *http.Transport }
+// the connection in mid-response: the SDK makes the call again, and what was put is
+// put twice.
+type exactBodies struct{ next http.RoundTripper }
 
 func (t exactBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body == nil || r.Body == http.NoBody || r.ContentLength <= 0 {
@@ -174,7 +183,11 @@ func (t exactBodies) RoundTrip(r *http.Request) (*http.Response, error) {
 }
 
 // CloseIdleConnections lets http.Client.CloseIdleConnections reach the transport.
-func (t exactBodies) CloseIdleConnections() { t.next.CloseIdleConnections() }
+func (t exactBodies) CloseIdleConnections() {
+	if c, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		c.CloseIdleConnections()
+	}
+}
 
 type exactBody struct {
 	rc   io.ReadCloser

@@ -226,3 +226,40 @@ func TestExactBodyEndsByItself(t *testing.T) {
 		t.Errorf("got %d, %v", n, err)
 	}
 }
+
+// lateLook keeps the body of a request: net/http may look for its end when the reply
+// has begun.
+type lateLook struct {
+	*script
+	body io.Reader
+}
+
+func (l *lateLook) RoundTrip(r *http.Request) (*http.Response, error) {
+	l.body = r.Body
+	sent := r.Clone(r.Context())
+	sent.Body = io.NopCloser(io.LimitReader(r.Body, r.ContentLength))
+	return l.script.RoundTrip(sent)
+}
+
+// TestABodyOfAGivenClientEndsByItself: what a client of the caller's own sends must not
+// be found closed at its end, or what was put is put again.
+func TestABodyOfAGivenClientEndsByItself(t *testing.T) {
+	alone(t)
+	t.Setenv("AWS_ACCESS_KEY_ID", "test")
+	t.Setenv("AWS_SECRET_ACCESS_KEY", "test")
+	wire := &lateLook{script: &script{answers: []answer{took(3, "")}}}
+	given := &http.Client{Transport: wire}
+	a, err := Open(t.Context(), Options{Region: "us-east-1", HTTPClient: given, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Stream("orders").PutOnce(t.Context(), entries(3, 10)); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := io.Copy(io.Discard, wire.body); n != 0 || err != nil {
+		t.Errorf("behind the end of a body that is sent: %d bytes, %v", n, err)
+	}
+	if given.Transport != http.RoundTripper(wire) {
+		t.Error("the caller's client was changed")
+	}
+}

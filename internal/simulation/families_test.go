@@ -259,7 +259,7 @@ func redriven(t *testing.T, w *World, reason event.Reason, want int) {
 			for i, l := range letters {
 				entries[i], out[i] = aws.Entry{PartitionKey: l.PartitionKey, Data: l.Data}, deadletter.Placed
 			}
-			_, err := w.Stream.Put(ctx, entries)
+			_, err := w.Stream.PutOnce(ctx, entries)
 			return out, err
 		},
 		Match: func(l deadletter.Letter) bool { return l.Reason == string(reason) },

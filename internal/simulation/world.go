@@ -404,11 +404,12 @@ type unpaced struct{ verify.Reader }
 
 func (unpaced) NotBefore() time.Time { return time.Time{} }
 
-// Put puts records on the stream in order.
+// Put puts records on the stream in order, each of them once: a call without an
+// answer is an error and never repeated, as a test counts what it put.
 func (w *World) Put(ctx context.Context, entries []aws.Entry) error {
 	for len(entries) > 0 {
 		n := min(len(entries), 500)
-		if _, err := w.Stream.Put(ctx, entries[:n]); err != nil {
+		if _, err := w.Stream.PutOnce(ctx, entries[:n]); err != nil {
 			return err
 		}
 		entries = entries[n:]

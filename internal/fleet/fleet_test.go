@@ -335,6 +335,52 @@ func TestTheSweepGoesByTheCheckpoints(t *testing.T) {
 	}
 }
 
+// What the dead have left of shards that others have claimed since keeps nobody from the
+// next load, however much it is.
+func TestWhatIsStaleHoldsNobodyUp(t *testing.T) {
+	g := start(t)
+	dead, live, f := g.worker("dead", "a", "live"), g.worker("live", "a", "live"), g.worker("a", "a", "live")
+	g.claim(1, "shard-1", "shard-2")
+	const left = 1001 // more than a page of the listing
+	for range left {
+		b := dead.newBatch(dead.folder(identity), warehouse.Staged{Stream: streamName, Moves: g.batch("shard-1", 1, "500", "").Moves})
+		if err := dead.put(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	both := g.batch("shard-1", 1, "500", "still-good")
+	both.Moves = append(both.Moves, g.batch("shard-2", 1, "500", "").Moves...)
+	both.Rows = nil
+	g.claim(2, "shard-1")
+	g.stage(live, g.batch("shard-1", 2, "600", "order-1"))
+	f.round(t.Context())
+	g.has("order-1")
+	if f.loader.loads != 1 {
+		t.Errorf("%d loads were made, want 1", f.loader.loads)
+	}
+	told := 0
+	for _, o := range f.loader.done {
+		got, err := o.of(warehouse.Batch{Moves: both.Moves[:1]})
+		if err == nil && got.Outcomes[0] == (warehouse.Outcome{Verdict: warehouse.Refused, Term: 2, Position: stream.Position{Sequence: stream.TrimHorizon}}) {
+			told++
+		}
+	}
+	if told != left {
+		t.Errorf("%d of %d batches are told to be stale", told, left)
+	}
+
+	// Where one of its shards is not claimed, the load decides.
+	g.stage(dead, both)
+	next := g.batch("shard-1", 2, "700", "order-2")
+	next.Moves[0].From.Sequence = "600"
+	g.stage(live, next)
+	g.swept(f)
+	g.has("order-1", "order-2")
+	if got := g.sql("SELECT sequence_number FROM worker_checkpoints WHERE shard_id = 'shard-2'")[0][0].Text; got != "500" {
+		t.Errorf("shard-2 is at %s, want 500", got)
+	}
+}
+
 // The word tells outcomes of the last half minute. One that is heard again is no sign
 // of life, and a worker that gives none is passed over, for a while.
 func TestAWordDoesNotLastForEver(t *testing.T) {

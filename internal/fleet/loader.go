@@ -160,6 +160,9 @@ func (f *Fleet) round(ctx context.Context) time.Duration {
 	if !f.gather(ctx) {
 		return every
 	}
+	if f.sweep(ctx); !f.busy() {
+		return every
+	}
 	f.load(ctx, f.withNews(f.pick()))
 	l.ended = time.Now()
 	if l.failed > 0 {

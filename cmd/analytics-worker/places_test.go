@@ -150,6 +150,13 @@ func (s *scene) flow(rate int, bad float64) {
 	s.flowing = start(s.t, s.env, "analytics-worker", "publish", "--rate", fmt.Sprint(rate), "--count", "1000000", "--bad", fmt.Sprint(bad))
 }
 
+// quiet ends the flow of orders, with so many last ones.
+func (s *scene) quiet(last int) {
+	s.t.Helper()
+	s.flowing.kill()
+	s.must("publish", "--count", fmt.Sprint(last))
+}
+
 // ask asks the places side by side, each again and again, until all of them have
 // answered as they should. It returns how long each took. What a place must not say
 // any more once it has answered so is an error.

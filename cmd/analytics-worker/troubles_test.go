@@ -62,6 +62,17 @@ var troubles = []trouble{
 		s.form(call + "PauseCluster")
 		return func() { s.form(call + "ResumeCluster") }
 	}},
+	{name: "warehouse paused on a quiet stream", cause: verdict.WarehousePaused, state: verdict.Look, says: "has not started it", next: "resume-cluster", begin: func(s *scene) func() {
+		s.faults(`[{"service":"redshift-data","fault":"paused"}]`)
+		s.quiet(5)
+		return func() { // what it waited for is no sign of a slow warehouse, and no later load says that it is quick
+			s.await("a load has waited for long", func() (bool, error) {
+				st, err := s.status(strings.TrimPrefix(s.page(), "http://"))
+				return st.Warehouse.WaitingMillis > 25_000, err
+			})
+			s.faults(`[]`)
+		}
+	}},
 	{
 		name: "warehouse full", cause: verdict.WarehouseFull, state: verdict.Act, says: "The warehouse is full", next: "free space",
 		begin: faulty(`[{"service":"redshift-data","fault":"statement-failed","error":"ERROR: Disk Full","match":"worker_load_lock"}]`),

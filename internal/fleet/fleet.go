@@ -172,6 +172,7 @@ func (f *Fleet) Load(ctx context.Context, b warehouse.Batch) (warehouse.Loaded, 
 		}
 	}
 	f.c.Log.Info("loading a batch without the fleet", "rows", len(b.Rows), "shards", len(b.Moves), "reason", err)
+	f.forget(mine)                        // else this process loads it for the fleet as well, and misses its files
 	f.c.Copy.Remove(ctx, mine.names()...) // nobody else need load it now; if one does, no harm is done
 	return f.c.Warehouse.Load(ctx, b)
 }

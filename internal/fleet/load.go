@@ -87,7 +87,7 @@ func (f *Fleet) attempt(ctx context.Context, set []batch) error {
 	if err != nil {
 		return err
 	}
-	l.failed, l.gap, l.took = 0, l.gap-l.gap/8, min(time.Since(l.since), time.Since(l.locking))
+	l.failed, l.gap, l.took = 0, l.gap-l.gap/8, min(time.Since(l.since), time.Since(l.idle))
 	if l.most > 0 {
 		l.most++
 	}
@@ -99,8 +99,8 @@ func (f *Fleet) attempt(ctx context.Context, set []batch) error {
 func (f *Fleet) gotTo(p warehouse.Progress) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p.Locking() {
-		f.loader.locking = time.Now()
+	if p.Waits() {
+		f.loader.idle = time.Now()
 	}
 	f.loader.step = &step{Started: p.Started, Statement: p.Statement, err: p.Err}
 }

@@ -40,7 +40,7 @@ type loader struct {
 	last    []string            // the workers that were in the last load
 	started time.Time           // of the last load
 	ended   time.Time
-	took    time.Duration // the last load that went in, without its wait for the lock
+	took    time.Duration // the last load that went in, without its wait to be started or for the lock
 	gap     time.Duration // between the starts of two loads: wider after throttles
 	most    int           // batches of a load; 0 = no bound
 	failed  int           // loads that failed in turn, in a way that is nobody's fault
@@ -52,7 +52,7 @@ type loader struct {
 	loading []string
 	step    *step // how far the load under way has got
 	since   time.Time
-	locking time.Time // when a load was last seen to wait for the lock
+	idle    time.Time // when a load was last seen to wait to be started, or for the lock
 	loads   int64
 	looks   int64
 	waiting []string

@@ -108,6 +108,56 @@ func (g *ground) becomes(f *Fleet, shared bool) {
 	}
 }
 
+// A worker that loads its batch for itself does not load it for the fleet beside that:
+// it has taken the files away.
+func TestWhoGoesAloneDoesNotLoadForTheFleetToo(t *testing.T) {
+	g := start(t)
+	f := g.worker("a", "b", "a") // b is silent
+	f.loader.folder = f.folder(identity)
+	g.claim(1, "shard-1")
+	g.local.SetFaults(fault.Fault{Service: "redshift-data", Kind: fault.Paused})
+	before := len(g.local.Calls("redshift-data", "BatchExecuteStatement"))
+	loaded := make(chan error, 1)
+	go func() {
+		_, err := f.Load(t.Context(), g.batch("shard-1", 1, "500", "order-1"))
+		loaded <- err
+	}()
+	g.submitted(f, before)
+	if err := f.list(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if n := len(f.loader.batches); n > 0 {
+		t.Errorf("%d batches are to be loaded for the fleet", n)
+	}
+	g.local.SetFaults()
+	if err := <-loaded; err != nil {
+		t.Fatal(err)
+	}
+	g.has("order-1")
+}
+
+// submitted waits until another load waits for the warehouse, and no batch is staged any
+// more.
+func (g *ground) submitted(f *Fleet, before int) {
+	g.t.Helper()
+	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
+	defer tick.Stop()
+	for {
+		names, err := g.bucket.List(g.t.Context(), f.folder(identity)+stagedFolder)
+		if err != nil {
+			g.t.Fatal(err)
+		}
+		if len(names) == 0 && len(g.local.Calls("redshift-data", "BatchExecuteStatement")) > before {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			g.t.Fatalf("no load waits for the warehouse; staged: %v", names)
+		}
+	}
+}
+
 // An object that the bucket does not give, or that is no batch and cannot be removed, is
 // not asked for at each listing: it may lie there for years.
 func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {

@@ -144,7 +144,7 @@ func (f *fleet) startWith(name string, hook lease.Hook) *worker {
 		Table: lease.Via(f.table, w.call), Shards: f.list, Identity: f.identity, Remake: f.remake, Past: f.past,
 		Self: name, Predecessor: f.predecessor, TTL: ttl, Count: w.count,
 		Initial: func(stream.Shard) stream.Position { return f.initial },
-		Own:     w.own, Log: slog.New(w),
+		Own:     w.own, Log: slog.New(w), Word: func() string { return "the word of " + name },
 	})
 	if err != nil {
 		f.t.Fatal(err)

@@ -242,7 +242,7 @@ func (h *Holder) step(lasting context.Context, a Action) (hurry bool, err error)
 // the lease.
 func (h *Holder) take(ctx, lasting context.Context, a Action) error {
 	want := a.Row
-	want.Owner, want.Term, want.Word = h.c.Self, a.Row.Term+1, "" // what it says is the last owner's
+	want.Owner, want.Term, want.Word = h.c.Self, a.Row.Term+1, h.word(a.Row.Shard) // what it says is the last owner's
 	if id := h.stream(); !id.IsZero() {
 		want.Stream = id
 	}

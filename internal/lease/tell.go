@@ -21,16 +21,22 @@ type failing struct {
 // says is what goes into the row of a lease with its renewal: the word of this
 // worker, once for all of its leases, and how far the shard is complete.
 func (h *Holder) says(l *held) (word string, until time.Time) {
+	return h.word(l.shard.ID), h.c.Until(l.shard.ID).UTC().Truncate(time.Millisecond)
+}
+
+// word is what this worker says in the row of a lease that it has or takes: it stands
+// in that of its first shard.
+func (h *Holder) word(shard string) string {
 	h.mu.Lock()
-	first := l.shard.ID
+	first := shard
 	for id := range h.held {
 		first = min(first, id)
 	}
 	h.mu.Unlock()
-	if first == l.shard.ID {
-		word = h.c.Word()
+	if first != shard {
+		return ""
 	}
-	return word, h.c.Until(l.shard.ID).UTC().Truncate(time.Millisecond)
+	return h.c.Word()
 }
 
 // tell says how the last round ended, and what is wrong with the leases.

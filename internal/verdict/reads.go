@@ -2,6 +2,7 @@ package verdict
 
 import (
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/cloudcafe/analytics-worker/internal/plural"
@@ -40,28 +41,42 @@ func reading(f *Facts) []Finding {
 }
 
 // A share of rejected records is worth a look from here on. One in a hundred is
-// usual where many write.
+// usual where many write, and few records have more of them by chance.
 const (
-	fewRejected  = 5 // what is fewer says nothing
-	lookRejected = 0.02
-	actRejected  = 0.5
+	fewRejected   = 5 // what is fewer says nothing
+	usualRejected = 0.01
+	lookRejected  = 0.02
+	actRejected   = 0.5
 )
+
+// State is how bad it is.
+func (r *Rejects) State() State {
+	n, rejected := float64(r.Records), float64(r.Rejected)
+	usual := usualRejected * n
+	switch {
+	case !r.Known || rejected == 0 || n == 0:
+		return Fine
+	case rejected >= actRejected*n:
+		return Act
+	case rejected < fewRejected || rejected < lookRejected*n || rejected < usual+3*math.Sqrt(usual): // three deviations
+		return Fine
+	}
+	return Look
+}
 
 func rejecting(f *Facts) []Finding {
 	r := &f.Rejects
-	if !r.Known || r.Rejected == 0 || r.Records == 0 {
+	state := r.State()
+	if state == Fine {
 		return nil
 	}
 	share := float64(r.Rejected) / float64(r.Records)
-	if share < lookRejected || share < actRejected && r.Rejected < fewRejected {
-		return nil
-	}
 	rate := float64(r.Rejected) / r.Window.Seconds()
 	out := Finding{
 		Cause: RejectedSome, State: Look, Says: fmt.Sprintf("%s of the records are rejected, %s in the last %s", percent(share), figure(float64(r.Rejected)), words(r.Window)),
 		Next: "a producer has changed, or sends what it should not: look at one of the dead letters", Command: "analytics-worker letters --last 1",
 	}
-	if share >= actRejected {
+	if state == Act {
 		out.Cause, out.State = RejectedAll, Act
 		out.Says = fmt.Sprintf("%s of what arrives is rejected, %s records a second", percent(share), figure(rate))
 		out.Next = "a producer has changed its format: look at one of the dead letters; redrive loads them once that is mended"
@@ -78,7 +93,7 @@ func (r *Rejects) reasons() string {
 	var out []string
 	for i, reason := range r.Reasons {
 		if i == most {
-			out = append(out, fmt.Sprintf("%d other reasons", len(r.Reasons)-most))
+			out = append(out, plural.Of(len(r.Reasons)-most, "other reason"))
 			break
 		}
 		out = append(out, fmt.Sprintf("%s (%s)", reason.Text, percent(float64(reason.N)/float64(r.Rejected))))

@@ -16,7 +16,8 @@ const (
 	slowAnswer   = 8 * time.Second  // of the warehouse or the dead-letter store
 	missing      = time.Minute      // after which an answer counts as missing
 	slowLoad     = 20 * time.Second // a load of Redshift's takes 4 to 12 s
-	slowLately   = 90 * time.Second // how long ago a slow load still counts
+	slowJust     = 25 * time.Second // how long ago a slow load still counts: the next one is slow by then
+	slowLately   = 90 * time.Second // and while another one is under way
 	readsFail    = 8 * time.Second  // of one shard
 	readsFailAll = time.Minute      // of all shards
 	leasesFail   = 3 * time.Second  // two rounds and more

@@ -89,6 +89,10 @@ var verdictCases = []verdictCase{
 	{"locked", inside, func(f *Facts) { f.Loads.Waiting, f.Loads.Phase = 20*time.Second, Locking }, WarehouseLocked, Look, "worker_load_lock for 20 s", "doctor", false},
 	{"slow", inside, func(f *Facts) { f.Loads.Waiting, f.Loads.Phase = 40*time.Second, Running }, WarehouseSlow, Look, "running for 40 s", "describe-clusters", false},
 	{"slow before", inside, func(f *Facts) { f.Loads.Took = time.Minute }, WarehouseSlow, Look, "the last load took 60 s", "describe-clusters", false},
+	{"slow before, and another load", inside, func(f *Facts) {
+		f.Loads.Took, f.Loads.Last, f.Loads.Waiting, f.Loads.Phase = time.Minute, ago(40*time.Second), 5*time.Second, Running
+	}, WarehouseSlow, Look, "the last load took 60 s", "describe-clusters", false},
+	{"slow before, and nothing to load since", inside, func(f *Facts) { f.Loads.Took, f.Loads.Last = time.Minute, ago(40*time.Second) }, Arriving, Fine, "", "", false},
 	{"full", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: Full, Says: "Disk Full"} }, WarehouseFull, Act, "The warehouse is full", "describe-clusters", true},
 	{"no tables", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: NoTable, Says: "x"} }, NoTables, Act, "lacks a table", "schema --apply", true},
 	{"denied there", inside, func(f *Facts) { f.Loads.Trouble = &Trouble{Kind: Denied, Says: "redshift-data:X"} }, WarehouseDenied, Act, "redshift-data:X", "doctor", true},

@@ -66,7 +66,7 @@ func loading(f *Facts) []Finding {
 		}}
 	case w.Waiting >= slowLoad:
 		return []Finding{f.slow(fmt.Sprintf("The warehouse is slow: a load has been running for %s", words(w.Waiting)), w.Waiting)}
-	case w.Took > slowLoad && f.Now.Sub(w.Last) < slowLately:
+	case w.Took > slowLoad && (f.Now.Sub(w.Last) < slowJust || w.Waiting > 0 && f.Now.Sub(w.Last) < slowLately):
 		return []Finding{f.slow(fmt.Sprintf("The warehouse is slow: the last load took %s", words(w.Took)), 0)}
 	}
 	return append(f.apart(), f.staged()...)

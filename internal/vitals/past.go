@@ -17,7 +17,6 @@ import (
 const (
 	lately = 20 * time.Second
 	longer = 5 * time.Minute
-	enough = 20 // records that say something about a share
 )
 
 // past is what was counted up to some moments of the last minutes.
@@ -67,32 +66,12 @@ func (p *past) take(now time.Time, st worker.Status, m *metrics.Metrics) {
 }
 
 // before is the oldest count that is no older than d.
-func (p *past) before(d time.Duration) counts {
+func (p *past) before(d time.Duration) counts { return p.counts[p.index(d)] }
+
+func (p *past) index(d time.Duration) int {
 	last := p.counts[len(p.counts)-1]
 	i, _ := slices.BinarySearchFunc(p.counts, d, func(c counts, d time.Duration) int { return cmp.Compare(d, last.at.Sub(c.at)) })
-	return p.counts[i]
-}
-
-// rejects are of the shortest while in which enough was settled.
-func (p *past) rejects() verdict.Rejects {
-	last := p.counts[len(p.counts)-1]
-	out := verdict.Rejects{Known: true}
-	for _, d := range []time.Duration{lately, time.Minute, longer} {
-		first := p.before(d)
-		out.Window, out.Records, out.Rejected = last.at.Sub(first.at), last.processed-first.processed, last.rejected-first.rejected
-		out.Reasons = nil
-		for reason, n := range last.reasons {
-			if n -= first.reasons[reason]; n > 0 {
-				out.Reasons = append(out.Reasons, verdict.Reason{Text: reason, N: n})
-			}
-		}
-		if out.Records >= enough {
-			break
-		}
-	}
-	slices.SortFunc(out.Reasons, func(a, b verdict.Reason) int { return cmp.Or(cmp.Compare(b.N, a.N), cmp.Compare(a.Text, b.Text)) })
-	out.Window = max(out.Window, lookEvery)
-	return out
+	return i
 }
 
 // rate is how many records a second were settled lately, and orders loaded.

@@ -269,6 +269,7 @@ func (w *Watch) write(service string, s worker.WriteStatus, now time.Time) verdi
 			out.Phase = verdict.Locking
 		default:
 			out.Phase = verdict.Running
+			out.Waiting = min(out.Waiting, now.Sub(s.Idle)) // that it waited before says nothing of its pace
 		}
 	}
 	return out

@@ -102,6 +102,72 @@ func TestRejectsAreOfAShortWhile(t *testing.T) {
 	}
 }
 
+// Where little arrives, what is rejected is told all the time that it lasts, soon after
+// it began, and not any more soon after it is over.
+func TestRejectsOfLittleTraffic(t *testing.T) {
+	for name, c := range map[string]struct {
+		every time.Duration // a record
+		bad   int           // one in so many is
+		look  verdict.State // at least
+		told  time.Duration // at most
+		over  time.Duration // at most
+	}{
+		"all of one a second":         {time.Second, 1, verdict.Act, 30 * time.Second, 30 * time.Second},
+		"all of one in two seconds":   {2 * time.Second, 1, verdict.Act, 30 * time.Second, 30 * time.Second},
+		"all of one in five seconds":  {5 * time.Second, 1, verdict.Look, 30 * time.Second, 30 * time.Second},
+		"one in twenty of five":       {200 * time.Millisecond, 20, verdict.Look, 30 * time.Second, 30 * time.Second},
+		"one in twenty of ten":        {100 * time.Millisecond, 20, verdict.Look, 30 * time.Second, 30 * time.Second},
+		"one in twenty of a thousand": {time.Millisecond, 20, verdict.Look, 30 * time.Second, 30 * time.Second},
+	} {
+		var p past
+		var m metrics.Metrics
+		at, due, n := noon, time.Duration(0), 0
+		second := func(bad int) verdict.State {
+			for due += time.Second; due >= c.every; due -= c.every {
+				n++
+				m.RecordsProcessed.Add(1)
+				if bad > 0 && n%bad == 0 {
+					m.RecordsRejected.Add(1)
+					m.RejectedBy.Add("not JSON", 1)
+				}
+			}
+			at = at.Add(time.Second)
+			p.take(at, worker.Status{}, &m)
+			r := p.rejects()
+			return r.State()
+		}
+		for range 400 {
+			if s := second(0); s != verdict.Fine {
+				t.Fatalf("%s: it is %v before it begins", name, s)
+			}
+		}
+		told := time.Duration(0)
+		for i := range 400 {
+			switch s := second(c.bad); {
+			case s != verdict.Fine && told == 0:
+				told = time.Duration(i+1) * time.Second
+			case s == verdict.Fine && told != 0:
+				t.Errorf("%s: it is fine again after %d s while it lasts", name, i+1)
+			case i > 120 && s < c.look:
+				t.Fatalf("%s: it is %v after %d s", name, s, i+1)
+			}
+		}
+		over := time.Duration(0)
+		for i := range 400 {
+			switch s := second(0); {
+			case s == verdict.Fine && over == 0:
+				over = time.Duration(i+1) * time.Second
+			case s != verdict.Fine && over != 0:
+				t.Errorf("%s: it is %v again, %d s after its end", name, s, i+1)
+			}
+		}
+		t.Logf("%s: told after %v, over after %v", name, told, over)
+		if told == 0 || told > c.told || over == 0 || over > c.over {
+			t.Errorf("%s: told after %v, over after %v", name, told, over)
+		}
+	}
+}
+
 // A shard is hot by records or by bytes, while the others are not, and while it is read
 // as fast as it is filled.
 func TestHotShards(t *testing.T) {

@@ -19,8 +19,9 @@ type Progress struct {
 	Err error
 }
 
-// Locking reports whether a load or claim waits for the lock.
-func (p Progress) Locking() bool { return p.Err == nil && p.Started && p.Statement == 0 }
+// Waits reports whether a load or claim does not work yet: it waits to be started, or
+// for the lock. What it waits for says nothing of how fast the warehouse is.
+func (p Progress) Waits() bool { return p.Err == nil && (!p.Started || p.Statement == 0) }
 
 type progressKey struct{}
 

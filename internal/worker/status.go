@@ -46,10 +46,11 @@ type WriteStatus struct {
 	LastSuccess time.Time     // zero = none yet
 	Failing     error         // of the last one; nil = it succeeded, or there was none
 	Since       time.Time     // since when they fail; zero = they do not
-	Took        time.Duration // the last success, without its wait for the lock or for loads of others
+	Took        time.Duration // the last success, without its wait to be started, for the lock or for loads of others
 	// Progress is how far the one under way has got; nil = nothing is under way, or
 	// the warehouse has not told yet.
 	Progress *warehouse.Progress
+	Idle     time.Time // when one was last seen to wait to be started, or for the lock; zero = none was
 }
 
 // ShardStatus is one owned shard.
@@ -196,8 +197,6 @@ func (w *Worker) behind(s *shard, now time.Time) time.Duration {
 type writes struct {
 	mu  sync.Mutex // guards now
 	now WriteStatus
-
-	locking time.Time // when one was last seen to wait for the lock
 }
 
 func (w *writes) began(at time.Time) {
@@ -208,7 +207,7 @@ func (w *writes) began(at time.Time) {
 
 func (w *writes) ended(err error) { w.endedAfter(0, err) }
 
-// endedAfter is ended of a write that itself took that long; 0 = since it has the lock.
+// endedAfter is ended of a write that itself took that long; 0 = since it works.
 func (w *writes) endedAfter(took time.Duration, err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -220,7 +219,7 @@ func (w *writes) endedAfter(took time.Duration, err error) {
 		case took > 0:
 			w.now.Took = took
 		case !w.now.Waiting.IsZero():
-			w.now.Took = min(now.Sub(w.now.Waiting), now.Sub(w.locking))
+			w.now.Took = min(now.Sub(w.now.Waiting), now.Sub(w.now.Idle))
 		}
 	case w.now.Failing == nil:
 		w.now.Since = now
@@ -234,8 +233,8 @@ func (w *writes) progress(p warehouse.Progress) {
 	defer w.mu.Unlock()
 	if !w.now.Waiting.IsZero() {
 		w.now.Progress = &p
-		if p.Locking() {
-			w.locking = time.Now()
+		if p.Waits() {
+			w.now.Idle = time.Now()
 		}
 	}
 }

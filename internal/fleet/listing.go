@@ -44,7 +44,7 @@ func (l *loader) idOf(name string) string {
 
 // list learns what is staged.
 func (f *Fleet) list(ctx context.Context) error {
-	l := &f.loader
+	l, ours := &f.loader, f.ours()
 	names, err := f.c.Bucket.List(ctx, l.folder+stagedFolder)
 	l.listed = time.Now()
 	if err != nil {
@@ -66,10 +66,16 @@ func (f *Fleet) list(ctx context.Context) error {
 			delete(l.batches, id) // its owner took it back
 		}
 	}
-	maps.DeleteFunc(l.over, func(id string, _ finished) bool { return !there[id] })
+	f.mu.Lock()
+	maps.DeleteFunc(l.over, func(id string, _ finished) bool { return !there[id] && f.mine[id].ID == "" })
+	f.mu.Unlock()
 	maps.DeleteFunc(l.unread, func(id string, _ unread) bool { return !there[id] })
 	f.c.Copy.Remove(ctx, l.remains()...)
 	f.addOurs()
+	f.giveBack(ctx, slices.DeleteFunc(ours, func(b batch) bool {
+		_, waits := l.batches[b.ID]
+		return there[b.ID] || !waits
+	}), errTaken)
 	fresh = slices.DeleteFunc(fresh, func(name string) bool {
 		_, ours := l.batches[l.idOf(name)]
 		return ours
@@ -79,15 +85,28 @@ func (f *Fleet) list(ctx context.Context) error {
 	return nil
 }
 
-// addOurs adds what this process has staged, of which it needs no telling.
-func (f *Fleet) addOurs() {
+// errTaken: a worker that took this one for dead, as it was frozen or did not reach the
+// bucket, has loaded a batch of its own and removed it. What became of it the owner's own
+// load finds out; one for the fleet would miss the file.
+var errTaken = errors.New("fleet: another worker has loaded it meanwhile")
+
+// ours are the batches that this process has staged and that wait.
+func (f *Fleet) ours() (out []batch) {
 	l := &f.loader
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	for id, b := range f.mine {
 		if _, answered := f.answers[id]; !answered && !l.isOver(id) && b.folder == l.folder {
-			l.batches[id] = b
+			out = append(out, b)
 		}
+	}
+	return out
+}
+
+// addOurs adds what this process has staged, of which it needs no telling.
+func (f *Fleet) addOurs() {
+	for _, b := range f.ours() {
+		f.loader.batches[b.ID] = b
 	}
 }
 

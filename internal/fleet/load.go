@@ -138,6 +138,9 @@ func (f *Fleet) settle(ctx context.Context, set []batch, outcomes [][]warehouse.
 
 // giveBack has the owners of batches load them by themselves.
 func (f *Fleet) giveBack(ctx context.Context, set []batch, why error) {
+	if len(set) == 0 {
+		return
+	}
 	all := make([]outcome, len(set))
 	for i, b := range set {
 		all[i] = outcome{ID: b.ID, Back: why.Error(), at: time.Now()}

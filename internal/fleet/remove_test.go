@@ -203,6 +203,36 @@ func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
 	}
 }
 
+// A worker that was frozen finds that another has loaded what it had staged, and makes no
+// load for the fleet that misses the file: whether it loaded for all before, or begins to.
+func TestWhoWasFrozenMissesNoFile(t *testing.T) {
+	for name, loadedBefore := range map[string]bool{"it loaded for all": true, "it begins to": false} {
+		t.Run(name, func(t *testing.T) {
+			g := start(t)
+			f, other := g.worker("a", "a", "b"), g.worker("b", "a", "b")
+			if loadedBefore {
+				f.round(t.Context())
+				f.loader.listed = time.Time{}
+			}
+			g.claim(1, "shard-1")
+			b := g.batch("shard-1", 1, "500", "order-1")
+			staged := g.stage(f, b)
+			other.miss("a")
+			g.swept(other)
+			g.has("order-1")
+			loads := len(g.local.Calls("redshift-data", "BatchExecuteStatement"))
+			f.round(t.Context())
+			if n := len(g.local.Calls("redshift-data", "BatchExecuteStatement")) - loads; n != 0 {
+				t.Errorf("%d loads were made for the fleet", n)
+			}
+			o, ours, err := f.await(t.Context(), staged)
+			if err != nil || ours != loadedBefore || o.In == loadedBefore || o.Back == "" == loadedBefore {
+				t.Errorf("its owner is told %+v, by itself %t, %v", o, ours, err)
+			}
+		})
+	}
+}
+
 // A worker that ends leaves no news of quiet shards behind: nobody may load for days.
 func TestWhoEndsTakesItsNewsAlong(t *testing.T) {
 	g := start(t)

@@ -93,7 +93,7 @@ type Fleet struct {
 	answers map[string]outcome // of batches staged here which this process has loaded
 	mine    map[string]batch   // staged by this process, and waited for
 	silent  map[string]silence // workers that gave no sign
-	denied  time.Time          // when the bucket last refused to list or to read; zero = it did not
+	denied  time.Time          // when the bucket last refused to list, to read or to take a word; zero = it did not
 	denial  error              // what it said then
 	stays   bool               // what is staged may not be removed: nothing is staged
 	leaving bool
@@ -260,8 +260,9 @@ func (f *Fleet) Close(ctx context.Context) {
 	<-f.done
 }
 
-// refused notes that the bucket does not let this worker see what others stage: a role
-// of an older version may put and delete alone. It loads for itself meanwhile.
+// refused notes that the bucket does not let this worker see what others stage, or tell
+// them anything: a role of an older version may put and delete alone. It loads for itself
+// meanwhile.
 func (f *Fleet) refused(err error) bool {
 	if !errors.Is(err, fs.ErrPermission) {
 		return false
@@ -269,8 +270,8 @@ func (f *Fleet) refused(err error) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if time.Since(f.denied) >= 10*askAgain {
-		f.c.Log.Warn("the worker may not list or read what others stage, and loads for itself; with many workers that makes orders arrive later",
-			"error", err, "hint", "allow s3:ListBucket and s3:GetObject where batches are staged to the worker's role; see deploy/iam")
+		f.c.Log.Warn("the bucket does not let the worker load together with others, and it loads for itself; with many workers that makes orders arrive later",
+			"error", err, "hint", "allow s3:ListBucket, s3:GetObject and s3:PutObject where batches are staged to the worker's role; see deploy/iam")
 	}
 	f.denied, f.denial = time.Now(), err
 	f.broadcast()

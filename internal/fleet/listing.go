@@ -139,6 +139,9 @@ func (f *Fleet) read(ctx context.Context, names []string) {
 		})
 	}
 	_ = group.Wait() // each has its own error
+	if slices.ContainsFunc(errs, func(err error) bool { return errors.Is(err, fs.ErrPermission) }) {
+		f.look(ctx, l.folder) // whether it is that object alone
+	}
 	for i, name := range names {
 		err, id := errs[i], l.idOf(name)
 		if err == nil {

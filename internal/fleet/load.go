@@ -32,6 +32,8 @@ func (f *Fleet) load(ctx context.Context, set []batch) {
 	switch {
 	case err == nil || ctx.Err() != nil:
 		return
+	case errors.As(err, new(*warehouse.StagingError)) && f.refused(err): // it is no batch's fault
+		return
 	case refused(err):
 		f.trace(ctx, set, err)
 		return
@@ -168,8 +170,9 @@ func (f *Fleet) tell(ctx context.Context, set []batch, all []outcome) {
 	f.broadcast()
 	f.mu.Unlock()
 	f.count(false)
-	f.say(ctx)
-	f.c.Copy.Remove(ctx, names...)
+	if f.say(ctx) { // else who loads next finds them, and tells
+		f.c.Copy.Remove(ctx, names...)
+	}
 }
 
 // trace brings in what it can of a load that the warehouse refused, and gives those

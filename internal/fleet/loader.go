@@ -351,12 +351,12 @@ func (f *Fleet) giveSigns(ctx context.Context) {
 	}
 }
 
-// say writes the word. That it could not be written is mended by the next one.
-func (f *Fleet) say(ctx context.Context) {
+// say writes the word, and reports whether it could. If not, the next one mends it.
+func (f *Fleet) say(ctx context.Context) (said bool) {
 	select { // no mutex: it would be held for as long as the bucket takes
 	case f.saying <- struct{}{}:
 	case <-ctx.Done():
-		return
+		return false
 	}
 	defer func() { <-f.saying }()
 	f.mu.Lock()
@@ -371,7 +371,7 @@ func (f *Fleet) say(ctx context.Context) {
 	folder := l.folder
 	f.mu.Unlock()
 	if folder == "" {
-		return
+		return false
 	}
 	body, err := json.Marshal(w)
 	if err == nil {
@@ -380,14 +380,15 @@ func (f *Fleet) say(ctx context.Context) {
 		cancel()
 	}
 	if err != nil {
-		if ctx.Err() == nil {
+		if ctx.Err() == nil && !f.refused(err) {
 			f.c.Log.Warn("the word for the workers that wait cannot be written; they load for themselves if it stays so", "error", err)
 		}
-		return
+		return false
 	}
 	w.raw = body
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.word, f.heard = w, now
 	f.broadcast()
+	return true
 }

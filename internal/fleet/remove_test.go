@@ -163,7 +163,7 @@ func (g *ground) submitted(f *Fleet, before int) {
 func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
 	g := start(t)
 	for kind, faults := range map[string][]fault.Fault{
-		"denied":   {{Service: "s3", Operation: "GetObject", Kind: fault.AccessDenied}},
+		"denied":   {{Service: "s3", Operation: "GetObject", Kind: fault.AccessDenied, Match: "foreign"}},
 		"no batch": {{Service: "s3", Operation: "DeleteObject", Kind: fault.AccessDenied}},
 	} {
 		f := g.worker("a", "a", "b")
@@ -173,14 +173,22 @@ func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
 			t.Fatal(err)
 		}
 		g.local.SetFaults(faults...)
-		before, gap := len(g.local.Calls("s3", "GetObject")), time.Duration(0)
+		asked := func() (n int) {
+			for _, c := range g.local.Calls("s3", "GetObject") {
+				if c.Fault != "" || strings.Contains(c.Summary, "foreign") { // what is refused has no summary
+					n++
+				}
+			}
+			return n
+		}
+		before, gap := asked(), time.Duration(0)
 		for tries := range 3 {
 			for range 3 {
 				if err := f.list(t.Context()); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if n := len(g.local.Calls("s3", "GetObject")) - before; n != tries+1 {
+			if n := asked() - before; n != tries+1 {
 				t.Errorf("%s: it was asked for %d times, want %d", kind, n, tries+1)
 			}
 			u := f.loader.unread["foreign"]
@@ -200,6 +208,54 @@ func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
 				t.Fatal(err)
 			}
 		})
+	}
+}
+
+// A worker that may not read what others stage, or not tell them what became of it, is
+// none that loads for them: it looked for their batches and said so, and they waited for
+// it each time. What it cannot tell of it leaves to the next one.
+func TestAWorkerThatMayNotReadOrTellStandsAlone(t *testing.T) {
+	for _, operation := range []string{"GetObject", "PutObject"} {
+		t.Run(operation, func(t *testing.T) {
+			g := start(t)
+			f, other := g.worker("a", "a", "b"), g.worker("b", "a", "b")
+			g.claim(1, "shard-1")
+			g.stage(other, g.batch("shard-1", 1, "500", "order-1"))
+			f.round(t.Context()) // it is told of nothing yet, and
+			g.has("order-1")     // may do everything
+			g.claim(2, "shard-1")
+			next := g.batch("shard-1", 2, "600", "order-2")
+			next.Moves[0].From.Sequence = "500"
+			g.stage(other, next)
+			g.local.SetFaults(fault.Fault{Service: "s3", Operation: operation, Kind: fault.AccessDenied})
+			f.loader.listed = time.Time{}
+			f.round(t.Context())
+			if s := f.Status(); s.Together || s.Apart == nil {
+				t.Errorf("it tells %+v", s)
+			}
+			g.local.SetFaults()
+			g.has("order-1")
+			other.miss("a")
+			g.swept(other)
+			g.has("order-1", "order-2")
+		})
+	}
+}
+
+// Nobody's batch is removed by a worker that cannot tell it so, whatever the reason: its
+// owner, and whoever loads next, would look for it in vain.
+func TestWhoCannotTellTakesNothingAway(t *testing.T) {
+	g := start(t)
+	f, other := g.worker("a", "a", "b"), g.worker("b", "a", "b")
+	g.claim(1, "shard-1")
+	staged := g.stage(other, g.batch("shard-1", 1, "500", "order-1"))
+	f.loader.folder = f.folder(identity)
+	g.local.SetFaults(fault.Fault{Service: "s3", Operation: "PutObject", Match: wordName, Kind: fault.InternalError})
+	f.giveBack(t.Context(), []batch{staged}, errors.New("no load works"))
+	g.copy.Close(t.Context()) // what is to be removed is
+	names, err := g.bucket.List(t.Context(), f.loader.folder+stagedFolder)
+	if err != nil || len(names) != 1 {
+		t.Errorf("staged are %q, %v", names, err)
 	}
 }
 

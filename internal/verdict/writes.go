@@ -78,7 +78,7 @@ func (f *Facts) apart() []Finding {
 	if f.Loads.Apart == nil {
 		return nil
 	}
-	out := f.denied(LoadsApart, Look, "This worker may not list, read or remove what is staged: it loads for itself, and the more workers do, the later orders arrive", f.Loads.Apart)
+	out := f.denied(LoadsApart, Look, "This worker may not do all in the bucket that loading with others takes: it loads for itself, and the more workers do, the later orders arrive", f.Loads.Apart)
 	out.State = Look
 	return []Finding{out}
 }

@@ -222,7 +222,7 @@ func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call)
 	}
 	name, caller := service.Name(), wire.Caller(r)
 	entry.Service, entry.Operation = name, operation
-	if f, ok := e.faults.TakeOf(caller, name, operation, fault.Delay); ok {
+	if f, ok := e.faults.TakeOf(caller, r.URL.Path, name, operation, fault.Delay); ok {
 		entry.Fault = f.Kind
 		if !wait(r.Context(), time.Duration(f.Delay)) {
 			w.hangUp = true // the client is gone, or the server ends
@@ -233,7 +233,7 @@ func (e *Endpoint) dispatch(w *reply, r *http.Request, body []byte, entry *Call)
 	if operation == "GetRecords" {
 		kinds = append(kinds, fault.ExpiredIterator, fault.NoIterator) // no other call takes or gives one
 	}
-	f, ok := e.faults.TakeOf(caller, name, operation, kinds...)
+	f, ok := e.faults.TakeOf(caller, r.URL.Path, name, operation, kinds...)
 	// A fault may have lasted for long: what it waited with is gone after a reset.
 	e.serving.RLock()
 	defer e.serving.RUnlock()

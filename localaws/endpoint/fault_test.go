@@ -37,6 +37,22 @@ func TestRefusalsOfCallersHaveACode(t *testing.T) {
 	}
 }
 
+// A fault of S3 may be of one object, or of those whose keys share a text.
+func TestAFaultOfOneKey(t *testing.T) {
+	objects, err := s3.New(s3.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := inMemory(t, objects)
+	d.admin(http.MethodPut, "/faults", `[{"service":"s3","match":"/box/a b","fault":"access-denied"}]`).is(t, http.StatusOK)
+	for path, want := range map[string]int{"/": http.StatusOK, "/box/a%20b": http.StatusForbidden, "/box/a%20b/c": http.StatusForbidden, "/box/a": http.StatusNotFound} {
+		if a, err := d.send(http.MethodGet, path, ""); err != nil || a.status != want {
+			t.Errorf("%s: %+v, %v, want %d", path, a, err, want)
+		}
+	}
+	d.admin(http.MethodPut, "/faults", `[{"service":"dynamodb","match":"x","fault":"access-denied"}]`).is(t, http.StatusBadRequest, "match is for")
+}
+
 // A fault of one caller strikes whoever signs with that access key, and nobody else.
 func TestAFaultOfOneCaller(t *testing.T) {
 	objects, err := s3.New(s3.Options{})

@@ -61,7 +61,7 @@ type Fault struct {
 	Seed        uint64   `json:"seed,omitempty"`        // of the draw
 	Delay       Duration `json:"delay,omitempty"`       // for delay and statement-slow; absent means 1s
 	Error       string   `json:"error,omitempty"`       // the error text, where the kind has one
-	Match       string   `json:"match,omitempty"`       // statement-failed, statement-slow, line-refused: only where the SQL, or the field, holds this text
+	Match       string   `json:"match,omitempty"`       // statement-failed, statement-slow, line-refused: only where the SQL, or the field, holds this text; of s3 only where the path, which ends with the key, does
 	Above       int      `json:"above,omitempty"`       // statement-failed: only where the SQL has more bytes than this
 }
 
@@ -155,8 +155,8 @@ func (f Fault) Problems() []string {
 	if f.Count < 0 {
 		out = append(out, "count must not be negative")
 	}
-	if f.Match != "" && f.Kind != StatementFailed && f.Kind != StatementSlow && f.Kind != LineRefused || f.Above != 0 && f.Kind != StatementFailed {
-		out = append(out, "match is for statement-failed, statement-slow and line-refused, above for statement-failed alone")
+	if f.Match != "" && f.Service != "s3" && f.Kind != StatementFailed && f.Kind != StatementSlow && f.Kind != LineRefused || f.Above != 0 && f.Kind != StatementFailed {
+		out = append(out, "match is for statement-failed, statement-slow, line-refused and the service s3, above for statement-failed alone")
 	}
 	if f.Caller != "" && !slices.Contains(everywhere, f.Kind) {
 		out = append(out, fmt.Sprintf("fault %q cannot be of one caller", f.Kind))
@@ -205,7 +205,7 @@ func (s *Set) Add(f Fault) bool {
 
 // covered reports whether one that stands does what f would.
 func (f Fault) covered(o *standing) bool {
-	return o.left != 0 && o.Service == f.Service && o.Kind == f.Kind && o.Operation == "" && o.Caller == ""
+	return o.left != 0 && o.Service == f.Service && o.Kind == f.Kind && o.Operation == "" && o.Caller == "" && o.Match == ""
 }
 
 // Remove takes away the faults of a service and a kind, and reports whether any stood.
@@ -244,9 +244,11 @@ func (s *Set) Take(service, operation string, kinds ...Kind) (Fault, bool) {
 	return s.take(service, operation, kinds, func(f Fault) bool { return f.Caller == "" })
 }
 
-// TakeOf is Take for a call that is signed with an access key.
-func (s *Set) TakeOf(caller, service, operation string, kinds ...Kind) (Fault, bool) {
-	return s.take(service, operation, kinds, func(f Fault) bool { return f.Caller == "" || f.Caller == caller })
+// TakeOf is Take for a call that is signed with an access key, of a path.
+func (s *Set) TakeOf(caller, path, service, operation string, kinds ...Kind) (Fault, bool) {
+	return s.take(service, operation, kinds, func(f Fault) bool {
+		return (f.Caller == "" || f.Caller == caller) && strings.Contains(path, f.Match)
+	})
 }
 
 // TakeSQL is Take for a call that runs the statements, or for the fields of a line.

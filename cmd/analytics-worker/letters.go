@@ -133,17 +133,8 @@ func (o *letterOptions) check(lastGiven bool, now time.Time) (err error) {
 		}
 	}
 	o.filter.Shards = wholeShards(o.shards)
-	if o.since != "" {
-		if o.filter.Since, err = parseSince(o.since, now); err != nil {
-			return usagef("--since %s: %w", o.since, err)
-		}
-	}
-	if o.until != "" {
-		if o.filter.Until, err = parseSince(o.until, now); err != nil {
-			return usagef("--until %s: %w", o.until, err)
-		}
-	}
-	return nil
+	o.filter.Since, o.filter.Until, err = parseRange(o.since, o.until, now)
+	return err
 }
 
 func (a *app) letters(ctx context.Context, o letterOptions) error {
@@ -169,7 +160,7 @@ func (a *app) letters(ctx context.Context, o letterOptions) error {
 			return err
 		}
 		progress.done()
-		return writeLast(a.stdout, o, last, c.DeadLetterURL)
+		return writeLast(a.stdout, o, last, c.lettersInFull())
 	}
 	count := newLetterCount(o.filter)
 	for l, err := range o.matching(store.Among(ctx, o.filter), progress) {
@@ -179,7 +170,7 @@ func (a *app) letters(ctx context.Context, o letterOptions) error {
 		count.add(l)
 	}
 	progress.done()
-	return writeCount(a.stdout, o, count, c.DeadLetterURL)
+	return writeCount(a.stdout, o, count, c.lettersInFull())
 }
 
 // lettersInFull is DEAD_LETTER_URL with the whole path of a folder.

@@ -12,6 +12,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -164,13 +165,33 @@ exits at once. Any number of workers share a stream. Settings come from the envi
 	root.PersistentFlags().StringVar(&a.color, "color", colorAuto, "auto (on a terminal, unless NO_COLOR is set), always or never")
 	root.PersistentFlags().BoolVar(&a.verbose, "verbose", false, "log more: each load, each retry")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
-		return usagef("%w; see %s --help", err, cmd.CommandPath())
+		return usagef("%s; see %s --help", flagFault(err), cmd.CommandPath())
 	})
 	root.AddCommand(a.schemaCommand(), a.publishCommand(), a.reportCommand(), a.queryCommand(), a.verifyCommand(),
 		a.lettersCommand(), a.replayCommand(), a.redriveCommand(), a.stressCommand(), a.positionsCommand(), a.statusCommand(), a.doctorCommand(), a.versionCommand())
 	a.strictHelp(root)
 	completeValues(a, root)
 	return root
+}
+
+// flagFault is what is wrong with a flag, without the names of Go's functions.
+func flagFault(err error) string {
+	var number *strconv.NumError
+	if !errors.As(err, &number) {
+		return err.Error()
+	}
+	why := "not a number"
+	switch {
+	case errors.Is(number, strconv.ErrRange):
+		why = "too large or too small"
+	case strings.HasPrefix(number.Func, "ParseU"):
+		why = "not a whole number from 0 on"
+	case strings.HasPrefix(number.Func, "ParseI"):
+		why = "not a whole number"
+	case number.Func == "ParseBool":
+		why = "not true or false"
+	}
+	return strings.Replace(err.Error(), number.Error(), why, 1)
 }
 
 // noArgs refuses arguments, among them verbs that are not there.

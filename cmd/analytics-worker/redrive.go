@@ -85,17 +85,8 @@ func (o *redriveOptions) check(now time.Time) (err error) {
 	if o.limit < 0 {
 		return usagef("--limit %d: must not be negative", o.limit)
 	}
-	if o.since != "" {
-		if o.from, err = parseSince(o.since, now); err != nil {
-			return usagef("--since %s: %w", o.since, err)
-		}
-	}
-	if o.until != "" {
-		if o.to, err = parseSince(o.until, now); err != nil {
-			return usagef("--until %s: %w", o.until, err)
-		}
-	}
-	return nil
+	o.from, o.to, err = parseRange(o.since, o.until, now)
+	return err
 }
 
 func (o *redriveOptions) match(l deadletter.Letter) bool {

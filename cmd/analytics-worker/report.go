@@ -103,7 +103,26 @@ func (o *reportOptions) check(r report, now time.Time) (err error) {
 	return checkTimeout(o.timeout)
 }
 
-// parseSince reads an instant, or a duration before now. Days are 24 hours.
+// parseRange reads --since and --until; a zero time is one that was not given.
+func parseRange(since, until string, now time.Time) (from, to time.Time, err error) {
+	if since != "" {
+		if from, err = parseSince(since, now); err != nil {
+			return from, to, usagef("--since %s: %w", since, err)
+		}
+	}
+	if until != "" {
+		if to, err = parseSince(until, now); err != nil {
+			return from, to, usagef("--until %s: %w", until, err)
+		}
+	}
+	if until != "" && !from.Before(to) {
+		return from, to, usagef("--since %s is not before --until %s", from.UTC().Format(time.RFC3339), to.UTC().Format(time.RFC3339))
+	}
+	return from, to, nil
+}
+
+// parseSince reads an instant, or a duration before now. Days are 24 hours. It takes
+// what this program prints, too.
 func parseSince(s string, now time.Time) (time.Time, error) {
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
@@ -113,8 +132,8 @@ func parseSince(s string, now time.Time) (time.Time, error) {
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return now.Add(-d), nil
 	}
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"} {
-		if t, err := time.Parse(layout, s); err == nil {
+	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02", "2006-01-02 15:04:05", "2006-01-02 15:04"} {
+		if t, err := time.Parse(layout, strings.TrimSuffix(s, " UTC")); err == nil {
 			return t, nil
 		}
 	}

@@ -19,7 +19,7 @@ func (c config) vitals(account *aws.Account, p *metrics.Publisher, m *manager, r
 
 // verdictNames are what the commands to paste name.
 func (c config) verdictNames(account *aws.Account) verdict.Names {
-	n := verdict.Names{Stream: account.Stream(c.Stream).Name(), LeaseTable: c.leaseTableName(account), Letters: c.DeadLetterURL}
+	n := verdict.Names{Stream: account.Stream(c.Stream).Name(), LeaseTable: c.leaseTableName(account), Letters: c.lettersInFull()}
 	if n.Workgroup = c.Redshift.Workgroup; n.Workgroup == "" {
 		n.Cluster = c.Redshift.ClusterID
 	}

@@ -217,10 +217,27 @@ type noAnswer time.Duration
 
 func (d noAnswer) Error() string { return "no answer within " + time.Duration(d).String() }
 
+// why is why ctx ended, for people too: Go's words for a deadline say nothing of who
+// did not answer.
+func why(ctx context.Context) error {
+	err := context.Cause(ctx)
+	if err == context.DeadlineExceeded {
+		return late{}
+	}
+	return err
+}
+
+// late is context.DeadlineExceeded.
+type late struct{}
+
+func (late) Error() string { return "no answer in time" }
+
+func (late) Is(target error) bool { return target == context.DeadlineExceeded }
+
 // ended gives the reason why ctx ended in place of err, where it has.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return context.Cause(ctx)
+		return why(ctx)
 	}
 	return err
 }
@@ -234,6 +251,6 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	case <-ctx.Done():
-		return context.Cause(ctx)
+		return why(ctx)
 	}
 }

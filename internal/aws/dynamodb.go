@@ -33,6 +33,7 @@ func (a *Account) LeaseTable(name string) *LeaseTable {
 		o.Retryer = retry.NewStandard(standard, func(o *retry.StandardOptions) {
 			o.MaxBackoff = 500 * time.Millisecond // the lease holder gives a call a few seconds at most
 		})
+		o.APIOptions = append(o.APIOptions, keepLast)
 	})
 	return &LeaseTable{client: client, name: name, log: a.log.Warn}
 }

@@ -147,12 +147,19 @@ func objectFailed(ctx context.Context, doing string, err error) error {
 // being done, the verdict, and the service's words, as a Refusal.
 func judged(ctx context.Context, doing string, err error, verdict func(Refusal) error) error {
 	r := refusalOf(err)
+	var late *lateError
 	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-		if !errors.As(err, new(noAnswer)) {
+		isLate := errors.As(err, &late) && errors.Is(ctx.Err(), context.DeadlineExceeded)
+		err = why(ctx)
+		switch {
+		case isLate:
+			late.last.Operation = r.Operation
+			r = late.last
+		case !errors.As(err, new(noAnswer)):
 			return fmt.Errorf("%s: %w", doing, err) // the caller's own end: no verdict on the service
+		default:
+			r = Refusal{Operation: r.Operation}
 		}
-		r = Refusal{Operation: r.Operation}
 	}
 	v := verdict(r)
 	if r.Code != "" {

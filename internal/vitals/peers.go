@@ -15,19 +15,33 @@ import (
 type peers struct {
 	seen map[string]time.Time // when each was first seen to live
 	lost map[string]time.Time // since when each does not renew; it gave nothing back
+
+	counters map[string]int64     // of the rows, by shard: they go down where the table was made anew
+	away     map[string]time.Time // since when each has no lease of a table that was made anew
 }
 
 // lostFor is how long a lost worker is told of: by then its instance was replaced.
 const lostFor = 10 * time.Minute
 
-func newPeers() peers { return peers{make(map[string]time.Time), make(map[string]time.Time)} }
+func newPeers() peers {
+	return peers{make(map[string]time.Time), make(map[string]time.Time), make(map[string]int64), make(map[string]time.Time)}
+}
 
 // see takes in a look at the leases.
 func (p *peers) see(now time.Time, v lease.View, self string) {
-	owns := make(map[string]bool)
+	if p.anew(v) { // it says nothing of who had given something back
+		for name := range p.seen {
+			if p.lost[name].IsZero() && p.away[name].IsZero() {
+				p.away[name] = now
+			}
+		}
+	}
+	owns, spare := make(map[string]bool), false
 	for i := range v.Rows {
 		r := &v.Rows[i]
+		spare = spare || owns[r.Owner] && r.Owner != "" && !r.Ended()
 		owns[r.Owner] = true
+		delete(p.away, r.Owner)
 		switch {
 		case r.Owner == "" || r.Owner == self || r.Ended() || r.Foreign || r.Unreadable != "":
 		case r.Live(now, v.TTL):
@@ -35,15 +49,22 @@ func (p *peers) see(now time.Time, v lease.View, self string) {
 				p.seen[r.Owner] = now
 			}
 			delete(p.lost, r.Owner)
-		case now.Sub(r.Changed) > v.TTL && now.Sub(v.At) < v.TTL: // the table was read, and it did not renew
+		case v.At.Sub(r.Changed) > v.TTL: // the table was read, and it did not renew
 			if _, known := p.seen[r.Owner]; known && p.lost[r.Owner].IsZero() {
 				p.lost[r.Owner] = r.Changed
 			}
 		}
 	}
 	for name := range p.seen {
-		if !owns[name] && p.lost[name].IsZero() {
+		since, isAway := p.away[name]
+		switch {
+		case owns[name] || !p.lost[name].IsZero(), isAway && now.Sub(since) <= 2*v.TTL:
+		case isAway && spare: // it would have got one of another's
+			p.lost[name] = since
+			delete(p.away, name)
+		default:
 			delete(p.seen, name) // it gave back what it had
+			delete(p.away, name)
 		}
 	}
 	for name, since := range p.lost {
@@ -60,6 +81,19 @@ func (p *peers) see(now time.Time, v lease.View, self string) {
 			delete(p.seen, name)
 		}
 	}
+}
+
+// anew reports whether the table is another one than before, and remembers its rows.
+func (p *peers) anew(v lease.View) bool {
+	anew := len(v.Rows) == 0 && len(p.counters) > 0
+	counters := make(map[string]int64, len(v.Rows))
+	for i := range v.Rows {
+		r := &v.Rows[i]
+		anew = anew || r.Counter < p.counters[r.Shard]
+		counters[r.Shard] = r.Counter
+	}
+	p.counters = counters
+	return anew
 }
 
 // host is a worker's name without the process and the random part.

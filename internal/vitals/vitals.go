@@ -203,9 +203,9 @@ func (w *Watch) leases(now time.Time, st worker.Status, view lease.View) verdict
 		case mine:
 		case r.Live(now, view.TTL):
 			live[r.Owner] = true
-		case r.Owner != "" && r.Owner != w.c.Worker && now.Sub(r.Changed) > view.TTL:
+		case r.Owner != "" && r.Owner != w.c.Worker && view.At.Sub(r.Changed) > view.TTL: // of the time since the table was read nothing is known
 			dead[r.Owner]++
-		case !r.Free.IsZero() && now.Sub(r.Free) > view.TTL:
+		case !r.Free.IsZero() && view.At.Sub(r.Free) > view.TTL:
 			out.Unowned++
 		}
 	}

@@ -28,7 +28,7 @@ type window struct {
 // admits reports whether another call of this size, if it is known yet, is
 // within the rates, and counts the call if so. Its bytes are added later.
 func (w *window) admits(now time.Time, calls, bytesPerSecond, size int) bool {
-	if !now.Before(w.until) {
+	if !now.Before(w.until) || now.Before(w.opened) { // over, or the clock was put back
 		*w = window{opened: now, until: now.Add(time.Second)}
 	}
 	if w.calls >= calls {

@@ -344,6 +344,29 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 
 // TestHoldersShareLeasesOverTheWire runs two holders on a real clock through
 // faults of every kind that the table can have.
+// A call that its caller's deadline ends while it is tried again says why it was: "context
+// deadline exceeded" sends nobody to the table's capacity.
+func TestALateCallSaysWhatTheServiceSaid(t *testing.T) {
+	a, local := account(t)
+	tb := ensured(t, a, table)
+	row := lease.Row{Shard: "shardId-1", Owner: "w"}
+	if _, err := tb.Create(t.Context(), row); err != nil {
+		t.Fatal(err)
+	}
+	local.SetFaults(fault.Fault{Service: "dynamodb", Operation: "UpdateItem", Kind: fault.Throttle})
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	for ctx.Err() == nil { // the first calls may come to the end of their tries
+		_, err := tb.Update(ctx, row, row)
+		if !errors.Is(err, stream.ErrThrottled) || !strings.Contains(err.Error(), "ProvisionedThroughputExceededException") {
+			t.Fatalf("Update: %v", err)
+		}
+	}
+	if _, err := tb.Update(ctx, row, row); errors.Is(err, stream.ErrThrottled) || !errors.Is(err, context.DeadlineExceeded) || !strings.HasSuffix(err.Error(), "no answer in time") {
+		t.Errorf("nothing was asked, and Update says %v", err)
+	}
+}
+
 func TestHoldersShareLeasesOverTheWire(t *testing.T) {
 	a, local := account(t)
 	ensured(t, a, table)

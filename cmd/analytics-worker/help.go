@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -41,6 +42,9 @@ func (a *app) strictHelp(root *cobra.Command) {
 		if cmd == root {
 			cmd.SetHelpTemplate(rootHelp)
 		}
+		if columns, _ := size(a.stdout); isTerminal(a.stdout) {
+			fitHelp(cmd, columns)
+		}
 		others(cmd, args)
 	})
 	root.SetHelpCommand(&cobra.Command{
@@ -71,9 +75,44 @@ func (a *app) strictHelp(root *cobra.Command) {
 	root.InitDefaultCompletionCmd("completion")
 	for _, cmd := range root.Commands() {
 		if cmd.Name() == "completion" {
+			cmd.Example = "  source <(analytics-worker completion bash)\n  analytics-worker completion zsh > \"${fpath[1]}/_analytics-worker\"\n  analytics-worker completion fish | source"
 			cmd.Args, cmd.RunE = noArgs, func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 		}
 	}
+}
+
+// fitHelp makes the help of a verb fit in lines of so many characters.
+func fitHelp(cmd *cobra.Command, columns int) {
+	cmd.Long = fit(cmd.Long, columns)
+	wrapped := fmt.Sprintf(".FlagUsagesWrapped %d | trim", columns)
+	cmd.SetUsageTemplate(strings.ReplaceAll(cmd.UsageTemplate(), ".FlagUsages | trim", wrapped))
+	cmd.SetHelpTemplate(strings.ReplaceAll(cmd.HelpTemplate(), ".FlagUsages | trim", wrapped))
+}
+
+// fit breaks the paragraphs of a text anew that have longer lines. Indented lines keep
+// their indent.
+func fit(text string, columns int) string {
+	paragraphs := strings.Split(text, "\n\n")
+	for i, p := range paragraphs {
+		lines := strings.Split(p, "\n")
+		if !slices.ContainsFunc(lines, func(l string) bool { return len([]rune(l)) > columns }) {
+			continue
+		}
+		indent := func(l string) int { return len(l) - len(strings.TrimLeft(l, " ")) }
+		var out []string
+		for len(lines) > 0 {
+			n, by := 1, indent(lines[0])
+			for n < len(lines) && indent(lines[n]) == by {
+				n++
+			}
+			for _, line := range wrap(strings.Join(lines[:n], " "), columns-by) {
+				out = append(out, strings.Repeat(" ", by)+line)
+			}
+			lines = lines[n:]
+		}
+		paragraphs[i] = strings.Join(out, "\n")
+	}
+	return strings.Join(paragraphs, "\n\n")
 }
 
 // writeSettings lists the settings, in lines of the terminal's width.

@@ -42,7 +42,7 @@ func (a *app) lettersCommand() *cobra.Command {
 	o := letterOptions{format: "table"}
 	cmd := &cobra.Command{
 		Use:   "letters",
-		Short: "Look at dead letters: how many, why, since when, and what was wrong in them",
+		Short: "Look at dead letters: how many, why, and what was wrong in them",
 		Long: `letters reads the dead letters in a folder or on S3 and counts them by reason, by family and by hour of
 arrival. With --last it lists the newest ones instead, and with --decode it shows their records, with the byte
 marked that the decoder stopped at. It changes nothing. Of a large store, --since spares reading what is older,

@@ -241,7 +241,7 @@ func writeLast(w io.Writer, o letterOptions, last []found, where string) error {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "ARRIVED (UTC)\tFAMILY\tSHARD\tREASON\tDETAIL")
 	for _, l := range last {
-		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.ArrivedAt.Format("2006-01-02 15:04:05"), l.family, printable(l.ShardID), printable(l.Reason), printable(l.Detail))
+		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", l.ArrivedAt.Format("2006-01-02 15:04:05"), l.family, printable(shortShard(l.ShardID)), printable(l.Reason), printable(l.Detail))
 	}
 	return tw.Flush()
 }

@@ -47,8 +47,9 @@ func writeRecords(w io.Writer, letters []found) error {
 		}
 		fmt.Fprintf(w, "%s  %s, of family %s\n", l.ArrivedAt.Format("2006-01-02 15:04:05.000 UTC"), printable(l.Reason), l.family)
 		fmt.Fprintf(w, "  %s\n", printable(l.Detail))
-		fmt.Fprintf(w, "  %s %s/%d, partition key %s, rejected after %v, %s:\n", printable(l.ShardID), printable(l.SequenceNumber), l.SubSequenceNumber,
-			printable(strconv.Quote(l.PartitionKey)), l.RejectedAt.Sub(l.ArrivedAt).Round(time.Millisecond), plural.Of(len(l.Data), "byte"))
+		fmt.Fprintf(w, "  shard %s at %s/%d\n", printable(shortShard(l.ShardID)), printable(l.SequenceNumber), l.SubSequenceNumber)
+		fmt.Fprintf(w, "  partition key %s\n", printable(strconv.Quote(l.PartitionKey)))
+		fmt.Fprintf(w, "  rejected after %v, %s:\n", l.RejectedAt.Sub(l.ArrivedAt).Round(time.Millisecond), plural.Of(len(l.Data), "byte"))
 		at, is := offendingByte(l.Letter)
 		if !is {
 			at = -1

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/cloudcafe/analytics-worker/internal/service"
 )
@@ -176,22 +178,17 @@ exits at once. Any number of workers share a stream. Settings come from the envi
 
 // flagFault is what is wrong with a flag, without the names of Go's functions.
 func flagFault(err error) string {
+	var value *pflag.InvalidValueError
 	var number *strconv.NumError
-	if !errors.As(err, &number) {
+	if !errors.As(err, &value) || !errors.As(err, &number) {
 		return err.Error()
 	}
-	why := "not a number"
-	switch {
-	case errors.Is(number, strconv.ErrRange):
-		why = "too large or too small"
-	case strings.HasPrefix(number.Func, "ParseU"):
-		why = "not a whole number from 0 on"
-	case strings.HasPrefix(number.Func, "ParseI"):
-		why = "not a whole number"
-	case number.Func == "ParseBool":
-		why = "not true or false"
+	kind := map[string]string{"ParseInt": "a whole number", "ParseUint": "a whole number from 0 on", "ParseBool": "true or false"}
+	why := "must be " + cmp.Or(kind[number.Func], "a number")
+	if errors.Is(number, strconv.ErrRange) {
+		why = "is out of range"
 	}
-	return strings.Replace(err.Error(), number.Error(), why, 1)
+	return fmt.Sprintf("--%s %s: %s", value.GetFlag().Name, value.GetValue(), why)
 }
 
 // noArgs refuses arguments, among them verbs that are not there.
@@ -204,9 +201,10 @@ func noArgs(cmd *cobra.Command, args []string) error {
 
 func (a *app) versionCommand() *cobra.Command {
 	return &cobra.Command{
-		Use:   "version",
-		Short: "Print the version",
-		Args:  noArgs,
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  analytics-worker version",
+		Args:    noArgs,
 		RunE: func(*cobra.Command, []string) error {
 			_, err := fmt.Fprintln(a.stdout, versionText())
 			return err

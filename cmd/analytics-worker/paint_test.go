@@ -74,3 +74,14 @@ func TestWhatDoesNotFitIsSaid(t *testing.T) {
 		}
 	}
 }
+
+func TestHelpFitsInALine(t *testing.T) {
+	const text = "one two three four five\nsix seven\n\nkeys:\n  a, b\n  c, d, e, f, g, h\nend\n\nshort"
+	const want = "one two three\nfour five six\nseven\n\nkeys:\n  a, b c, d, e,\n  f, g, h\nend\n\nshort"
+	if got := fit(text, 15); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if got := fit(text, 80); got != text {
+		t.Errorf("%q is not as it was", got)
+	}
+}

@@ -36,7 +36,7 @@ func (a *app) positionsCommand() *cobra.Command {
 	o := positionOptions{format: "table", to: stream.TrimHorizon}
 	cmd := &cobra.Command{
 		Use:   "positions",
-		Short: "Show how far each shard is loaded, or put shards at other positions",
+		Short: "Show how far each shard is loaded, or put it somewhere else",
 		Long: `positions shows what worker_checkpoints says of each shard, beside what the stream says of it.
 
 With --reset it puts the shards that are named at another position, and with --start-over every shard of the

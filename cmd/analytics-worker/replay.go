@@ -36,7 +36,7 @@ func (a *app) replayCommand() *cobra.Command {
 	o := replayOptions{format: "table"}
 	cmd := &cobra.Command{
 		Use:   "replay --from TIME [--to TIME]",
-		Short: "Load a range of the stream again, beside running workers, without moving a position",
+		Short: "Load a range of the stream again, beside running workers",
 		Long: `replay reads what arrived in a range of time, up to where the workers have loaded, and loads it again: rows
 that are missing or older than their event go in, everything else stays as it is, so that it may be run at any
 time and as often as you like. Rejected records whose dead letters are gone get them again, no letter twice. The

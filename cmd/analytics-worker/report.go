@@ -41,7 +41,7 @@ func (a *app) reportCommand() *cobra.Command {
 	}
 	cmd := &cobra.Command{
 		Use:   "report NAME",
-		Short: "Ask the warehouse a known question, such as top-stores or freshness",
+		Short: "Ask the warehouse a known question, such as top-stores",
 		Long: "report runs one of these queries in the warehouse and prints the answer. Times are UTC. In JSON, numbers are numbers\n" +
 			"with all their digits, and times are as RFC 3339 has them. Ctrl-C and --timeout cancel the query.\n\n" + about.String(),
 		Example: `  analytics-worker report top-stores --since 24h --limit 5
@@ -160,7 +160,11 @@ func (a *app) report(ctx context.Context, at int, o reportOptions) error {
 		result = narrow(result)
 	}
 	if o.plot && o.format == "table" && r.plot != "" {
-		result = withBars(result, r.plot)
+		columns := 0
+		if isTerminal(a.stdout) {
+			columns, _ = size(a.stdout)
+		}
+		result = withBars(result, r.plot, columns)
 	}
 	out := &rowWriter{w: a.stdout, format: o.format, safeCells: o.safe, utc: true}
 	if err := out.part(result); err != nil {

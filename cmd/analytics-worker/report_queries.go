@@ -164,8 +164,32 @@ func narrow(in warehouse.Result) warehouse.Result {
 // barWidth is the longest bar of a plot, in characters.
 const barWidth = 30
 
-// withBars adds a column of bars, as long as the named column says.
-func withBars(in warehouse.Result, column string) warehouse.Result {
+// barRoom is how long bars may be beside the other columns of a table, in so many
+// characters; 0 = there is no room. Without columns there is no end of room.
+func barRoom(in warehouse.Result, heading string, columns int) int {
+	if columns == 0 {
+		return barWidth
+	}
+	for i, name := range in.Columns {
+		widest := len([]rune(name))
+		for _, row := range in.Rows {
+			widest = max(widest, len([]rune(row[i].Text)))
+		}
+		columns -= widest + 2
+	}
+	if columns < len([]rune(heading)) {
+		return 0
+	}
+	return min(barWidth, columns)
+}
+
+// withBars adds a column of bars, as long as the named column says, where a line of so
+// many characters has room for them.
+func withBars(in warehouse.Result, column string, columns int) warehouse.Result {
+	width := barRoom(in, column, columns)
+	if width == 0 {
+		return in
+	}
 	at := -1
 	for i, c := range in.Columns {
 		if c == column {
@@ -183,7 +207,7 @@ func withBars(in warehouse.Result, column string) warehouse.Result {
 	for i, row := range in.Rows {
 		n := 0
 		if most > 0 {
-			n = max(0, int(values[i]/most*barWidth*2))
+			n = max(0, int(values[i]/most*float64(width)*2))
 		}
 		// Half a character is the finest that every terminal font draws.
 		text := strings.Repeat("█", n/2) + strings.Repeat("▌", n%2)

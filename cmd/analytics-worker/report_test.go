@@ -85,16 +85,25 @@ func TestBars(t *testing.T) {
 		}
 		return r
 	}
-	got := withBars(text("10", "5", "0.1", "0", "-3", "null", "x"), "n")
+	got := withBars(text("10", "5", "0.1", "0", "-3", "null", "x"), "n", 0)
 	for i, want := range []float64{30, 15, 0, 0, 0, 0, 0} {
 		bar := got.Rows[i][1].Text
 		if n := float64(strings.Count(bar, "█")) + float64(strings.Count(bar, "▌"))/2; n != want || len([]rune(bar)) > barWidth {
 			t.Errorf("row %d has the bar %q", i, bar)
 		}
 	}
-	for _, row := range withBars(text("0", "-1"), "n").Rows {
+	for _, row := range withBars(text("0", "-1"), "n", 0).Rows {
 		if strings.TrimSpace(row[1].Text) != "" {
 			t.Errorf("nothing has a bar: %q", row[1].Text)
+		}
+	}
+	for columns, want := range map[int]int{80: barWidth, 20: 15, 6: 1, 5: 0} { // the column takes 3 and 2
+		longest := 0
+		for _, row := range withBars(text("100", "50"), "n", columns).Rows {
+			longest = max(longest, strings.Count(row[len(row)-1].Text, "█"))
+		}
+		if longest != want {
+			t.Errorf("in %d columns the longest bar has %d, want %d", columns, longest, want)
 		}
 	}
 }

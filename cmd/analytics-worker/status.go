@@ -50,7 +50,7 @@ listed. Where they load together, loads says which of them loads for all, how ma
 when the oldest does.
 
 complete until is the time before which every record that arrived is queryable. An owner counts as alive when
-it is seen to renew a lease, which takes up to 4 seconds to find out. The warehouse has 8 seconds to start a
+it is seen to renew a lease, which takes up to 7 seconds to find out. The warehouse has 8 seconds to start a
 statement and 30 to answer; everything else has 8. While it does not answer, the lease table tells the positions.
 
 Times are UTC. With --format json they are RFC 3339, numbers are numbers, a null is what is not known, and the keys
@@ -78,7 +78,7 @@ Status 0 means that all is well; 1 that something was found that needs a look, o
 	f := cmd.Flags()
 	f.StringVar(&o.format, "format", o.format, "table or json")
 	f.BoolVar(&o.watch, "watch", false, "show it again and again until Ctrl-C, in place on a terminal")
-	f.BoolVar(&o.wide, "wide", false, "show terms and positions, and the ids of shards in full")
+	f.BoolVar(&o.wide, "wide", false, "show terms, positions and versions, and the ids of shards in full")
 	f.DurationVar(&o.every, "every", 5*time.Second, "how often with --watch")
 	f.DurationVar(&o.maxLag, "max-lag", 0, "a lag above this needs a look; 0 = no bound")
 	return cmd
@@ -281,9 +281,11 @@ func (s *survey) askWarehouse(ctx context.Context) error {
 	return nil
 }
 
-// Owners renew each lease every third of the 10 s that it lasts.
+// Owners renew each lease every third of the 10 s that it lasts. One renewal may fail,
+// or come late on a busy machine, and is no sign of a dead worker.
 const (
-	renewalSeen = 4 * time.Second
+	renewalSeen = 7 * time.Second
+	wordSeen    = 4 * time.Second
 	renewalPoll = 500 * time.Millisecond
 )
 
@@ -314,11 +316,11 @@ func (s *survey) askLeases(ctx context.Context) error {
 		}
 	}
 	s.mu.Unlock()
-	deadline := time.NewTimer(renewalSeen)
+	began, deadline := time.Now(), time.NewTimer(renewalSeen)
 	defer deadline.Stop()
 	poll := time.NewTicker(renewalPoll)
 	defer poll.Stop()
-	for len(owners) > 0 || s.mute() {
+	for len(owners) > 0 || time.Since(began) < wordSeen && s.mute() {
 		select {
 		case <-poll.C:
 		case <-deadline.C:

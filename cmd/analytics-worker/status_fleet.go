@@ -64,9 +64,11 @@ func (f fleetReport) write(w io.Writer, wide bool, now time.Time) error {
 	}
 	fmt.Fprintln(w)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	head := "WORKER\tSHARDS\tALIVE\tRATE\tWAIT\tUP\tVERSION"
+	// All workers of a fleet are of one version, but while it is brought up to date.
+	wide = wide || f.versions() > 1
+	head := "WORKER\tSHARDS\tALIVE\tRATE\tWAIT\tUP\tPAGE"
 	if wide {
-		head += "\tPAGE"
+		head += "\tVERSION"
 	}
 	fmt.Fprintln(tw, head)
 	for _, m := range f.Workers {
@@ -76,16 +78,24 @@ func (f fleetReport) write(w io.Writer, wide bool, now time.Time) error {
 			speed, waiting, up = perSecond(self.Rate), fmt.Sprint(self.Waiting), uptime(now.Sub(self.Since))
 			version, page = dash(printable(self.Version)), dash(printable(self.Page))
 		}
-		if !wide && len(version) > 14 {
-			version = version[:14]
-		}
-		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\t%s", printable(m.Worker), m.Shards, yesNo(&alive), speed, waiting, up, version)
+		fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t%s\t%s\t%s", printable(m.Worker), m.Shards, yesNo(&alive), speed, waiting, up, page)
 		if wide {
-			fmt.Fprintf(tw, "\t%s", page)
+			fmt.Fprintf(tw, "\t%s", version)
 		}
 		fmt.Fprintln(tw)
 	}
 	return tw.Flush()
+}
+
+// versions is how many there are.
+func (f fleetReport) versions() int {
+	all := make(map[string]bool)
+	for _, m := range f.Workers {
+		if m.Self != nil {
+			all[m.Self.Version] = true
+		}
+	}
+	return len(all)
 }
 
 // uptime is a time in one or two letters and a number.

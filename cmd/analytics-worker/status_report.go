@@ -149,7 +149,8 @@ func writeStatus(w io.Writer, wide bool, r statusReport) error {
 	} else {
 		fmt.Fprintf(tw, "stream\t%s %s, %s, %gh retention\n", r.Stream, strings.ToLower(r.StreamStatus), plural.Of(len(r.Shards), "shard"), r.RetentionHours)
 	}
-	fmt.Fprintf(tw, "warehouse\t%s, last update %s\n", r.Warehouse, moment(r.LastUpdate))
+	fmt.Fprintf(tw, "warehouse\t%s\n", r.Warehouse)
+	fmt.Fprintf(tw, "last update\t%s\n", moment(r.LastUpdate))
 	fmt.Fprintf(tw, "complete until\t%s\n", moment(r.CompleteUntil))
 	fmt.Fprintf(tw, "lag\t%s\n", millis(r.LagMillis))
 	fmt.Fprintf(tw, "loading\t%s\n", r.flow())
@@ -178,7 +179,7 @@ func writeStatus(w io.Writer, wide bool, r statusReport) error {
 			return err
 		}
 	}
-	if err := r.write(w, true, r.At); err != nil {
+	if err := r.write(w, wide, r.At); err != nil {
 		return err
 	}
 	for _, p := range r.Problems {

@@ -46,7 +46,7 @@ func (a *app) stressCommand() *cobra.Command {
 	o := stressOptions{format: "table", concurrency: 500, leave: 20, maxRows: 100_000, nice: 10}
 	cmd := &cobra.Command{
 		Use:   "stress [SECONDS [CPU]]",
-		Short: "Query Storm: many warehouse queries at once, and the CPU held at a target",
+		Short: "Query Storm: many warehouse queries, and the CPU held at a target",
 		Long: `stress is the end of a quarter on demand: Finance runs 500 queries for revenue reports at once, and every
 result is turned into a report. It is for seeing alarms, scaling and dashboards react before the real day comes.
 

@@ -45,6 +45,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 )
 
@@ -114,7 +115,7 @@ func (s *Store) Put(ctx context.Context, from stream.Position, letters []Letter)
 	defer sh.mu.Unlock()
 	if err := s.put(ctx, sh, from, letters); err != nil {
 		sh.reset() // a failed write may have taken effect
-		return fmt.Errorf("put %d dead letters of %s %s: %w", len(letters), s.stream, shardID, err)
+		return fmt.Errorf("put %s of %s %s: %w", plural.Of(len(letters), "dead letter"), s.stream, shardID, err)
 	}
 	return nil
 }
@@ -156,7 +157,7 @@ func (s *Store) Missing(ctx context.Context, from stream.Position, letters []Let
 	fresh, err := s.fresh(ctx, sh, from, slices.Clone(letters))
 	if err != nil {
 		sh.reset()
-		return nil, fmt.Errorf("look for %d dead letters of %s %s: %w", len(letters), s.stream, letters[0].ShardID, err)
+		return nil, fmt.Errorf("look for %s of %s %s: %w", plural.Of(len(letters), "dead letter"), s.stream, letters[0].ShardID, err)
 	}
 	return fresh, nil
 }

@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"internal/plural":     nil,
 	"internal/verdict":    {"internal/plural"}, // it is pure: whatever it judges is given to it
 	"internal/lease":      {"internal/stream", "internal/pulse"},
-	"internal/deadletter": {"internal/stream"},
+	"internal/deadletter": {"internal/stream", "internal/plural"},
 	"internal/warehouse":  {"internal/stream", "internal/event", "internal/plural"},
 	"internal/verify":     {"internal/stream", "internal/event", "internal/warehouse", "internal/deadletter", "internal/plural"},
 	"internal/redrive":    {"internal/stream", "internal/deadletter"},

@@ -234,4 +234,5 @@ type Problem struct {
 	Message, Cause, Hint string
 	Err                  error // that Cause is the text of; nil = none was logged with it
 	Kind                 Kind  // of Err; empty = there is none
+	Leases               bool  // Err is of the lease table
 }

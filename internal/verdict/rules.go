@@ -147,7 +147,7 @@ func leased(f *Facts) []Finding {
 			Next: "see the log of this worker", Command: "analytics-worker doctor",
 		}}
 	case t == nil || t.Kind.passes() && !f.outside() && t.lasted(f.Now) < leasesFail:
-		return nil
+		return f.renewing(look)
 	case t.Kind == Throttled:
 		out := Finding{
 			Cause: LeasesThrottled, State: Look, Says: "DynamoDB throttles the lease table " + f.Names.LeaseTable,
@@ -156,6 +156,20 @@ func leased(f *Facts) []Finding {
 		return []Finding{f.lasting(out, t)}
 	}
 	return []Finding{f.lasting(f.denied(LeasesFailing, Look, "The lease table "+f.Names.LeaseTable+" cannot be used", t), t)}
+}
+
+// renewing finds that DynamoDB throttles one renewal or another, to the end of its tries,
+// while the table can be read.
+func (f *Facts) renewing(look string) []Finding {
+	for i := range f.Problems {
+		if p := &f.Problems[i]; p.Leases && p.Kind == Throttled && f.Now.Sub(p.At) < problemLasts {
+			return []Finding{{
+				Cause: LeasesThrottled, State: Look, Says: "DynamoDB throttles the lease table " + f.Names.LeaseTable + " now and then: " + p.Cause,
+				Next: cmp.Or(p.Hint, "see its capacity, and who else reads it"), Command: look,
+			}}
+		}
+	}
+	return nil
 }
 
 // lasting makes a finding about leases one to act on where it keeps this worker
@@ -192,7 +206,7 @@ func owned(f *Facts) []Finding {
 		})
 	}
 	switch {
-	case l.Unowned == 0:
+	case l.Unowned == 0, l.Lost, l.Trouble != nil && l.Trouble.Kind == Gone: // without a table nobody can say who has them
 	case f.outside() && l.Never:
 		out = append(out, Finding{
 			Cause: NoWorker, State: Look, Says: plural.Either(l.Unowned, "shard has", "shards have") + " never been worked on: no worker has run yet",

@@ -117,6 +117,12 @@ var verdictCases = []verdictCase{
 		f.Leases.Trouble, f.Leases.Mine = &Trouble{Kind: Throttled, Since: ago(20 * time.Second)}, 0
 	}, LeasesThrottled, Act, "throttles", "describe-table", true},
 	{"one round failed", inside, func(f *Facts) { f.Leases.Trouble = &Trouble{Kind: Failing, Since: ago(time.Second)} }, Arriving, Fine, "", "", false},
+	{"a renewal throttled", inside, func(f *Facts) {
+		f.Problems = []Problem{{At: ago(time.Second), Message: "m", Cause: "too much", Hint: "h", Kind: Throttled}, {At: ago(9 * time.Second), Message: "cannot renew", Cause: "rate", Hint: "more", Kind: Throttled, Leases: true}}
+	}, LeasesThrottled, Look, "DynamoDB throttles the lease table leases now and then: rate", "describe-table --table-name leases", false},
+	{"a renewal throttled a while ago", inside, func(f *Facts) {
+		f.Problems = []Problem{{At: ago(30 * time.Second), Message: "cannot renew", Kind: Throttled, Leases: true}}
+	}, Arriving, Fine, "", "", false},
 	{"lease table gone", outside, func(f *Facts) { f.Leases.Lost = true }, LeasesGone, Act, "leases is gone", "describe-table", false},
 	{"stream replaced", inside, func(f *Facts) {
 		f.Leases.Alarms = []Alarm{{What: "positions of another stream", Next: "start over", Stream: true}}
@@ -238,6 +244,15 @@ func TestWhatOthersSayIsNotPassedOn(t *testing.T) {
 	f.Told[0].Finding = Finding{Cause: WarehouseFull, State: Act, Says: "it is full"}
 	if v := Of(f); v.State != Act || v.Of != "worker b" || v.Own().State != Fine {
 		t.Errorf("%+v, own %+v", v.Finding, v.Own())
+	}
+}
+
+// A table that is gone does not say that no worker runs.
+func TestWithoutATableNobodyIsSaidNotToRun(t *testing.T) {
+	f := outside()
+	f.Leases.Trouble, f.Leases.Live, f.Leases.Unowned, f.Told = &Trouble{Kind: Gone}, 0, 4, nil
+	if v := Of(f); v.Cause != LeasesGone || len(v.Others) > 0 {
+		t.Errorf("%+v", v)
 	}
 }
 

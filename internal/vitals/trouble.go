@@ -48,6 +48,8 @@ func ofKinds(problems []verdict.Problem) []verdict.Problem {
 	for i := range problems {
 		if err := problems[i].Err; err != nil {
 			problems[i].Kind = kind(err)
+			var r aws.Refusal
+			problems[i].Leases = errors.As(err, &r) && r.Service() == DynamoDB
 		}
 	}
 	return problems

@@ -86,6 +86,11 @@ func (f *Fleet) Run(ctx context.Context) {
 	end()
 	<-signs
 	f.c.Copy.Remove(ctx, f.news.sent.names()...)
+	f.sayGone(ctx)
+}
+
+// sayGone says that this worker loads no more for others, if any has heard of it.
+func (f *Fleet) sayGone(ctx context.Context) {
 	f.mu.Lock()
 	f.loader.gone = true
 	spoken := f.loader.spoken
@@ -132,6 +137,9 @@ func (f *Fleet) round(ctx context.Context) time.Duration {
 	l, p := &f.loader, f.place()
 	if !p.ours() {
 		if l.folder != "" {
+			if p.folder == "" { // the leases still name it
+				f.sayGone(ctx)
+			}
 			f.resign()
 		}
 		return f.tellNews(ctx, p)
@@ -180,6 +188,7 @@ func (f *Fleet) resign() {
 	l.folder, l.listed, l.last, l.most, l.failed, l.gap = "", time.Time{}, nil, 0, 0, 0
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	l.gone = false
 	l.busy, l.spoken, l.loading, l.step, l.waiting, l.done = false, false, nil, nil, nil, nil
 }
 

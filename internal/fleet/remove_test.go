@@ -233,8 +233,12 @@ func TestAWorkerThatMayNotReadOrTellStandsAlone(t *testing.T) {
 			if s := f.Status(); s.Together || s.Apart == nil {
 				t.Errorf("it tells %+v", s)
 			}
+			f.round(t.Context())
 			g.local.SetFaults()
 			g.has("order-1")
+			if other.look(t.Context(), other.folder(identity)); other.word.Gone != (operation == "GetObject") {
+				t.Errorf("that it has gone is said: %t", other.word.Gone)
+			}
 			other.miss("a")
 			g.swept(other)
 			g.has("order-1", "order-2")

@@ -37,15 +37,21 @@ localaws:
 	@scripts/need-cc
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/localaws ./cmd/localaws
 
-# The race detector doubles the cost of a simulated schedule. So every test runs
-# with it, the simulation's on a few seeds and crash points, and the whole of the
-# simulation runs without it. PKG= runs what it names and no more.
+# The race detector doubles the cost of a simulated schedule. So the simulation runs
+# without it here, and one or two of each kind with it in test-race. PKG= runs what it
+# names, with the detector, and no more.
 .PHONY: test
-test: ## Run every test with the race detector, and make simulate (PKG=./internal/... for some tests)
+test: ## Run every test, but for the simulation with the race detector (PKG=./internal/... for some tests)
 	@scripts/need-cc
 	@scripts/need-postgres
 	@scripts/need-promtool
-	@GO='$(GO)' MAKE='$(MAKE)' scripts/test '$(PKG)'
+	@GO='$(GO)' MAKE='$(MAKE)' APART='$(SIMULATED)' scripts/test '$(PKG)'
+
+.PHONY: test-race
+test-race: ## Run the simulation's tests with the race detector, a few of each kind
+	@scripts/need-cc
+	@scripts/need-postgres
+	@GO='$(GO)' scripts/test ./internal/simulation
 
 # Apart from the others, as Chromium is large. The pictures are kept for CI.
 .PHONY: test-browser
@@ -93,11 +99,14 @@ KEEP_MEMORY := GOGC=400 DUCKDB_JE_MALLOC_CONF=dirty_decay_ms:-1,muzzy_decay_ms:-
 # What go test -v prints of tests that pass.
 PASSED := -e '^=== ' -e '    --- PASS'
 
+# The simulation's tests that take seeds and crash points.
+SIMULATED := TestSimulation|TestG2_CrashAtEveryCall|TestG2_TheLoaderCrashesAtEveryCall|TestManyWorkersAreAsQuickAsOne|TestTheOracleFindsWhatALoaderCanBreak
+
 .PHONY: simulate
 simulate: ## Simulate seeds 1 to SEEDS (SEEDS=100, 2,000 schedules), crash at every n-th call (CRASHES=1)
 	@scripts/need-cc
 	$(KEEP_MEMORY) CGO_ENABLED=1 $(GO) test -count=1 -timeout 0 -parallel 4 -v ./internal/simulation \
-		-run '^(TestSimulation|TestG2_CrashAtEveryCall|TestG2_TheLoaderCrashesAtEveryCall|TestManyWorkersAreAsQuickAsOne|TestTheOracleFindsWhatALoaderCanBreak)$$' -worlds $(or $(SEEDS),100) -crashes $(or $(CRASHES),1) \
+		-run '^($(SIMULATED))$$' -worlds $(or $(SEEDS),100) -crashes $(or $(CRASHES),1) \
 		| { grep --line-buffered -v $(PASSED) || true; }
 
 # Virtual time makes the waits of the simulation free, and new seeds find what a

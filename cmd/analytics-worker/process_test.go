@@ -196,8 +196,8 @@ func (m *machine) progress(what string, look func() (n int64, done bool)) {
 		case time.Since(since) > patience:
 			m.t.Fatalf("waited in vain until %s; it stands at %d", what, n)
 		}
-		// Looking takes the machine from what is waited for.
-		<-time.After(max(20*time.Millisecond, time.Since(began)))
+		// Looking takes the machine from what is waited for: a quarter of a processor at most.
+		<-time.After(max(20*time.Millisecond, 3*time.Since(began)))
 	}
 }
 

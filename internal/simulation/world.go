@@ -368,8 +368,8 @@ func Await(ctx context.Context, what string, done func() (bool, error)) error {
 			return err
 		}
 		select {
-		// Looking takes the machine from what is waited for.
-		case <-time.After(max(20*time.Millisecond, time.Since(began))):
+		// Looking takes the machine from what is waited for: a quarter of a processor at most.
+		case <-time.After(max(20*time.Millisecond, 3*time.Since(began))):
 		case <-ctx.Done():
 			return fmt.Errorf("waited in vain until %s", what)
 		}

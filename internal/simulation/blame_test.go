@@ -179,7 +179,8 @@ func (a astray) RoundTrip(r *http.Request) (*http.Response, error) {
 // none of those that were named is lettered.
 func TestAWarehouseThatNamesOtherRowsIsNotBelieved(t *testing.T) {
 	t.Parallel()
-	for _, line := range []string{"line_number / 3", "line_number + 7", "-line_number", "987654321", "'x'", "2"} {
+	lines := []string{"line_number / 3", "line_number + 7", "-line_number", "987654321", "'x'", "2"}
+	for _, line := range ofEachKind(lines, func(l string) bool { return strings.Contains(l, "line_number") }) {
 		t.Run(line, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{Shards: 1})

@@ -13,7 +13,7 @@ import (
 
 func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
 	t.Parallel()
-	for _, f := range []fault.Fault{
+	for _, f := range ofEachKind([]fault.Fault{
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Throttle, Count: 5},
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.InternalError, Count: 4},
 		{Service: "kinesis", Operation: "GetRecords", Kind: fault.Reset, Count: 4},
@@ -47,11 +47,11 @@ func TestG1_NothingIsLostUnderEachFault(t *testing.T) {
 		{Service: "s3", Operation: "PutObject", Kind: fault.ReplyLost, Count: 3},
 		{Service: "s3", Operation: "PutObject", Kind: fault.Throttle, Count: 3},
 		{Service: "s3", Operation: "DeleteObjects", Kind: fault.InternalError, Count: 2},
-	} {
+	}, func(f fault.Fault) string { return f.Service + " " + string(f.Kind) }) {
 		t.Run(fmt.Sprintf("%s-%s-%s-%d", f.Service, f.Operation, f.Kind, f.Count), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{Shards: 2})
-			c := Worker{BatchSize: 50}
+			c := Worker{BatchSize: 100}
 			if f.Service == "s3" {
 				c.Staging = stagingBucket(t, w)
 			}

@@ -80,23 +80,24 @@ func (o *oddly) CloseIdleConnections() {
 func TestG1_OneOddReplyEndsNoOpenShard(t *testing.T) {
 	t.Parallel()
 	const inCBOR, inJSON = "application/x-amz-cbor-1.1", "application/x-amz-json-1.1"
-	for name, c := range map[string]struct {
-		content, body string
-		times         int
-	}{
-		"empty body":         {inJSON, "", 1},
-		"empty body, often":  {inJSON, "", 8},
-		"empty body, CBOR":   {inCBOR, "", 8},
-		"empty body, HTML":   {"text/html", "", 8},
-		"empty body, none":   {"", "", 8},
-		"braces":             {inJSON, "{}", 2},
-		"empty map":          {inCBOR, "\xa0", 2},
-		"no iterator":        {inCBOR, "\xa2gRecords\x80rMillisBehindLatest\x00", 2},
-		"null iterator":      {inCBOR, "\xa3gRecords\x80rMillisBehindLatest\x00qNextShardIterator\xf6", 2},
-		"no iterator, JSON":  {inJSON, `{"Records":[],"MillisBehindLatest":0}`, 2},
-		"another's children": {inJSON, `{"Records":[],"MillisBehindLatest":0,"ChildShards":[{"ShardId":"shardId-000000000009","ParentShards":["shardId-000000000008"]}]}`, 2},
-	} {
-		t.Run(name, func(t *testing.T) {
+	type odd struct {
+		name, content, body string
+		times               int
+	}
+	for _, c := range ofEachKind([]odd{
+		{"empty body", inJSON, "", 1},
+		{"empty body, often", inJSON, "", 8},
+		{"empty body, CBOR", inCBOR, "", 8},
+		{"empty body, HTML", "text/html", "", 8},
+		{"empty body, none", "", "", 8},
+		{"braces", inJSON, "{}", 2},
+		{"empty map", inCBOR, "\xa0", 2},
+		{"no iterator", inCBOR, "\xa2gRecords\x80rMillisBehindLatest\x00", 2},
+		{"null iterator", inCBOR, "\xa3gRecords\x80rMillisBehindLatest\x00qNextShardIterator\xf6", 2},
+		{"no iterator, JSON", inJSON, `{"Records":[],"MillisBehindLatest":0}`, 2},
+		{"another's children", inJSON, `{"Records":[],"MillisBehindLatest":0,"ChildShards":[{"ShardId":"shardId-000000000009","ParentShards":["shardId-000000000008"]}]}`, 2},
+	}, func(c odd) [2]bool { return [2]bool{c.body == "", c.content == inCBOR} }) {
+		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, Options{Shards: 2})
 			var odd *oddly

@@ -203,7 +203,8 @@ func TestG7_RollupsEqualFactsAfterEveryCommit(t *testing.T) {
 	engines(t, func(t *testing.T, url string) {
 		w := newWorld(t, Options{Warehouse: url})
 		r := start(t, w, Worker{BatchSize: 10})
-		entries := made(17, 2000, 0)
+		all := withDetector(1000, 2000)
+		entries := made(17, all, 0)
 		for len(entries) > 0 {
 			n := min(250, len(entries))
 			put(t, w, entries[:n])
@@ -212,7 +213,7 @@ func TestG7_RollupsEqualFactsAfterEveryCommit(t *testing.T) {
 				t.Fatal("facts without rollups")
 			}
 		}
-		settle(t, w, 2000)
+		settle(t, w, all)
 		if err := r.Drain(); err != nil {
 			t.Error(err)
 		}

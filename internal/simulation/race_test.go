@@ -3,6 +3,6 @@
 package simulation
 
 // detector says that the race detector is on. It makes virtual time cost three times
-// as much, so make test leaves to make simulate, which runs beside it without the
-// detector, what compares many fleets with each other.
+// as much. So all that there is runs without it (make test), and with it one or two of
+// each kind: the others run the same code with other data (make test-race).
 const detector = true

@@ -41,13 +41,13 @@ type simulation struct {
 	err   error
 }
 
-// simulate runs the schedules of a seed. It must be called in a bubble.
+// simulate runs the first schedules of a seed, perWorld at most. It must be called in a bubble.
 //
 // The seed decides what is published, which faults strike which worker or
 // service and at which virtual moment. It does not decide in which order
 // goroutines run that are ready at the same moment, nor the jitter of the
 // workers' own waits: a failure that hangs on those may take some tries.
-func simulate(ctx context.Context, seed uint64) (out simulation) {
+func simulate(ctx context.Context, seed uint64, schedules int) (out simulation) {
 	out.seed = seed
 	rng := rand.New(rand.NewPCG(seed, 0x51))
 	shards, moody := 1+rng.IntN(3), rng.IntN(2) == 0
@@ -67,7 +67,7 @@ func simulate(ctx context.Context, seed uint64) (out simulation) {
 		out.err = f.inherit(ctx, rng)
 	}
 	bucket := rand.New(rand.NewPCG(seed, 0x53)) // apart from rng, for the same reason
-	for n := 1; n <= perWorld && out.err == nil; n++ {
+	for n := 1; n <= schedules && out.err == nil; n++ {
 		s := draw(rng, f.moody)
 		if f.together {
 			s = s.amid(bucket)
@@ -98,9 +98,9 @@ func atPace(seed uint64, moody bool) bool {
 }
 
 // runSeed runs a seed in a bubble and says how to run it again if it fails.
-func runSeed(t *testing.T, seed uint64) (out simulation) {
+func runSeed(t *testing.T, seed uint64, schedules int) (out simulation) {
 	t.Helper()
-	synctest.Test(t, func(t *testing.T) { out = simulate(t.Context(), seed) })
+	synctest.Test(t, func(t *testing.T) { out = simulate(t.Context(), seed, schedules) })
 	if out.err != nil || os.Getenv("SIMULATION_LOG") != "" {
 		t.Logf("seed %d, schedule %d:\n%s", seed, len(out.drawn), out.story)
 	}
@@ -114,16 +114,17 @@ func runSeed(t *testing.T, seed uint64) (out simulation) {
 func TestSimulation(t *testing.T) {
 	t.Parallel()
 	if *oneSeed != 0 {
-		runSeed(t, *oneSeed)
+		runSeed(t, *oneSeed, perWorld)
 		return
 	}
 	var mu sync.Mutex // guards distinct, all and spent
 	distinct, all, spent := make(map[string]bool), newTally(), 0
+	schedules := withDetector(fullEvery, perWorld)
 	t.Run("seeds", func(t *testing.T) {
 		for seed := uint64(1); seed <= *worlds; seed++ {
 			t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) {
 				t.Parallel()
-				out := runSeed(t, seed)
+				out := runSeed(t, seed, schedules)
 				mu.Lock()
 				defer mu.Unlock()
 				for _, s := range out.drawn {
@@ -140,7 +141,7 @@ func TestSimulation(t *testing.T) {
 	if t.Failed() {
 		return
 	}
-	if want := int(*worlds * perWorld); len(distinct) != want {
+	if want := int(*worlds) * schedules; len(distinct) != want {
 		t.Errorf("%d distinct schedules, want %d", len(distinct), want)
 	}
 	// Schedules that strike nothing would be easy to survive. Some do: a fault of
@@ -163,7 +164,7 @@ func TestSoak(t *testing.T) {
 		running.Go(func() {
 			for time.Since(began) < *soaking {
 				seed := next.Add(1)
-				t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) { runSeed(t, seed) })
+				t.Run(fmt.Sprint("seed-", seed), func(t *testing.T) { runSeed(t, seed, perWorld) })
 				if n := done.Add(1); n%10 == 0 {
 					fmt.Fprintf(os.Stderr, "%s: %d seeds, %d schedules, failed: %v\n", time.Since(began).Round(time.Second), n, n*perWorld, t.Failed())
 				}

@@ -15,14 +15,15 @@ import (
 func TestAFleetDrainsDuringALoad(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		f := newCrew(t, Options{Shards: 8, AtPace: true}, 8, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		workers := withDetector(4, 8)
+		f := newCrew(t, Options{Shards: 8, AtPace: true}, workers, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
 		waiting := func() int64 { return f.sum(func(r *Running) int64 { return int64(r.Worker.Status().Waiting) }) }
 		settled := int64(0)
 		for try := 0; ; try++ { // until a load is under way that has all of them
 			before := f.calls.Load()
 			put(t, f.w, spread(610+try, 80))
 			await(t, "a load is under way", func() bool { return f.calls.Load() > before })
-			if f.all[f.loader()].Fleet.Status().Waiting == 8 {
+			if f.all[f.loader()].Fleet.Status().Waiting == workers {
 				break
 			}
 			settled += 80

@@ -47,11 +47,15 @@ test: ## Run every test, but for the simulation with the race detector (PKG=./in
 	@scripts/need-promtool
 	@GO='$(GO)' MAKE='$(MAKE)' APART='$(SIMULATED)' scripts/test '$(PKG)'
 
+# Whose loads come one after another, and those that try the judge of fleets like the
+# others': what the detector could find in them it finds in the others.
+ONE_BY_ONE := TestALoadsTimeGrowsWithItsRows|TestG2_G6_G7_LoadsDoWhatTheModelDoes|TestARefusalSaysWhatRowsItIsAbout|TestG2_G4_SnapshotsBeforeTheLock|TestATableThatTakesNoneOfItsRowsDoesNotEmptyTheStream|TestTheOracleFindsEachBrokenPromise|TestTheOracleMissesTheSharedRow
+
 .PHONY: test-race
-test-race: ## Run the simulation's tests with the race detector, a few of each kind
+test-race: ## Run the simulation with the race detector, one or two of each kind
 	@scripts/need-cc
 	@scripts/need-postgres
-	@GO='$(GO)' scripts/test ./internal/simulation
+	CGO_ENABLED=1 $(GO) test -race -shuffle=on -parallel 6 -timeout 25m -skip '^($(ONE_BY_ONE))$$' ./internal/simulation
 
 # Apart from the others, as Chromium is large. The pictures are kept for CI.
 .PHONY: test-browser

@@ -200,7 +200,7 @@ func TestG2_G6_G7_LoadsDoWhatTheModelDoes(t *testing.T) {
 		}
 		rng := rand.New(rand.NewPCG(24, 11))
 		var last drawn
-		for n := range withDetector(20, 60) {
+		for n := range 60 {
 			ctx := deadline(t) // a load's
 			fill := fills[rng.IntN(len(fills))]
 			house := warehouse.New(w.DB, fill)

@@ -7,7 +7,6 @@ import (
 	"io"
 	"math/rand/v2"
 	"net/http"
-	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -75,10 +74,6 @@ func within(text string, bend func([]string) []string) func([]string) []string {
 	}
 }
 
-// bentWithDetector are the bends that the race detector is worth: the others are other
-// SQL on the same way.
-var bentWithDetector = []string{"nothing is bent", "G1 a row is dropped", "G8 a rejected record is not kept"}
-
 // TestTheOracleFindsEachBrokenPromise breaks one promise at a time. An oracle
 // that lets any of these workers pass would prove nothing by passing ours.
 func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
@@ -138,9 +133,6 @@ func TestTheOracleFindsEachBrokenPromise(t *testing.T) {
 		"G7 the rollups of payments forget what is replaced": {replaced("-1, -held_amount", "0, 0"), "rollup differs"},
 		"G8 a rejected record is not kept":                   {nil, "dead letter missing"},
 	} {
-		if detector && !slices.Contains(bentWithDetector, name) {
-			continue
-		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {

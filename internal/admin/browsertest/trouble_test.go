@@ -146,6 +146,9 @@ func TestDashboardShowsTheFleet(t *testing.T) {
 			}
 		}
 	}
+	if b.eval(`document.querySelector("#workers .phone").getBoundingClientRect().width >= 160`) != "true" {
+		t.Errorf("how a worker goes has %s of 390 pixels", b.eval(`document.querySelector("#workers .phone").getBoundingClientRect().width`))
+	}
 	b.picture("test-fleet-phone")
 	b.look(1280, 900, "light")
 	b.picture("test-fleet")

@@ -97,6 +97,21 @@ func before(a, b stream.Position) bool {
 	return c < 0 || c == 0 && a.Sub < b.Sub
 }
 
+// checkBeliefs checks until ctx ends. It goes beside what else Run does: the question
+// takes seconds, and a batch would miss a load.
+func (f *Fleet) checkBeliefs(ctx context.Context) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f.check(ctx)
+		}
+	}
+}
+
 // check asks the warehouse now and then whether what was believed is so, and gives up
 // the shards of which it is not: they are claimed anew, and read from where the
 // warehouse stands.

@@ -90,6 +90,9 @@ type Fleet struct {
 	changed chan struct{}
 	word    word               // as last written or read
 	heard   time.Time          // when that was another one than before
+	looked  time.Time          // when it was last looked for
+	held    time.Time          // since when a batch is held back; zero = none is
+	over    time.Time          // when a load that takes long was last seen to have ended
 	answers map[string]outcome // of batches staged here which this process has loaded
 	mine    map[string]batch   // staged by this process, and waited for
 	silent  map[string]silence // workers that gave no sign

@@ -44,7 +44,7 @@ func (l *loader) idOf(name string) string {
 
 // list learns what is staged.
 func (f *Fleet) list(ctx context.Context) error {
-	l, ours := &f.loader, f.ours()
+	l, ours, began := &f.loader, f.ours(), time.Now()
 	names, err := f.c.Bucket.List(ctx, l.folder+stagedFolder)
 	l.listed = time.Now()
 	if err != nil {
@@ -52,6 +52,7 @@ func (f *Fleet) list(ctx context.Context) error {
 		f.count(false)
 		return err
 	}
+	l.call += (l.listed.Sub(began) - l.call) / 4
 	there := make(map[string]bool, len(names))
 	var fresh []string
 	for _, name := range names {

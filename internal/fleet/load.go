@@ -82,14 +82,23 @@ func (f *Fleet) attempt(ctx context.Context, set []batch) error {
 	f.mu.Lock()
 	l.loading, l.since = ids, time.Now()
 	f.mu.Unlock()
+	if f.place().shared() {
+		l.words.Go(func() { f.say(ctx) }) // so that nobody stages what would miss it
+	}
 	outcomes, written, err := f.c.Warehouse.LoadStaged(warehouse.Watched(ctx, f.gotTo), f.c.Copy, all)
 	f.mu.Lock()
 	l.loading, l.step = nil, nil
+	if err == nil {
+		if l.took = min(time.Since(l.since), time.Since(l.idle)); l.took >= worthHolding {
+			f.over = time.Now()
+		}
+	}
+	f.broadcast()
 	f.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	l.failed, l.gap, l.took = 0, l.gap-l.gap/8, min(time.Since(l.since), time.Since(l.idle))
+	l.failed, l.gap = 0, l.gap-l.gap/8
 	if l.most > 0 {
 		l.most++
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/pulse"
@@ -12,11 +13,12 @@ import (
 )
 
 const (
-	// gatherTime is how long a load waits for workers that were in the last one: they
-	// have learned its outcome by then, and stage what came meanwhile.
+	// gatherTime is how long a load waits for workers that were in the last one, from
+	// when there is something to load.
 	gatherTime = 500 * time.Millisecond
 	// gatherLast is the same for a worker that was told to stop, as the others may have
-	// been: there is no time for a whole load more.
+	// been: there is no time for a whole load more. It is also the longest that a load
+	// waits for those who were in the last one, from when that ended.
 	gatherLast = 3 * time.Second
 	gatherStep = 200 * time.Millisecond
 	// listEvery is how often it is looked for what is staged, at most.
@@ -40,19 +42,22 @@ type loader struct {
 	last    []string            // the workers that were in the last load
 	started time.Time           // of the last load
 	ended   time.Time
-	took    time.Duration // the last load that went in, without its wait to be started or for the lock
-	gap     time.Duration // between the starts of two loads: wider after throttles
-	most    int           // batches of a load; 0 = no bound
-	failed  int           // loads that failed in turn, in a way that is nobody's fault
+	call    time.Duration  // that the bucket takes for a listing, of late
+	gap     time.Duration  // between the starts of two loads: wider after throttles
+	most    int            // batches of a load; 0 = no bound
+	failed  int            // loads that failed in turn, in a way that is nobody's fault
+	words   sync.WaitGroup // that are written and not waited for
 
 	// Guarded by Fleet.mu.
 	busy    bool // batches wait: signs are given
+	shut    bool // a load is about to begin
 	spoken  bool // a word was written since this worker began to load
 	number  int64
 	loading []string
 	step    *step // how far the load under way has got
 	since   time.Time
-	idle    time.Time // when a load was last seen to wait to be started, or for the lock
+	idle    time.Time     // when a load was last seen to wait to be started, or for the lock
+	took    time.Duration // the last load that went in, without such a wait; written by Run's goroutine alone
 	loads   int64
 	looks   int64
 	waiting []string
@@ -74,17 +79,16 @@ func (f *Fleet) Run(ctx context.Context) {
 	f.mu.Lock()
 	f.end = abort
 	f.mu.Unlock()
-	signs := make(chan struct{})
-	signing, end := context.WithCancel(ctx)
-	go func() {
-		defer close(signs)
-		f.giveSigns(signing)
-	}()
+	var beside sync.WaitGroup
+	running, end := context.WithCancel(ctx)
+	beside.Go(func() { f.giveSigns(running) })
+	beside.Go(func() { f.checkBeliefs(running) })
 	for ctx.Err() == nil && !f.closed() {
 		f.pause(ctx, f.round(ctx))
 	}
 	end()
-	<-signs
+	beside.Wait()
+	f.loader.words.Wait()
 	f.c.Copy.Remove(ctx, f.news.sent.names()...)
 	f.sayGone(ctx)
 }
@@ -133,7 +137,6 @@ func (f *Fleet) pause(ctx context.Context, d time.Duration) {
 // round looks whether this worker is the one that loads and, if it is, loads what is
 // staged. It returns when to look again.
 func (f *Fleet) round(ctx context.Context) time.Duration {
-	f.check(ctx)
 	l, p := &f.loader, f.place()
 	if !p.ours() {
 		if l.folder != "" {
@@ -245,28 +248,52 @@ func (f *Fleet) count(looked bool) {
 func (f *Fleet) gather(ctx context.Context) bool {
 	l, began := &f.loader, time.Now()
 	f.speakUp(ctx)
+	defer f.open()
 	for ctx.Err() == nil && !f.closed() {
 		if !f.busy() {
 			return false
 		}
 		now := time.Now()
 		early := time.Until(l.started.Add(max(f.c.LoadInterval, l.gap)))
+		late := max(early, began.Add(f.patientFor()).Sub(now), l.ended.Add(l.comeBack()).Sub(now))
 		switch {
 		case early > gatherTime:
 			f.pause(ctx, early-gatherTime)
 			began = time.Now()
-		case early <= 0 && (f.complete() || now.Sub(began) >= f.patientFor()):
+		case late <= 0, early <= 0 && f.complete():
 			return true
 		case f.complete():
 			f.pause(ctx, early)
 		default:
-			f.pause(ctx, gatherStep)
+			f.pause(ctx, max(gatherStep/4, gatherStep-l.call))
+		}
+		if late < 4*l.call { // for longer than it takes to stage a batch and to find it
+			f.shut(ctx)
 		}
 		if err := f.list(ctx); err != nil {
 			return f.busy()
 		}
 	}
 	return false
+}
+
+// shut says that what is staged from now on may miss the load. It is not waited for.
+func (f *Fleet) shut(ctx context.Context) {
+	f.mu.Lock()
+	l := &f.loader
+	first := !l.shut && l.took >= worthHolding
+	l.shut = l.shut || first
+	f.mu.Unlock()
+	if first {
+		l.words.Go(func() { f.say(ctx) })
+	}
+}
+
+// open ends that.
+func (f *Fleet) open() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.loader.shut = false
 }
 
 // patientFor is how long a load waits for those who were in the last one.
@@ -279,17 +306,31 @@ func (f *Fleet) patientFor() time.Duration {
 	return gatherTime
 }
 
+// comeBack is how long it takes after a load until those who were in it have staged
+// what came meanwhile: they read the word, and put two objects, and this worker lists
+// and reads them. Who is missed waits for a whole load more. So a load that takes long
+// may be waited with for longer than one that is over at once.
+func (l *loader) comeBack() time.Duration {
+	return min(gatherTime+5*l.call, gatherLast, max(gatherTime, l.took/2))
+}
+
 func (f *Fleet) busy() bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.loader.busy
 }
 
-// complete reports whether all are there who were in the last load.
+// complete reports whether all are there who may be expected: who was in the last
+// load, and where loads take long whoever owns shards, as each holds back what would
+// have missed the load before.
 func (f *Fleet) complete() bool {
 	l := &f.loader
 	owners, _ := f.c.Owners()
-	for _, worker := range l.last {
+	expected := l.last
+	if l.took >= worthHolding {
+		expected = f.speaking(owners)
+	}
+	for _, worker := range expected {
 		there := !slices.Contains(owners, worker)
 		for _, b := range l.batches {
 			there = there || b.Worker == worker && !b.News
@@ -299,6 +340,14 @@ func (f *Fleet) complete() bool {
 		}
 	}
 	return true
+}
+
+// speaking are the workers of whom no sign was missed of late.
+func (f *Fleet) speaking(owners []string) []string {
+	now := time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(owners), func(o string) bool { return f.silent[o].lasts(now) })
 }
 
 // pick chooses what goes into the next load: the oldest first, and news where nothing
@@ -374,7 +423,7 @@ func (f *Fleet) say(ctx context.Context) (said bool) {
 	l.number++
 	l.spoken = true
 	w := word{
-		Loader: f.c.Self, Number: l.number, At: now.UTC(), Loading: l.loading, Step: l.step.known(), Since: l.since, Loads: l.loads, Looks: l.looks,
+		Loader: f.c.Self, Number: l.number, At: now.UTC(), Shut: l.shut, Loading: l.loading, Step: l.step.known(), Since: l.since, Took: l.took, Loads: l.loads, Looks: l.looks,
 		Waiting: l.waiting, Oldest: l.oldest, Gone: l.gone, Done: slices.Clone(l.done),
 	}
 	folder := l.folder

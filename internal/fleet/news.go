@@ -26,6 +26,9 @@ type news struct {
 // it only as far as these shards. It returns when to look again.
 func (f *Fleet) tellNews(ctx context.Context, p place) time.Duration {
 	n, now := &f.news, time.Now()
+	if again, held := f.lookForHeld(ctx, p); held {
+		return again
+	}
 	if !p.shared() || now.Before(n.next) {
 		return idleLook
 	}

@@ -21,15 +21,17 @@ type word struct {
 	Loader  string
 	Number  int64 // of the loader's words; that it changes is a sign of life
 	At      time.Time
-	Loading []string  `json:",omitempty"` // the batches of the load under way
-	Step    *step     `json:",omitempty"` // how far it has got; nil = nothing is known of that
-	Since   time.Time // when that load began
-	Loads   int64     // of the loader that went in
-	Looks   int64     // how often the loader has looked for what is staged
-	Waiting []string  `json:",omitempty"` // batches that are staged and not in
-	Oldest  time.Time // when the oldest of them was staged
-	Gone    bool      `json:",omitempty"` // the loader has ended
-	Done    []outcome `json:",omitempty"` // of the last loads
+	Shut    bool          `json:",omitempty"` // a load is about to begin, which misses what is staged now
+	Loading []string      `json:",omitempty"` // the batches of the load under way
+	Step    *step         `json:",omitempty"` // how far it has got; nil = nothing is known of that
+	Since   time.Time     // when that load began
+	Took    time.Duration `json:",omitempty"` // the last load that went in, without its wait for the lock
+	Loads   int64         // of the loader that went in
+	Looks   int64         // how often the loader has looked for what is staged
+	Waiting []string      `json:",omitempty"` // batches that are staged and not in
+	Oldest  time.Time     // when the oldest of them was staged
+	Gone    bool          `json:",omitempty"` // the loader has ended
+	Done    []outcome     `json:",omitempty"` // of the last loads
 	raw     []byte
 }
 
@@ -150,6 +152,9 @@ func (f *Fleet) look(ctx context.Context, folder string) {
 	ctx, cancel := context.WithTimeout(ctx, f.c.Patience)
 	defer cancel()
 	body, err := f.c.Bucket.Get(ctx, folder+wordName)
+	f.mu.Lock()
+	f.looked = time.Now()
+	f.mu.Unlock()
 	var w word
 	if err == nil {
 		err = json.Unmarshal(body, &w)
@@ -165,6 +170,9 @@ func (f *Fleet) look(ctx context.Context, folder string) {
 	defer f.mu.Unlock()
 	if bytes.Equal(body, f.word.raw) {
 		return
+	}
+	if w.Loads != f.word.Loads && w.Took >= worthHolding {
+		f.over = time.Now()
 	}
 	f.word, f.heard = w, time.Now()
 	if s, missed := f.silent[w.Loader]; missed {

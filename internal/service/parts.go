@@ -64,6 +64,15 @@ func (s *Service) loads(by filling) worker.Warehouse {
 	return s.Fleet
 }
 
+// turn tells when the next batch is to be taken: where the worker loads for itself,
+// when it is due.
+func (s *Service) turn() (held <-chan struct{}, now bool) {
+	if s.Fleet == nil {
+		return nil, false
+	}
+	return s.Fleet.Turn()
+}
+
 // Staged is what waits to be loaded for the fleet, as far as this worker knows; zero
 // where it loads for itself.
 func (s *Service) Staged() (out verdict.Staged) {

@@ -117,6 +117,7 @@ func New(c Config) (*Service, error) {
 		Shards:    source.Shards,
 		Identity:  source.Identity,
 		Warehouse: s.loads(by),
+		Turn:      s.turn,
 		Letters:   letters,
 
 		StreamTime: c.Account.ServiceTime,

@@ -33,6 +33,13 @@ func (w *Worker) Run(ctx context.Context) error {
 		default:
 		}
 		due, changed := w.queue.due(time.Now(), w.cfg.BatchSize, w.cfg.PollInterval)
+		held, now := w.turnOf(due)
+		switch {
+		case held != nil:
+			due = -1
+		case now:
+			due = 0
+		}
 		if due >= 0 {
 			due = max(due, w.pace.wait(time.Now()))
 		}
@@ -55,12 +62,22 @@ func (w *Worker) Run(ctx context.Context) error {
 		case c := <-w.claims:
 			w.answerClaims(ctx, c)
 		case <-changed:
+		case <-held:
 		case <-fired:
 		case <-ctx.Done():
 		}
 		timer.Stop()
 	}
 	return nil
+}
+
+// turnOf is Config.Turn, where something is due in a while and the worker was not told
+// to stop.
+func (w *Worker) turnOf(due time.Duration) (held <-chan struct{}, now bool) {
+	if due < 0 || w.cfg.Turn == nil || w.queue.hurried() {
+		return nil, false
+	}
+	return w.cfg.Turn()
 }
 
 // idleBeat is how often a loader that has nothing to do shows that it would.

@@ -52,8 +52,8 @@ type Letters interface {
 	Forget(shard string)
 }
 
-// Config is what a Worker needs. All of it is required but Identity, StreamTime, Note and
-// RetryAfter.
+// Config is what a Worker needs. All of it is required but Identity, Turn, StreamTime, Note
+// and RetryAfter.
 type Config struct {
 	Stream string
 	// Open returns a reader. It asks room before it takes the memory for a reply of
@@ -65,7 +65,12 @@ type Config struct {
 	Shards    func(context.Context) ([]stream.Shard, error)
 	Identity  func(context.Context) (stream.Identity, error) // of the stream that is there now
 	Warehouse Warehouse
-	Letters   Letters
+	// Turn tells when the next batch is to be taken, of a worker that does not stop and
+	// for which something waits: held = not before this channel is closed, as it would
+	// miss a load under way and more can join it here; now = at once, however little
+	// there is. nil = when it is due by its age and size.
+	Turn    func() (held <-chan struct{}, now bool)
+	Letters Letters
 	// StreamTime is what the stream's clock showed at a moment of ours; nil = the same.
 	StreamTime func(ours time.Time) time.Time
 	// Note tells the lease holder how far a shard is loaded.

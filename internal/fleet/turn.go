@@ -1,0 +1,82 @@
+package fleet
+
+import (
+	"context"
+	"time"
+)
+
+const (
+	// worthHolding is how long a load takes at least for which a batch that would miss
+	// it is held back. A shorter one is over before the wait for its end is.
+	worthHolding = 2 * time.Second
+	// longestHeld bounds for how long a batch is held back: what waits for a load that
+	// takes unusually long is told by who has staged it.
+	longestHeld = 30 * time.Second
+	// freshLook is how old at most what was last seen of the word is for a worker that
+	// is about to stage.
+	freshLook = 200 * time.Millisecond
+	// longestLook is how long a batch is held back until that is known.
+	longestLook = time.Second
+)
+
+// Turn tells when the worker's next batch is to be taken. While a load is under way
+// that the batch would miss, it is better not taken yet: all that arrives until it is
+// loaded would wait for one more load, and for a second one that the next batch is in.
+// Then held is a channel that is closed when that may have changed. After such a load
+// whatever there is belongs into the next one, for which it is now that the batches
+// are gathered.
+func (f *Fleet) Turn() (held <-chan struct{}, now bool) {
+	p, at := f.place(), time.Now()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.shared() && !f.leaving && f.misses(p, at) {
+		if f.held.IsZero() {
+			f.held = at
+			f.wake() // Run looks at the word for as long as it is so
+		}
+		return f.changed, false
+	}
+	f.held = time.Time{}
+	return nil, p.shared() && at.Sub(f.over) < gatherLast
+}
+
+// misses reports whether a batch that is staged now would miss the load under way, or
+// it is not known yet whether. The caller holds mu.
+func (f *Fleet) misses(p place, now time.Time) bool {
+	since := now
+	if !f.held.IsZero() {
+		since = f.held
+	}
+	if p.ours() {
+		return f.loader.loading != nil && f.loader.took >= worthHolding && now.Sub(f.loader.since) < min(2*f.loader.took, longestHeld)
+	}
+	w := f.word
+	if w.Loader != p.loader || w.Took < worthHolding || now.Sub(f.heard) >= f.c.Patience {
+		return false
+	}
+	if f.looked.Before(since.Add(-freshLook)) {
+		return now.Sub(since) < longestLook
+	}
+	return w.Shut || len(w.Loading) > 0 && f.runs(now) < min(2*w.Took, longestHeld)
+}
+
+// runs is for how long the load of the word has been under way. The caller holds mu.
+func (f *Fleet) runs(now time.Time) time.Duration {
+	return now.Sub(f.heard) + f.word.At.Sub(f.word.Since) // both times of the word are of one clock
+}
+
+// lookForHeld looks at the word for a batch that is held back. It returns when to look
+// again, and false where none is.
+func (f *Fleet) lookForHeld(ctx context.Context, p place) (time.Duration, bool) {
+	f.mu.Lock()
+	held := !f.held.IsZero()
+	f.mu.Unlock()
+	if !held {
+		return 0, false
+	}
+	f.look(ctx, p.folder)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broadcast()
+	return max(150*time.Millisecond, min(500*time.Millisecond, f.word.Took-f.runs(time.Now()), f.c.Patience/4)), true
+}

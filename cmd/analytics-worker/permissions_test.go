@@ -167,7 +167,7 @@ func TestPermissionsAreThoseOfTheCalls(t *testing.T) {
 	record(deploy.Operator)
 	// A storm that is cut short cancels what is in flight.
 	f.faults(`[{"service":"redshift-data","fault":"statement-slow","delay":"1h","match":"event_timestamp >="},{"service":"redshift-data","fault":"statement-slow","delay":"1h","match":"minute >="}]`)
-	storm := start(t, f.env, "analytics-worker", "stress", "600", "100", "--concurrency", "4")
+	storm := start(t, append(f.env, onOneProcessor), "analytics-worker", "stress", "600", "100", "--concurrency", "4")
 	storm.await("in flight 4 of 4")
 	storm.signal(syscall.SIGINT)
 	storm.exit(patience)

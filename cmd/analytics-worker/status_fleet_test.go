@@ -31,6 +31,9 @@ func quickest(t *testing.T, times int, limit time.Duration, run func()) {
 // Status shows all workers and all shards, with the warehouse and, from the lease table
 // alone, while that does not answer; and a worker's page shows the other one's.
 func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
+	if !everyTrouble { // then it has the machine for itself
+		t.Parallel()
+	}
 	const shards = statusShards
 	m := newMachine(t)
 	m.must("publish", "--create", fmt.Sprint(shards), "--count", "2000", "--seed", "1")

@@ -21,6 +21,10 @@ import (
 const slowStorm = `,{"service":"redshift-data","fault":"statement-slow","match":"arrived_until","delay":"1h"},
 	{"service":"redshift-data","operation":"ExecuteStatement","fault":"reply-lost","count":20}]`
 
+// onOneProcessor has a storm without results make pages up on one processor: on all of
+// them it takes the machine from the tests beside it.
+const onOneProcessor = "GOMAXPROCS=1"
+
 // newStormMachine has tables and a stream, and queries that take an hour.
 func newStormMachine(t *testing.T) *machine {
 	m := newMachine(t)
@@ -40,7 +44,7 @@ func TestAStormThatIsToldToStopLeavesNothing(t *testing.T) {
 			t.Parallel()
 			m := newStormMachine(t)
 			cmd := exec.Command("analytics-worker", "stress", "600", "100", "--nice", "0")
-			cmd.Env = append(os.Environ(), m.env...)
+			cmd.Env = append(append(os.Environ(), m.env...), onOneProcessor)
 			said, err := cmd.StderrPipe()
 			if err != nil {
 				t.Fatal(err)
@@ -87,7 +91,7 @@ func TestWhatAStormAsksItselfIsCancelled(t *testing.T) {
 	t.Parallel()
 	m := newStormMachine(t)
 	m.faults(`[{"service":"redshift-data","fault":"statement-slow","match":"MAX(event_timestamp) FROM","delay":"1h"}]`)
-	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	p := start(t, append(m.env, onOneProcessor), "analytics-worker", "stress", "600", "100")
 	m.awaitUnended(1)
 	p.signal(syscall.SIGINT)
 	if status := p.exit(patience); status != 1 {
@@ -149,7 +153,7 @@ func TestAStormThatMayNotCancelSaysSo(t *testing.T) {
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "1", "--count", "1")
 	m.faults(strings.TrimSuffix(slowQueries("1h"), "]") + `,{"service":"redshift-data","operation":"CancelStatement","fault":"access-denied"}]`)
-	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	p := start(t, append(m.env, onOneProcessor), "analytics-worker", "stress", "600", "100")
 	m.awaitUnended(4)
 	p.signal(syscall.SIGTERM)
 	p.await("queries could not be cancelled", "allow redshift-data:CancelStatement to the IAM role")
@@ -195,7 +199,7 @@ func TestAWarehouseThatGoesAwayIsTold(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "1", "--count", "1")
-	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	p := start(t, append(m.env, onOneProcessor), "analytics-worker", "stress", "600", "100")
 	m.await("queries finish", func() (bool, error) { return len(m.statements(stormPrefix, "FINISHED")) > 8, nil })
 	m.faults(`[{"service":"redshift-data","fault":"internal-error"}]`)
 	p.await("the warehouse takes no queries", "InternalFailure")
@@ -214,7 +218,7 @@ func TestAWarehouseThatSaysNothingOfQueriesIsTold(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "1", "--count", "1")
-	p := start(t, m.env, "analytics-worker", "stress", "600", "100", "--concurrency", "4")
+	p := start(t, append(m.env, onOneProcessor), "analytics-worker", "stress", "600", "100", "--concurrency", "4")
 	m.await("queries finish", func() (bool, error) { return len(m.statements(stormPrefix, "FINISHED")) > 8, nil })
 	m.faults(`[{"service":"redshift-data","operation":"DescribeStatement","fault":"internal-error"}]`)
 	p.await("failed 0", "the warehouse takes no queries", "InternalFailure")

@@ -163,7 +163,7 @@ func TestAKilledStormLeavesWhatEnds(t *testing.T) {
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "1", "--count", "1")
 	m.faults(slowQueries("20s"))
-	p := start(t, m.env, "analytics-worker", "stress", "600", "100")
+	p := start(t, append(m.env, onOneProcessor), "analytics-worker", "stress", "600", "100")
 	m.awaitUnended(4)
 	p.kill()
 	left := m.unended()

@@ -13,8 +13,9 @@ import (
 
 // The word of another worker is a hint. A wrong one is found by the next load, which
 // starts where the warehouse does not stand and is refused. But a shard that has ended
-// has no next load, nor has a worker that stops, and on a quiet stream it may take
-// long: so there the warehouse is asked.
+// has no next load, and on a quiet stream it may take long: so there the warehouse is
+// asked. Of a worker that stops it is not: who owns a shard next reads on where the
+// warehouse stands, and the answer would take as long as it takes to miss a load.
 
 // askEvery is how long at most a worker believes without having asked.
 const askEvery = 30 * time.Second
@@ -32,14 +33,11 @@ var errUntrue = errors.New("fleet: the word is that a batch is in, and the wareh
 // believe takes what was told of a batch. It asks the warehouse of moves that no later
 // load would find out about.
 func (f *Fleet) believe(ctx context.Context, b warehouse.Batch, told warehouse.Loaded) error {
-	f.mu.Lock()
-	last := f.leaving
-	f.mu.Unlock()
 	var asked, rest []warehouse.Move
 	for i, m := range b.Moves {
 		switch {
 		case told.Outcomes[i].Verdict != warehouse.Committed:
-		case last || m.To.Sequence == stream.ShardEnd:
+		case m.To.Sequence == stream.ShardEnd:
 			asked = append(asked, m)
 		case m.From != m.To:
 			rest = append(rest, m)

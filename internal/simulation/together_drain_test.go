@@ -43,3 +43,27 @@ func TestAFleetDrainsDuringALoad(t *testing.T) {
 		checkOK(t, f.w)
 	})
 }
+
+// A worker that is told to stop in the midst of a load, and has read more since, begins
+// no second one that it has no time for: the next owner of its shards reads on where the
+// first one ends, and nothing is cut off in the midst.
+func TestALeaverBeginsNoLoadThatItHasNoTimeFor(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 10 * time.Second // a load takes 6 s
+		f := newCrew(t, Options{Shards: 4, AtPace: true}, 1, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second, DrainTimeout: limit})
+		put(t, f.w, spread(710, 40))
+		f.settles(40)
+		before := f.calls.Load()
+		put(t, f.w, spread(711, 40))
+		await(t, "a load is under way", func() bool { return f.calls.Load() > before })
+		put(t, f.w, spread(712, 40))
+		await(t, "more is read", func() bool { return f.all[0].Worker.Status().Waiting == 80 })
+		drainsWithin(t, f.all[0], limit)
+		if n := f.processed(); n != 80 {
+			t.Errorf("%d records are loaded, want those of two loads, 80", n)
+		}
+		f.join(Worker{Staging: stagingBucket(t, f.w), LeaseTable: leaseTable, PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		f.settles(120)
+	})
+}

@@ -29,7 +29,8 @@ func (f *Fleet) Turn() (held <-chan struct{}, now bool) {
 	p, at := f.place(), time.Now()
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if p.shared() && !f.leaving && f.misses(p, at) {
+	together := p.shared() && !f.leaving
+	if together && f.misses(p, at) {
 		if f.held.IsZero() {
 			f.held = at
 			f.wake() // Run looks at the word for as long as it is so
@@ -37,7 +38,7 @@ func (f *Fleet) Turn() (held <-chan struct{}, now bool) {
 		return f.changed, false
 	}
 	f.held = time.Time{}
-	return nil, p.shared() && at.Sub(f.over) < gatherLast
+	return nil, together && at.Sub(f.over) < gatherLast
 }
 
 // misses reports whether a batch that is staged now would miss the load under way, or

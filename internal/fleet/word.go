@@ -171,7 +171,7 @@ func (f *Fleet) look(ctx context.Context, folder string) {
 	if bytes.Equal(body, f.word.raw) {
 		return
 	}
-	if w.Loads != f.word.Loads && w.Took >= worthHolding {
+	if w.Loader == f.word.Loader && w.Loads != f.word.Loads && w.Took >= worthHolding {
 		f.over = time.Now()
 	}
 	f.word, f.heard = w, time.Now()

@@ -1,0 +1,101 @@
+package fleet
+
+import (
+	"testing"
+	"time"
+)
+
+// A worker takes no batch while a load that takes long is under way or about to begin,
+// and takes what it has once that is over. Where loads are quick, one takes unusually
+// long, or the worker stops, it goes on at once.
+func TestABatchIsHeldBackWhileItWouldMissALoad(t *testing.T) {
+	g := start(t)
+	a := g.worker("a", "a", "b")
+	a.loader.folder = a.folder(identity)
+	for _, c := range []struct {
+		what string
+		took time.Duration // the last load
+		runs time.Duration // the present one
+		shut bool
+		idle bool // no load is under way
+		held bool
+	}{
+		{what: "a load is under way", took: 4 * time.Second, runs: time.Second, held: true},
+		{what: "a load takes longer than the last", took: 4 * time.Second, runs: 7 * time.Second, held: true},
+		{what: "a load takes much longer than the last", took: 4 * time.Second, runs: 9 * time.Second},
+		{what: "a load takes very long, as the last did", took: time.Minute, runs: 31 * time.Second},
+		{what: "loads are quick", took: time.Second, runs: time.Second / 2},
+		{what: "no load is under way", took: 4 * time.Second, idle: true},
+		{what: "a load is about to begin", took: 4 * time.Second, shut: true, idle: true, held: true},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			tell := func(loading []string, shut bool) {
+				a.mu.Lock()
+				a.loader.loading, a.loader.shut, a.loader.took, a.loader.since = loading, shut, c.took, time.Now().Add(-c.runs)
+				a.mu.Unlock()
+				a.say(t.Context())
+			}
+			loading := []string{"id"}
+			if c.idle {
+				loading = nil
+			}
+			tell(loading, c.shut)
+			b := g.worker("b", "a", "b")
+			b.c.Patience = time.Minute // the machine may be slow
+			b.look(t.Context(), a.loader.folder)
+			held, now := b.Turn()
+			if now {
+				t.Error("it is to be taken at once, though no load was seen to end")
+			}
+			if (held != nil) != c.held {
+				t.Fatalf("held back: %t, want %t", held != nil, c.held)
+			}
+			if held == nil {
+				return
+			}
+			a.mu.Lock()
+			a.loader.loads++
+			a.mu.Unlock()
+			tell(nil, false)
+			if _, looking := b.lookForHeld(t.Context(), b.place()); !looking {
+				t.Error("nobody looks at the word for the batch that is held back")
+			}
+			<-held // it may have changed
+			if held, now = b.Turn(); held != nil || !now {
+				t.Errorf("after the load the batch is held back: %t, and to be taken at once: %t", held != nil, now)
+			}
+			if _, looking := b.lookForHeld(t.Context(), b.place()); looking {
+				t.Error("the word is looked at for nothing")
+			}
+			tell(loading, c.shut)
+			b.look(t.Context(), a.loader.folder)
+			if held, _ = b.Turn(); held == nil {
+				t.Fatal("the next load does not hold it back")
+			}
+			b.Leave()
+			<-held
+			if held, now = b.Turn(); held != nil || now {
+				t.Errorf("a worker that stops holds back: %t, by another's turn: %t", held != nil, now)
+			}
+		})
+	}
+}
+
+// The worker that loads knows what it does without the word.
+func TestWhoLoadsHoldsItsOwnBatchBack(t *testing.T) {
+	g := start(t)
+	a := g.worker("a", "a", "b")
+	a.loader.took, a.loader.loading, a.loader.since = 4*time.Second, []string{"id"}, time.Now()
+	held, _ := a.Turn()
+	if held == nil {
+		t.Fatal("it would miss its own load")
+	}
+	a.mu.Lock()
+	a.loader.loading = nil
+	a.broadcast()
+	a.mu.Unlock()
+	<-held
+	if held, _ = a.Turn(); held != nil {
+		t.Error("the load is over")
+	}
+}

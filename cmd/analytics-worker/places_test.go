@@ -171,7 +171,6 @@ func (s *scene) ask(asked []string, right func(heard) bool, never func(heard) bo
 		all.Go(func() {
 			done := false
 			for first := true; time.Since(began) < patience && (first || left() > 0); first = false {
-				asking := time.Now()
 				h, err := places[name](s)
 				mu.Lock()
 				if err != nil {
@@ -185,8 +184,7 @@ func (s *scene) ask(asked []string, right func(heard) bool, never func(heard) bo
 					done, took[name] = true, time.Since(began)
 				}
 				mu.Unlock()
-				// Six places of six scenes at a time take the machine from what they tell of.
-				<-time.After(max(100*time.Millisecond, 2*time.Since(asking)))
+				<-time.After(100 * time.Millisecond)
 			}
 		})
 	}

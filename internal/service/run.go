@@ -103,6 +103,7 @@ func (s *Service) limit(ctx, drain context.Context, overdue context.CancelCauseF
 	if s.c.Stopping != nil {
 		s.c.Stopping(within)
 	}
+	s.Worker.Leave(time.Now().Add(within))
 	s.log.Info("stopping: loading what was read", "within", within.Round(time.Second).String())
 	timer := time.NewTimer(within)
 	defer timer.Stop()

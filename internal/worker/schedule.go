@@ -32,6 +32,12 @@ func (w *Worker) Run(ctx context.Context) error {
 			continue
 		default:
 		}
+		if w.tooLate() {
+			if n := w.waiting(); n > 0 {
+				w.log.Info("what was read and is not loaded yet is left to the next owner of its shards: there is no time for one more load", "records", n)
+				return nil
+			}
+		}
 		due, changed := w.queue.due(time.Now(), w.cfg.BatchSize, w.cfg.PollInterval)
 		held, now := w.turnOf(due)
 		switch {
@@ -80,6 +86,37 @@ func (w *Worker) turnOf(due time.Duration) (held <-chan struct{}, now bool) {
 	return w.cfg.Turn()
 }
 
+// Leave says until when a worker that was told to stop has time. It begins no load
+// that would not be over by then.
+func (w *Worker) Leave(until time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.until = until
+}
+
+// tooLate reports whether a load that begins now is not over before the worker has to
+// be: what waits is sooner loaded by the next owner of its shards, to whom they are
+// handed over, than by this worker, which would be stopped in the midst of it.
+func (w *Worker) tooLate() bool {
+	w.mu.Lock()
+	until := w.until
+	w.mu.Unlock()
+	if until.IsZero() {
+		return false
+	}
+	took := w.writes.status().Took
+	return time.Until(until) < took+took/4+time.Second
+}
+
+// waiting is how many records were read and are not loaded yet.
+func (w *Worker) waiting() (all int) {
+	for _, s := range w.owned() {
+		n, _ := w.queue.waiting(s)
+		all += n
+	}
+	return all
+}
+
 // idleBeat is how often a loader that has nothing to do shows that it would.
 const idleBeat = 5 * time.Second
 
@@ -114,6 +151,9 @@ func (w *Worker) loadSpans(ctx context.Context, spans []span) {
 		w.load(ctx, l)
 		spans = rest
 		if len(rest) > 0 {
+			if w.tooLate() {
+				return // Run leaves it to others
+			}
 			w.turn(ctx)
 		}
 	}

@@ -109,8 +109,9 @@ type Worker struct {
 	misled    bool  // rows were named in vain in this search
 	nparked   int   // rows parked so far
 
-	mu     sync.Mutex // guards shards
+	mu     sync.Mutex // guards what follows
 	shards map[string]*shard
+	until  time.Time // when a worker that was told to stop has to be over; zero = it was not told
 }
 
 // New returns a Worker.

@@ -74,12 +74,6 @@ func queryable(b *testing.B, bin string, workers int, args []string) {
 		cmd, status := s.worker("LEASE_TABLE=leases", "STAGING_URL=s3://staging/orders", "BATCH_SIZE=1000", "POLL_INTERVAL=1", "METRICS_INTERVAL=5")
 		fleet, ask = append(fleet, cmd), append(ask, status)
 	}
-	processed := func() (n int64) {
-		for _, status := range ask {
-			n += status().Processed
-		}
-		return n
-	}
 	owned := func() bool {
 		for _, status := range ask {
 			if len(status().Shards) != shards/workers && shards%workers == 0 {
@@ -92,15 +86,15 @@ func queryable(b *testing.B, bin string, workers int, args []string) {
 	if err := s.write(b.Context(), 1, first); err != nil {
 		b.Fatal(err)
 	}
-	s.await("the first orders are loaded", func() bool { return processed() == first })
+	s.await("the first orders are loaded", func() bool { return processed(ask) == first })
 
 	began, before := time.Now(), s.submitted()
 	if err := s.steady(seconds, rate, false); err != nil {
 		b.Fatal(err)
 	}
-	left := int64(seconds*rate+first) - processed()
+	left := int64(seconds*rate+first) - processed(ask)
 	loads := float64(s.submitted()-before) / time.Since(began).Seconds()
-	s.await("all is loaded", func() bool { return processed() == int64(seconds*rate+first) })
+	s.await("all is loaded", func() bool { return processed(ask) == int64(seconds*rate+first) })
 	for _, cmd := range fleet {
 		s.end(cmd) // which publishes the last of its metrics
 	}
@@ -112,6 +106,51 @@ func queryable(b *testing.B, bin string, workers int, args []string) {
 	b.ReportMetric(float64(left), "left-at-end")
 	s.verified(seconds*rate + first)
 	s.end(s.local)
+}
+
+// BenchmarkBacklog has workers that share the leases of 16 shards load a million and a
+// half orders that are there before them, by COPY, where each load holds its locks for
+// 3 s longer than it needs, and reports how many rows a second go in: what one
+// worker may keep in memory bounds its batch, so that more workers bring more into each
+// load, until what a load does for its rows takes the time. -workers as above.
+func BenchmarkBacklog(b *testing.B) {
+	bin := programs(b)
+	const shards, orders = 16, 3 * million / 2
+	for number := range strings.SplitSeq(*fleets, ",") {
+		workers, err := strconv.Atoi(number)
+		if err != nil || workers < 1 {
+			b.Fatalf("-workers %q: give numbers, like 1,4,8,16", *fleets)
+		}
+		b.Run(fmt.Sprintf("lock-3s/workers-%d", workers), func(b *testing.B) {
+			for range b.N {
+				s := newSite(b, bin, shards, "off", "--pace-commit", "3s")
+				s.preload(orders)
+				before, began := s.submitted(), time.Now()
+				var fleet []*exec.Cmd
+				var ask []func() status
+				for range workers {
+					cmd, status := s.worker("LEASE_TABLE=leases", "STAGING_URL=s3://staging/orders")
+					fleet, ask = append(fleet, cmd), append(ask, status)
+				}
+				s.awaitBy(time.Second, "all is loaded", func() bool { return processed(ask) == orders })
+				took := time.Since(began)
+				b.ReportMetric(orders/took.Seconds(), "rows/s")
+				b.ReportMetric(float64(s.submitted()-before), "submits")
+				for _, cmd := range fleet {
+					s.end(cmd)
+				}
+				s.end(s.local)
+			}
+		})
+	}
+}
+
+// processed is how many records the workers have loaded.
+func processed(workers []func() status) (n int64) {
+	for _, status := range workers {
+		n += status().Processed
+	}
+	return n
 }
 
 // submitted is how many batches were submitted to the warehouse so far.

@@ -18,7 +18,7 @@ import (
 
 // leastLoaderCalls is how long the recorded run of a worker that loads for a fleet
 // must be, from the moment on at which it does.
-const leastLoaderCalls = 150
+const leastLoaderCalls = 100
 
 // TestG2_TheLoaderCrashesAtEveryCall is TestG2_CrashAtEveryCall for a fleet of two or
 // three workers that load together: the one that loads for all crashes, and the others

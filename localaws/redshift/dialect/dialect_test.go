@@ -18,6 +18,9 @@ func TestTranslate(t *testing.T) {
 			"column names", `SELECT count(*), 1, max(a) m, 'x' AS y, min(b) FROM t`, `select count ( * ) AS "count" , 1 AS "?column?" , max ( a ) m , 'x' as y , min ( b ) AS "min" from t`,
 			`select count ( * ) AS "count" , 1 , max ( a ) m , 'x' as y , min ( b ) AS "min" from t`,
 		},
+		{
+			"a select in parentheses", `(SELECT 1, count(*))`, `( select 1 AS "?column?" , count ( * ) )`, `( select 1 , count ( * ) )`,
+		},
 		{"dollar quotes", `SELECT $$a'b$$, $x$ $$ $x$`, `select 'a''b' AS "?column?" , ' $$ ' AS "?column?"`, `select 'a''b' , ' $$ '`},
 		{"names", `SELECT "A b", Ab FROM T`, `select "a b" , ab from t`, ""},
 		{"cast", `SELECT x::VARCHAR(10), y::float8 FROM t`, `select x :: varchar AS "x" , y :: double precision AS "y" from t`, `select x :: varchar(10) , y :: double precision from t`},

@@ -23,7 +23,7 @@ func (t *translation) nameColumns(main int) {
 		if k.is("group") && t.at(i-1).is("within") {
 			continue
 		}
-		if i == len(t.toks) || k.is(",", "from", "union", "intersect", "except", "minus", "where", "group", "order", "limit", "offset", "having", "qualify", "into") {
+		if i == len(t.toks) || k.is(",", ")", "from", "union", "intersect", "except", "minus", "where", "group", "order", "limit", "offset", "having", "qualify", "into") {
 			if name, call := t.itemName(lo, i); name != "" && (call || t.engine == DuckDB) {
 				t.names[i] = name
 			}

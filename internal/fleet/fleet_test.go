@@ -385,7 +385,7 @@ func TestWhatIsStaleHoldsNobodyUp(t *testing.T) {
 // of life, and a worker that gives none is passed over, for a while.
 func TestAWordDoesNotLastForEver(t *testing.T) {
 	g := start(t)
-	a, b := g.worker("a", "a", "b"), g.worker("b", "a", "b")
+	a, b := g.worker("a", "a", "c", "b"), g.worker("b", "a", "c", "b")
 	folder, now := a.folder(identity), time.Now()
 	a.loader.folder = folder
 	a.loader.done = []outcome{{ID: "old", In: true, at: now.Add(-keepWords - time.Second)}, {ID: "new", In: true, at: now}}

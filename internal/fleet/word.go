@@ -206,7 +206,7 @@ var errSilent = errors.New("fleet: no outcome came in time")
 func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err error) {
 	began := time.Now()
 	p, sign, idle := f.place(), began, began
-	known := looks{}
+	known, silent := looks{}, 0
 	for {
 		pulse.Beat(ctx)
 		f.mu.Lock()
@@ -244,6 +244,10 @@ func (f *Fleet) await(ctx context.Context, b batch) (o outcome, ours bool, err e
 			return o, false, fmt.Errorf("%w: %s does not know of the batch", errSilent, w.Loader)
 		case !p.ours() && now.Sub(sign) >= patience:
 			f.miss(p.loader)
+			if silent++; silent == 1 { // the next one has the batches of all in one load
+				f.wake()
+				continue
+			}
 			return o, false, fmt.Errorf("%w: no sign of %s for %s", errSilent, p.loader, patience)
 		case p.folder == "":
 			return o, false, fmt.Errorf("%w: the bucket does not let the worker read, list or remove", errSilent)

@@ -1,0 +1,39 @@
+package fleet
+
+import (
+	"bytes"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Where the one that loads gives no sign, the next one loads for all who waited: each
+// by itself, they would stand in line for the lock.
+func TestTheNextOneLoadsForAll(t *testing.T) {
+	g := start(t)
+	b, c := g.worker("b", "dead", "b", "c"), g.worker("c", "dead", "b", "c")
+	g.claim(1, "shard-1", "shard-2")
+	var said [2]bytes.Buffer
+	for i, f := range []*Fleet{b, c} {
+		f.c.Patience, f.c.Log = 3*time.Second, slog.New(slog.NewTextHandler(&said[i], nil))
+	}
+	go b.Run(t.Context())
+	defer b.Close(t.Context())
+	var both sync.WaitGroup
+	both.Go(func() {
+		if _, err := b.Load(t.Context(), g.batch("shard-1", 1, "500", "order-1")); err != nil {
+			t.Error(err)
+		}
+	})
+	if _, err := c.Load(t.Context(), g.batch("shard-2", 1, "500", "order-2")); err != nil {
+		t.Error(err)
+	}
+	both.Wait()
+	g.has("order-1", "order-2")
+	for i := range said {
+		if bytes.Contains(said[i].Bytes(), []byte("without the fleet")) {
+			t.Errorf("%d said %s", i, said[i].String())
+		}
+	}
+}

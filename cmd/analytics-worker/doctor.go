@@ -78,9 +78,16 @@ const (
 )
 
 var (
-	errQuickTime     = fmt.Errorf("no answer within %v", quickTime)
-	errWarehouseTime = fmt.Errorf("no answer within %v", warehouseTime)
+	errQuickTime     = outOfTime(quickTime)
+	errWarehouseTime = outOfTime(warehouseTime)
 )
+
+// outOfTime is the end of a question that nobody answered.
+type outOfTime time.Duration
+
+func (d outOfTime) Error() string { return "no answer within " + time.Duration(d).String() }
+
+func (outOfTime) Is(target error) bool { return target == context.DeadlineExceeded }
 
 // quick bounds a check of anything but the warehouse.
 func quick(ctx context.Context) (context.Context, context.CancelFunc) {

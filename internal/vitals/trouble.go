@@ -3,6 +3,7 @@
 package vitals
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"syscall"
@@ -81,7 +82,7 @@ func kind(err error) verdict.Kind {
 		return verdict.Conflict
 	case is(stream.ErrGone, fs.ErrNotExist):
 		return verdict.Gone
-	case aws.Unreached(err):
+	case aws.Unreached(err), errors.Is(err, context.DeadlineExceeded):
 		return verdict.Unreached
 	}
 	return verdict.Failing

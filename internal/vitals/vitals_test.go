@@ -1,6 +1,7 @@
 package vitals
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -54,8 +55,8 @@ func TestTheBucketIsNotTheWarehouse(t *testing.T) {
 }
 
 func TestProblemsHaveTheKindsOfTheirErrors(t *testing.T) {
-	got := ofKinds([]verdict.Problem{{Err: fmt.Errorf("read: %w", stream.ErrThrottled)}, {}, {Err: errors.New("anything")}})
-	if got[0].Kind != verdict.Throttled || got[1].Kind != "" || got[2].Kind != verdict.Failing {
+	got := ofKinds([]verdict.Problem{{Err: fmt.Errorf("read: %w", stream.ErrThrottled)}, {}, {Err: errors.New("anything")}, {Err: fmt.Errorf("ask: %w", context.DeadlineExceeded)}})
+	if got[0].Kind != verdict.Throttled || got[1].Kind != "" || got[2].Kind != verdict.Failing || got[3].Kind != verdict.Unreached { // what does not answer does not refuse
 		t.Errorf("got %+v", got)
 	}
 }

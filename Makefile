@@ -37,25 +37,28 @@ localaws:
 	@scripts/need-cc
 	CGO_ENABLED=1 $(GO) build -trimpath -ldflags '$(LDFLAGS)' -o bin/localaws ./cmd/localaws
 
-# The race detector doubles the cost of a simulated schedule. So the simulation runs
-# without it here, and one or two of each kind with it in test-race. PKG= runs what it
+# The race detector doubles what the tests cost, and triples what a virtual clock does. So
+# they run without it here, and all packages with it in test-race. PKG= runs what it
 # names, with the detector, and no more.
 .PHONY: test
-test: ## Run every test, but for the simulation with the race detector (PKG=./internal/... for some tests)
+test: ## Run every test, and make simulate with a few seeds (PKG=./internal/... for some tests, with the race detector)
 	@scripts/need-cc
 	@scripts/need-postgres
 	@scripts/need-promtool
 	@GO='$(GO)' MAKE='$(MAKE)' APART='$(SIMULATED)' scripts/test '$(PKG)'
 
-# Whose loads come one after another, and those that try the judge of fleets like the
-# others': what the detector could find in them it finds in the others.
+# Of the simulation, those whose loads come one after another, and those that try the
+# judge of fleets like the others': what the detector could find in them it finds in the
+# others.
 ONE_BY_ONE := TestALoadsTimeGrowsWithItsRows|TestG2_G6_G7_LoadsDoWhatTheModelDoes|TestARefusalSaysWhatRowsItIsAbout|TestG2_G4_SnapshotsBeforeTheLock|TestATableThatTakesNoneOfItsRowsDoesNotEmptyTheStream|TestTheOracleFindsEachBrokenPromise|TestTheOracleMissesTheSharedRow
 
 .PHONY: test-race
-test-race: ## Run the simulation with the race detector, one or two of each kind
+test-race: ## Run every package's tests with the race detector; of the simulation, one or two of each kind
 	@scripts/need-cc
 	@scripts/need-postgres
-	CGO_ENABLED=1 $(GO) test -race -shuffle=on -parallel 6 -timeout 25m -skip '^($(ONE_BY_ONE))$$' ./internal/simulation
+	@scripts/need-promtool
+	GORACE=atexit_sleep_ms=10 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p 3 -parallel 6 -timeout 25m -skip '^($(ONE_BY_ONE))$$' \
+		./cmd/analytics-worker ./internal/simulation ./...
 
 # Apart from the others, as Chromium is large. The pictures are kept for CI.
 .PHONY: test-browser

@@ -17,6 +17,7 @@ import (
 	"github.com/cloudcafe/analytics-worker/internal/aws"
 	"github.com/cloudcafe/analytics-worker/internal/deadletter"
 	"github.com/cloudcafe/analytics-worker/internal/event"
+	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/service"
 )
 
@@ -154,23 +155,54 @@ func (a *app) letters(ctx context.Context, o letterOptions) error {
 	progress := newLine(ctx, a.stderr)
 	defer progress.done()
 	progress.say("listing the dead letters")
+	var broken brokenObjects
 	if o.last > 0 {
-		last, err := newestLetters(o.matching(store.Newest(ctx, o.filter), progress), o.last)
+		last, err := newestLetters(o.matching(broken.passed(store.Newest(ctx, o.filter)), progress), o.last)
 		if err != nil {
 			return err
 		}
 		progress.done()
-		return writeLast(a.stdout, o, last, c.lettersInFull())
+		return errors.Join(writeLast(a.stdout, o, last, c.lettersInFull()), broken.err())
 	}
 	count := newLetterCount(o.filter)
-	for l, err := range o.matching(store.Among(ctx, o.filter), progress) {
+	for l, err := range o.matching(broken.passed(store.Among(ctx, o.filter)), progress) {
 		if err != nil {
 			return err
 		}
 		count.add(l)
 	}
 	progress.done()
-	return writeCount(a.stdout, o, count, c.lettersInFull())
+	return errors.Join(writeCount(a.stdout, o, count, c.lettersInFull()), broken.err())
+}
+
+// brokenObjects are the objects of which a line is no letter: one of them is no reason
+// to show none of the others.
+type brokenObjects struct {
+	n     int
+	first error
+}
+
+// passed is the letters without the errors of broken objects, which are counted.
+func (b *brokenObjects) passed(letters iter.Seq2[deadletter.Letter, error]) iter.Seq2[deadletter.Letter, error] {
+	return func(yield func(deadletter.Letter, error) bool) {
+		for l, err := range letters {
+			if errors.As(err, new(*deadletter.BrokenError)) {
+				b.n, b.first = b.n+1, cmp.Or(b.first, err)
+				continue
+			}
+			if !yield(l, err) {
+				return
+			}
+		}
+	}
+}
+
+// err says that letters are missing in what was shown, or is nil.
+func (b *brokenObjects) err() error {
+	if b.n == 0 {
+		return nil
+	}
+	return fmt.Errorf("%s with letters cannot be read to the end, and what is shown is without these letters: %w", plural.Of(b.n, "object"), b.first)
 }
 
 // lettersInFull is DEAD_LETTER_URL with the whole path of a folder.

@@ -175,9 +175,20 @@ func decode(name string, body []byte) ([]Letter, error) {
 	return out, nil
 }
 
-// corrupt says what an operator can do: what a broken object held may be
-// nowhere else, so the program neither skips nor replaces it by itself.
-func corrupt(name string, n int, err error) error {
-	return fmt.Errorf("dead-letter object %q, line %d: %w; restore the object from a backup, or move it away to go on without it",
-		name, n, err)
+// BrokenError says that a line of an object is no letter. The letters before it are
+// read. What the object held may be nowhere else, so the program neither skips nor
+// replaces it by itself: an operator restores it, or moves it away.
+type BrokenError struct {
+	Object string
+	Line   int // from 1
+	Err    error
 }
+
+func (e *BrokenError) Error() string {
+	return fmt.Sprintf("dead-letter object %q, line %d: %v; restore the object from a backup, or move it away to go on without it", e.Object, e.Line, e.Err)
+}
+
+// Unwrap gives what is wrong with the line.
+func (e *BrokenError) Unwrap() error { return e.Err }
+
+func corrupt(name string, n int, err error) error { return &BrokenError{name, n, err} }

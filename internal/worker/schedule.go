@@ -105,7 +105,7 @@ func (w *Worker) tooLate() bool {
 		return false
 	}
 	took := w.writes.status().Took
-	return time.Until(until) < took+took/4+time.Second
+	return time.Until(until) < took+took/4
 }
 
 // waiting is how many records were read and are not loaded yet.

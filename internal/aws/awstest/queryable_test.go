@@ -74,15 +74,7 @@ func queryable(b *testing.B, bin string, workers int, args []string) {
 		cmd, status := s.worker("LEASE_TABLE=leases", "STAGING_URL=s3://staging/orders", "BATCH_SIZE=1000", "POLL_INTERVAL=1", "METRICS_INTERVAL=5")
 		fleet, ask = append(fleet, cmd), append(ask, status)
 	}
-	owned := func() bool {
-		for _, status := range ask {
-			if len(status().Shards) != shards/workers && shards%workers == 0 {
-				return false
-			}
-		}
-		return true
-	}
-	s.await("the workers have their shards", owned)
+	s.await("the workers have their shards", func() bool { return shared(ask, shards) })
 	if err := s.write(b.Context(), 1, first); err != nil {
 		b.Fatal(err)
 	}
@@ -109,7 +101,7 @@ func queryable(b *testing.B, bin string, workers int, args []string) {
 }
 
 // BenchmarkBacklog has workers that share the leases of 16 shards load a million and a
-// half orders that are there before them, by COPY, where each load holds its locks for
+// half orders that arrive as fast as they can be put, by COPY, where each load holds its locks for
 // 3 s longer than it needs, and reports how many rows a second go in: what one
 // worker may keep in memory bounds its batch, so that more workers bring more into each
 // load, until what a load does for its rows takes the time. -workers as above.
@@ -124,14 +116,15 @@ func BenchmarkBacklog(b *testing.B) {
 		b.Run(fmt.Sprintf("lock-3s/workers-%d", workers), func(b *testing.B) {
 			for range b.N {
 				s := newSite(b, bin, shards, "off", "--pace-commit", "3s")
-				s.preload(orders)
-				before, began := s.submitted(), time.Now()
 				var fleet []*exec.Cmd
 				var ask []func() status
 				for range workers {
 					cmd, status := s.worker("LEASE_TABLE=leases", "STAGING_URL=s3://staging/orders")
 					fleet, ask = append(fleet, cmd), append(ask, status)
 				}
+				s.await("the workers have their shards", func() bool { return shared(ask, shards) })
+				before, began := s.submitted(), time.Now()
+				s.preload(orders)
 				s.awaitBy(time.Second, "all is loaded", func() bool { return processed(ask) == orders })
 				took := time.Since(began)
 				b.ReportMetric(orders/took.Seconds(), "rows/s")
@@ -143,6 +136,16 @@ func BenchmarkBacklog(b *testing.B) {
 			}
 		})
 	}
+}
+
+// shared reports whether all workers have as many of the shards, where that can be.
+func shared(workers []func() status, shards int) bool {
+	for _, status := range workers {
+		if len(status().Shards) != shards/len(workers) && shards%len(workers) == 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // processed is how many records the workers have loaded.

@@ -78,6 +78,9 @@ func (f *Fleet) lookForHeld(ctx context.Context, p place) (time.Duration, bool) 
 	f.look(ctx, p.folder)
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.leaving || !f.misses(p, time.Now()) {
+		f.held = time.Time{} // the batch may be gone, with its shards, and nobody ask again
+	}
 	f.broadcast()
 	return max(150*time.Millisecond, min(500*time.Millisecond, f.word.Took-f.runs(time.Now()), f.c.Patience/4)), true
 }

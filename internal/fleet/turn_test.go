@@ -81,6 +81,29 @@ func TestABatchIsHeldBackWhileItWouldMissALoad(t *testing.T) {
 	}
 }
 
+// A batch that is held back may be gone before the load is over, with its shards: the
+// word is not looked at for ever then, and quiet shards are told of again.
+func TestNobodyLooksForABatchThatIsGone(t *testing.T) {
+	g := start(t)
+	a, b := g.worker("a", "a", "b"), g.worker("b", "a", "b")
+	b.c.Patience = time.Minute // the machine may be slow
+	a.loader.folder = a.folder(identity)
+	a.loader.took, a.loader.loading, a.loader.since = 4*time.Second, []string{"id"}, time.Now()
+	a.say(t.Context())
+	b.look(t.Context(), a.loader.folder)
+	if held, _ := b.Turn(); held == nil {
+		t.Fatal("the load does not hold it back")
+	}
+	a.loader.loading = nil
+	a.say(t.Context())
+	for range 2 { // the first look finds that the load is over
+		b.lookForHeld(t.Context(), b.place())
+	}
+	if _, looking := b.lookForHeld(t.Context(), b.place()); looking {
+		t.Error("the word is looked at, and nothing is held back")
+	}
+}
+
 // The worker that loads knows what it does without the word.
 func TestWhoLoadsHoldsItsOwnBatchBack(t *testing.T) {
 	g := start(t)

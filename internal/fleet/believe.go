@@ -98,16 +98,7 @@ func before(a, b stream.Position) bool {
 // checkBeliefs checks until ctx ends. It goes beside what else Run does: the question
 // takes seconds, and a batch would miss a load.
 func (f *Fleet) checkBeliefs(ctx context.Context) {
-	tick := time.NewTicker(time.Second)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			f.check(ctx)
-		}
-	}
+	each(ctx, time.Second, func() { f.check(ctx) })
 }
 
 // check asks the warehouse now and then whether what was believed is so, and gives up

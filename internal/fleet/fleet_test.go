@@ -148,6 +148,17 @@ func (g *ground) swept(f *Fleet) {
 // emptied does something until none of the fleet's batches is in the bucket any more.
 func (g *ground) emptied(f *Fleet, by func()) {
 	g.t.Helper()
+	g.untilStaged(f, func(names []string) bool {
+		if len(names) > 0 {
+			by()
+		}
+		return len(names) == 0
+	})
+}
+
+// untilStaged waits until what is staged is as it should be.
+func (g *ground) untilStaged(f *Fleet, is func(names []string) bool) {
+	g.t.Helper()
 	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
 	defer tick.Stop()
 	for {
@@ -155,14 +166,13 @@ func (g *ground) emptied(f *Fleet, by func()) {
 		if err != nil {
 			g.t.Fatal(err)
 		}
-		if len(names) == 0 {
+		if is(names) {
 			return
 		}
-		by()
 		select {
 		case <-tick.C:
 		case <-deadline:
-			g.t.Fatalf("still staged: %v", names)
+			g.t.Fatalf("waited in vain; staged: %v", names)
 		}
 	}
 }

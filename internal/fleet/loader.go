@@ -392,19 +392,23 @@ func (f *Fleet) speakUp(ctx context.Context) {
 
 // giveSigns writes a word now and then while anybody may wait for one.
 func (f *Fleet) giveSigns(ctx context.Context) {
-	tick := time.NewTicker(f.c.Patience / 3)
+	each(ctx, f.c.Patience/3, func() {
+		if f.busy() {
+			f.say(ctx)
+		}
+	})
+}
+
+// each does something every d until ctx ends.
+func each(ctx context.Context, d time.Duration, do func()) {
+	tick := time.NewTicker(d)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-		}
-		f.mu.Lock()
-		busy := f.loader.busy
-		f.mu.Unlock()
-		if busy {
-			f.say(ctx)
+			do()
 		}
 	}
 }

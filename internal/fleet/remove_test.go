@@ -140,22 +140,9 @@ func TestWhoGoesAloneDoesNotLoadForTheFleetToo(t *testing.T) {
 // more.
 func (g *ground) submitted(f *Fleet, before int) {
 	g.t.Helper()
-	deadline, tick := time.After(patience), time.NewTicker(10*time.Millisecond)
-	defer tick.Stop()
-	for {
-		names, err := g.bucket.List(g.t.Context(), f.folder(identity)+stagedFolder)
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		if len(names) == 0 && len(g.local.Calls("redshift-data", "BatchExecuteStatement")) > before {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-deadline:
-			g.t.Fatalf("no load waits for the warehouse; staged: %v", names)
-		}
-	}
+	g.untilStaged(f, func(names []string) bool {
+		return len(names) == 0 && len(g.local.Calls("redshift-data", "BatchExecuteStatement")) > before
+	})
 }
 
 // An object that the bucket does not give, or that is no batch and cannot be removed, is

@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/cloudcafe/analytics-worker/internal/admin"
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
 )
 
@@ -47,9 +49,10 @@ func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
 		}
 		return r
 	}
-	m.await("all is loaded, and both workers are told of with what they say of themselves", func() (bool, error) {
+	m.await("all is loaded, each shard has its worker, and both are told of with what they say of themselves", func() (bool, error) {
 		r := look()
-		return len(r.Workers) == 2 && r.Rate != nil && r.LagMillis != nil && *r.LagMillis == 0, nil
+		owned := !slices.ContainsFunc(r.Shards, func(s shardStatus) bool { return s.Owner == "" })
+		return len(r.Workers) == 2 && owned && r.Rate != nil && r.LagMillis != nil && *r.LagMillis == 0, nil
 	})
 	var r statusReport
 	quickest(t, 10, statusTakes, func() { r = look() })
@@ -67,19 +70,13 @@ func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
 	if theirs != shards {
 		t.Errorf("the workers have %d shards, want %d", theirs, shards)
 	}
-	for _, page := range pages {
-		s, err := m.status(page)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(s.Fleet) != shards || len(s.Workers) != 2 || s.Workers[0].Self == nil || s.Workers[1].Self == nil {
-			t.Errorf("%s shows %d shards and the workers %+v", page, len(s.Fleet), s.Workers)
-		}
-		for _, one := range s.Fleet {
-			if one.LagMillis == nil {
-				t.Errorf("%s does not know how far %s is behind", page, one.ID)
-			}
-		}
+	for _, page := range pages { // a page is as its worker last read the lease table
+		m.await(page+" shows both workers, and how far each shard is behind", func() (bool, error) {
+			s, err := m.status(page)
+			known := !slices.ContainsFunc(s.Fleet, func(one admin.ShardOwner) bool { return one.LagMillis == nil })
+			told := !slices.ContainsFunc(s.Workers, func(w verdict.Member) bool { return w.Self == nil })
+			return err == nil && len(s.Fleet) == shards && known && len(s.Workers) == 2 && told, err
+		})
 	}
 
 	m.faults(`[{"service":"redshift-data","fault":"paused"}]`)

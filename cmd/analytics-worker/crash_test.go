@@ -65,7 +65,7 @@ func TestG1_SIGTERMDrains(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "4", "--count", "2000", "--bad", "0.05", "--seed", "12")
-	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", anyAddr)
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=5m", anyAddr)
 	addr := w.address()
 	m.await("all is read", func() (bool, error) {
 		s, err := m.status(addr)
@@ -90,7 +90,7 @@ func TestG1_SecondSignalExitsAtOnce(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "2", "--count", "300", "--seed", "13")
-	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", anyAddr)
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=5m", anyAddr)
 	addr := w.address()
 	m.await("all is read", func() (bool, error) {
 		s, err := m.status(addr)
@@ -120,7 +120,7 @@ func TestG1_ADrainEndsInTime(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "2", "--count", "300", "--seed", "16")
-	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=60", anyAddr, "DRAIN_TIMEOUT=1s")
+	w := m.worker("BATCH_SIZE=100000", "POLL_INTERVAL=5m", anyAddr, "DRAIN_TIMEOUT=1s")
 	addr := w.address()
 	m.await("all is read", func() (bool, error) {
 		s, err := m.status(addr)

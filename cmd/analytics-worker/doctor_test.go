@@ -33,7 +33,7 @@ func TestDoctorAnswersWithEverythingDown(t *testing.T) {
 		endpoint func(testing.TB) string
 		most     time.Duration
 	}{
-		{"refused", freeAddr, warehouseTime},
+		{"refused", refusingAddr, warehouseTime},
 		{"silent", silentAddr, warehouseTime + quickTime + 30*time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -41,11 +41,11 @@ func main() {
 	defer stop()
 	a := newApp(os.LookupEnv, os.Stdout, os.Stderr)
 	a.environ = os.Environ()
+	both := make(chan os.Signal, 2) // from the start: the second may come before anybody has seen the first
+	signal.Notify(both, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		<-ctx.Done()
-		again := make(chan os.Signal, 1)
-		signal.Notify(again, syscall.SIGINT, syscall.SIGTERM)
-		<-again
+		<-both
+		<-both
 		fmt.Fprintln(os.Stderr, "second signal: exiting at once"+leftBehind(a.verb.Load()))
 		os.Exit(exitError)
 	}()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,9 +29,11 @@ const patience = 3 * time.Minute
 // a stream of four shards and the schema. Commands besides testscript's:
 //
 //	status N CMD ...   runs the command and checks its exit status
+//	until N TEXT CMD   runs the command until it prints what matches the text, with status N
 //	settled N          waits until N records of the stream are loaded or rejected
 //	bucket NAME        makes a bucket
 //	fault JSON         sets the faults of the local AWS
+//	struck             waits until all of them have come about as often as they count
 //	now VAR            sets the variable to the present time, later than all that was put
 //	active N           waits until N statements of the Data API are under way
 //	unended PREFIX     fails while a statement whose name begins so has not ended
@@ -44,7 +47,7 @@ func TestSessions(t *testing.T) {
 		Setup:               setUpSession,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"status": scriptStatus, "settled": scriptSettled, "sql": scriptSQL, "now": scriptNow, "fault": scriptFault, "bucket": scriptBucket,
-			"active": scriptActive, "unended": scriptUnended,
+			"active": scriptActive, "unended": scriptUnended, "until": scriptUntil, "struck": scriptStruck,
 		},
 	})
 }
@@ -94,17 +97,37 @@ func scriptStatus(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	want, err := strconv.Atoi(args[0])
 	ts.Check(err)
-	err = ts.Exec(args[1], args[2:]...)
-	got := 0
-	var exit *exec.ExitError
-	if errors.As(err, &exit) {
-		got = exit.ExitCode()
-	} else {
-		ts.Check(err)
-	}
-	if got != want {
+	if got := exitStatus(ts, args[1:]); got != want {
 		ts.Fatalf("exit status %d, want %d", got, want)
 	}
+}
+
+func exitStatus(ts *testscript.TestScript, command []string) int {
+	err := ts.Exec(command[0], command[1:]...)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return exit.ExitCode()
+	}
+	ts.Check(err)
+	return 0
+}
+
+// scriptUntil is for what is told a moment later, or is asked for within a time that a
+// loaded machine may need for less.
+func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: until N text command [args...]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	text, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(simulation.Await(ctx, fmt.Sprintf("%q prints %q with status %d", args[2:], args[1], want), func() (bool, error) {
+		got := exitStatus(ts, args[2:])
+		return got == want && text.MatchString(ts.ReadFile("stdout")+ts.ReadFile("stderr")), nil
+	}))
 }
 
 func scriptSettled(ts *testscript.TestScript, _ bool, args []string) {
@@ -158,6 +181,15 @@ func scriptFault(ts *testscript.TestScript, neg bool, args []string) {
 	var faults []fault.Fault
 	ts.Check(json.Unmarshal([]byte(args[0]), &faults))
 	ts.Check(world(ts).Local.Faults().Put(faults))
+}
+
+func scriptStruck(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: struck")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	ts.Check(simulation.Await(ctx, "all faults have come about", func() (bool, error) { return len(world(ts).Local.Faults().List()) == 0, nil }))
 }
 
 func scriptBucket(ts *testscript.TestScript, neg bool, args []string) {

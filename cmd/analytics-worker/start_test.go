@@ -25,17 +25,14 @@ func TestStartsBeforeAnyServiceIsReached(t *testing.T) {
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "2", "--count", "200", "--seed", "21")
 	for name, table := range map[string]string{"DynamoDB first": "", "the warehouse first": "LEASE_TABLE=none"} {
-		addr := freeAddr(t) // nothing listens there yet: connections are refused
+		addr, listen := keptAddr(t)
 		settings := []string{"AWS_ENDPOINT_URL=http://" + addr}
 		if table != "" {
 			settings = append(settings, table)
 		}
 		w := m.worker(settings...)
 		w.await(`"level":"WARN"`, "asking again", "nothing listens on "+addr, "localaws --addr")
-		l, err := net.Listen("tcp", addr)
-		if err != nil {
-			t.Fatal(err)
-		}
+		l := listen()
 		target, err := url.Parse(m.url)
 		if err != nil {
 			t.Fatal(err)
@@ -64,10 +61,10 @@ func TestSIGTERMWhileStarting(t *testing.T) {
 		waits    []string // a line that shows that it waits
 	}{
 		"for credentials": {[]string{
-			"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://" + freeAddr(t) + "/",
+			"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_CONTAINER_CREDENTIALS_FULL_URI=http://" + refusingAddr(t) + "/",
 		}, []string{"credentials cannot be had yet"}},
-		"for the lease table": {[]string{"AWS_ENDPOINT_URL=http://" + freeAddr(t)}, []string{"the lease table cannot be used yet"}},
-		"for the warehouse":   {[]string{"AWS_ENDPOINT_URL=http://" + freeAddr(t), "LEASE_TABLE=none"}, []string{"the warehouse does not tell the positions yet"}},
+		"for the lease table": {[]string{"AWS_ENDPOINT_URL=http://" + refusingAddr(t)}, []string{"the lease table cannot be used yet"}},
+		"for the warehouse":   {[]string{"AWS_ENDPOINT_URL=http://" + refusingAddr(t), "LEASE_TABLE=none"}, []string{"the warehouse does not tell the positions yet"}},
 		"for an answer":       {[]string{"AWS_ENDPOINT_URL=http://" + silent}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {

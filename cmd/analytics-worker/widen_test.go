@@ -27,8 +27,8 @@ func TestBatchesWidenAsLoadsTakeLonger(t *testing.T) {
 	m := newMachine(t)
 	m.must("schema", "--apply")
 	m.must("publish", "--create", "2", "--count", "1")
-	addr := freeAddr(t)
-	w := m.worker("HTTP_ADDR=" + addr)
+	w := m.worker(anyAddr)
+	addr := w.address()
 	published := start(t, m.env, "analytics-worker", "publish", "--count", "0", "--rate", "200")
 	processed := func() int64 {
 		s, err := m.status(addr)

@@ -28,6 +28,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+// patience is how long a test waits, on a loaded machine.
+const patience = 2 * time.Minute
+
 // running is a Site that serves on a port of its own.
 type running struct {
 	url     string
@@ -280,12 +283,14 @@ func watch(ctx context.Context, r *running, client *http.Client, seen func(name,
 
 func await(t *testing.T, what string, done func() bool) {
 	t.Helper()
-	limit := time.Now().Add(20 * time.Second)
+	limit, tick := time.After(patience), time.NewTicker(5*time.Millisecond)
+	defer tick.Stop()
 	for !done() {
-		if time.Now().After(limit) {
-			t.Fatalf("timed out: %s", what)
+		select {
+		case <-tick.C:
+		case <-limit:
+			t.Fatalf("waited in vain: %s", what)
 		}
-		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -309,7 +314,7 @@ func TestTwoHundredDashboardsShareOneState(t *testing.T) {
 	const clients = 200
 	var fed [clients]atomic.Int64
 	before := runtime.NumGoroutine()
-	cpu := cpuTime()
+	cpu, began := cpuTime(), time.Now()
 	for i := range clients {
 		watching.Go(func() {
 			err := watch(ctx, r, client, func(name, data string) {
@@ -331,8 +336,8 @@ func TestTwoHundredDashboardsShareOneState(t *testing.T) {
 		return true
 	})
 	t.Logf("%d goroutines more, %v of CPU for both sides", runtime.NumGoroutine()-before, cpuTime()-cpu)
-	if n := r.asked.Load(); n != 1 {
-		t.Errorf("the warehouse was asked %d times within %v, want once", n, salesEvery)
+	if n, took := r.asked.Load(), time.Since(began); n > 1+int64(took/salesEvery) {
+		t.Errorf("the warehouse was asked %d times within %v, want once within %v", n, took, salesEvery)
 	}
 	cancel()
 	watching.Wait()
@@ -363,7 +368,7 @@ func TestASlowDashboardDelaysNobody(t *testing.T) {
 	for range 100 {
 		r.site.feed.tell(big)
 	}
-	if took := time.Since(began); took > time.Second {
+	if took := time.Since(began); took >= r.site.feed.patience { // which one that waited for it would take
 		t.Errorf("100 events took %v to hand over", took)
 	}
 	if n := len(slow.next); n > 1 {

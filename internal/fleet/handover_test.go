@@ -16,7 +16,7 @@ func TestTheNextOneLoadsForAll(t *testing.T) {
 	g.claim(1, "shard-1", "shard-2")
 	var said [2]bytes.Buffer
 	for i, f := range []*Fleet{b, c} {
-		f.c.Patience, f.c.Log = 3*time.Second, slog.New(slog.NewTextHandler(&said[i], nil))
+		f.c.Patience, f.c.Log = 6*time.Second, slog.New(slog.NewTextHandler(&said[i], nil))
 	}
 	go b.Run(t.Context())
 	defer b.Close(t.Context())

@@ -170,17 +170,19 @@ func TestWhatCannotBeReadIsReadLessAndLessOften(t *testing.T) {
 		}
 		before, gap := asked(), time.Duration(0)
 		for tries := range 3 {
-			for range 3 {
+			var u unread
+			for lists := range 3 {
 				if err := f.list(t.Context()); err != nil {
 					t.Fatal(err)
 				}
+				if u = f.loader.unread["foreign"]; lists == 0 && (u.gap <= gap || time.Until(u.next) > u.gap) {
+					t.Errorf("%s: it is tried again in %v, %v after it was tried; before that it was %v", kind, time.Until(u.next), u.gap, gap)
+				}
+				u.next = time.Now().Add(time.Hour) // a slow machine lists less often
+				f.loader.unread["foreign"] = u
 			}
 			if n := asked() - before; n != tries+1 {
 				t.Errorf("%s: it was asked for %d times, want %d", kind, n, tries+1)
-			}
-			u := f.loader.unread["foreign"]
-			if u.gap <= gap || time.Until(u.next) > u.gap {
-				t.Errorf("%s: it is tried again in %v, %v after it was tried; before that it was %v", kind, time.Until(u.next), u.gap, gap)
 			}
 			gap, u.next = u.gap, time.Now()
 			f.loader.unread["foreign"] = u

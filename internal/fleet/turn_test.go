@@ -21,7 +21,7 @@ func TestABatchIsHeldBackWhileItWouldMissALoad(t *testing.T) {
 		held bool
 	}{
 		{what: "a load is under way", took: 4 * time.Second, runs: time.Second, held: true},
-		{what: "a load takes longer than the last", took: 4 * time.Second, runs: 7 * time.Second, held: true},
+		{what: "a load takes longer than the last", took: 12 * time.Second, runs: 15 * time.Second, held: true},
 		{what: "a load takes much longer than the last", took: 4 * time.Second, runs: 9 * time.Second},
 		{what: "a load takes very long, as the last did", took: time.Minute, runs: 31 * time.Second},
 		{what: "loads are quick", took: time.Second, runs: time.Second / 2},

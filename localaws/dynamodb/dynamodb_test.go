@@ -75,7 +75,7 @@ func leases(t *testing.T, c *awsddb.Client) {
 		t.Fatal(err)
 	}
 	w := awsddb.NewTableExistsWaiter(c)
-	if err := w.Wait(ctx, &awsddb.DescribeTableInput{TableName: aws.String("leases")}, 5*time.Second); err != nil {
+	if err := w.Wait(ctx, &awsddb.DescribeTableInput{TableName: aws.String("leases")}, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -176,7 +176,7 @@ func checkFaultSlowAndCancel(t *testing.T, r *rig) {
 func checkStatementTimeout(t *testing.T, r *rig) {
 	const long = "SELECT COUNT(*) FROM big a, big b, big c WHERE a.n + b.n + c.n < 0"
 	r.must(t, "CREATE TABLE big (n INTEGER)", "INSERT INTO big VALUES (1)"+strings.Repeat(", (1)", 1999))
-	id, _ := r.openSession(t, "SET statement_timeout TO 50", 60)
+	id, _ := r.openSession(t, "SET statement_timeout TO 500", 60)
 	holder, _ := r.openSession(t, "BEGIN", 60)
 	r.in(t, holder, "LOCK big")
 	for _, sql := range []string{"INSERT INTO big VALUES (2)", long} {
@@ -186,7 +186,7 @@ func checkStatementTimeout(t *testing.T, r *rig) {
 		}
 		r.in(t, holder, "ROLLBACK")
 	}
-	if d := r.in(t, id, "SHOW statement_timeout"); fmt.Sprint(r.result(t, *d.Id)) != "[[50]]" {
+	if d := r.in(t, id, "SHOW statement_timeout"); fmt.Sprint(r.result(t, *d.Id)) != "[[500]]" {
 		t.Errorf("the session's timeout is %v", r.result(t, *d.Id))
 	}
 	if got := r.rows(t, "SHOW statement_timeout"); got[0][0] != "0" {

@@ -60,6 +60,9 @@ Status 0 means that nothing failed, 1 that something did.`,
 			if err := writeFindings(a.reporting(format), format, findings); err != nil {
 				return err
 			}
+			if ctx := cmd.Context(); ctx.Err() != nil {
+				return context.Cause(ctx)
+			}
 			if slices.ContainsFunc(findings, func(f finding) bool { return f.Level == levelFail }) {
 				return errSilent
 			}
@@ -170,6 +173,10 @@ func (d *doctor) run(ctx context.Context) []finding {
 			cancel()
 			mu.Lock()
 			defer mu.Unlock()
+			if ctx.Err() != nil {
+				found[i] = nil // doctor was ended, and nothing failed
+				return
+			}
 			waiting = slices.DeleteFunc(waiting, func(name string) bool { return name == c.name })
 			if len(waiting) > 0 {
 				d.tell("waiting for " + strings.Join(waiting, ", "))
@@ -177,6 +184,9 @@ func (d *doctor) run(ctx context.Context) []finding {
 		})
 	}
 	all.Wait()
+	if len(waiting) > 0 {
+		return append(slices.Concat(found...), finding{"others", levelWarn, "not found out: " + strings.Join(waiting, ", "), ""})
+	}
 	checked, r := slices.Concat(found...), d.survey.report(time.Now())
 	if r.Verdict.Cause == verdict.EndpointDown {
 		checked = d.reachable(checked)

@@ -34,22 +34,38 @@ const (
 	exitError = 1 // it was tried and failed, or what was looked at is not as it should be
 	exitUsage = 2 // bad flags or settings: nothing was tried
 	exitGone  = 3 // the instance is about to end: not all could be loaded in time, and starting again is of no use
+
+	exitInterrupted = 128 + int(syscall.SIGINT)  // Ctrl-C (SIGINT) ended a verb before it was done
+	exitTerminated  = 128 + int(syscall.SIGTERM) // SIGTERM ended a verb before it was done
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
+	ctx, end := context.WithCancelCause(context.Background())
+	signals := make(chan os.Signal, 2) // the second may come before anybody has seen the first
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	a := newApp(os.LookupEnv, os.Stdout, os.Stderr)
 	a.environ = os.Environ()
-	both := make(chan os.Signal, 2) // from the start: the second may come before anybody has seen the first
-	signal.Notify(both, syscall.SIGINT, syscall.SIGTERM)
 	go func() {
-		<-both
-		<-both
+		end(signalled{<-signals})
+		<-signals
 		fmt.Fprintln(os.Stderr, "second signal: exiting at once"+leftBehind(a.verb.Load()))
 		os.Exit(exitError)
 	}()
 	os.Exit(a.run(ctx, os.Args[1:]))
+}
+
+// signalled is why a context has ended that a signal ends.
+type signalled struct{ signal os.Signal }
+
+func (s signalled) Error() string { return s.signal.String() + " signal received" }
+
+// status is that of a verb which this ends before it is done: a shell's for a program
+// that has died of the signal.
+func (s signalled) status() int {
+	if s.signal == syscall.SIGTERM {
+		return exitTerminated
+	}
+	return exitInterrupted
 }
 
 // leftBehind is what a verb leaves that is ended on the spot.
@@ -115,6 +131,12 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitGone
 	case errors.As(err, &bad), errors.As(err, &usage):
 		return exitUsage
+	}
+	// A worker that a signal ends has its own words, and statuses, for what it leaves.
+	by := signalled{}
+	ended := errors.As(context.Cause(ctx), &by) && (errors.As(err, &by) || errors.Is(err, context.Canceled))
+	if ended && a.verb.Load() != root.Name() {
+		return by.status()
 	}
 	return exitError
 }

@@ -111,7 +111,7 @@ func (a *app) positions(ctx context.Context, o positionOptions) error {
 		return err
 	}
 	defer account.Close()
-	source, db := account.Stream(c.Stream), account.Redshift(c.Redshift)
+	source, asking := account.Stream(c.Stream), account.Redshift(reading(c.Redshift))
 	shards, err := source.Shards(ctx)
 	if err != nil {
 		return err
@@ -120,7 +120,9 @@ func (a *app) positions(ctx context.Context, o positionOptions) error {
 	if err != nil {
 		return err
 	}
-	checkpoints, err := warehouse.Checkpoints(ctx, db, source.Name())
+	patient, answered := a.waiting(ctx)
+	checkpoints, err := warehouse.Checkpoints(patient, asking, source.Name())
+	answered()
 	if err != nil {
 		return err
 	}
@@ -132,13 +134,13 @@ func (a *app) positions(ctx context.Context, o positionOptions) error {
 		return err
 	}
 	if !o.dryRun {
-		if err := warehouse.ResetPositions(ctx, db, source.Name(), id, resets, o.startOver); err != nil {
+		if err := warehouse.ResetPositions(ctx, account.Redshift(c.Redshift), source.Name(), id, resets, o.startOver); err != nil {
 			return err
 		}
 		if err := reopenLeases(ctx, account, c, id, shards, resets); err != nil {
 			return err
 		}
-		if checkpoints, err = warehouse.Checkpoints(ctx, db, source.Name()); err != nil {
+		if checkpoints, err = warehouse.Checkpoints(ctx, asking, source.Name()); err != nil {
 			return err
 		}
 	} else {

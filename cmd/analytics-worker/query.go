@@ -164,6 +164,13 @@ func reading(c aws.RedshiftConfig) aws.RedshiftConfig {
 	return c
 }
 
+// waiting shows on standard error how long the warehouse has been waited for, for what
+// asks it by the context that is returned, until answered is called.
+func (a *app) waiting(ctx context.Context) (_ context.Context, answered func()) {
+	progress := newLine(ctx, a.stderr)
+	return overheard(ctx, progress.say), progress.done
+}
+
 // within is ctx with an end, if d is not 0.
 func within(ctx context.Context, d time.Duration) (context.Context, context.CancelFunc) {
 	if d == 0 {

@@ -103,7 +103,11 @@ func statusesTable(t *testing.T) string {
 	said := commentsOf(t, ".").constants
 	var b strings.Builder
 	b.WriteString("| Status | When |\n|---|---|\n")
-	for status, name := range []string{exitOK: "exitOK", exitError: "exitError", exitUsage: "exitUsage", exitGone: "exitGone"} {
+	statuses := map[int]string{
+		exitOK: "exitOK", exitError: "exitError", exitUsage: "exitUsage", exitGone: "exitGone", exitInterrupted: "exitInterrupted", exitTerminated: "exitTerminated",
+	}
+	for _, status := range slices.Sorted(maps.Keys(statuses)) {
+		name := statuses[status]
 		fmt.Fprintf(&b, "| %d | %s |\n", status, cell(said[name]))
 		delete(said, name)
 	}

@@ -118,12 +118,13 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	if horizon := time.Now().Add(-described.Retention); o.begin.Before(horizon) {
 		o.past = horizon
 	}
-	cfg, house, err := c.replay(account, source, o, a.quietLogger())
+	progress := newLine(ctx, a.stderr)
+	defer progress.done()
+	cfg, house, err := c.replay(account, source, o, a.quietLogger(), progress.say)
 	if err != nil {
 		return err
 	}
 	cfg.Identity = described.Identity()
-	progress := newLine(ctx, a.stderr)
 	began := time.Now()
 	cfg.Tell = func(s replay.Summary) {
 		rate := float64(s.Records) / max(time.Since(began).Seconds(), 0.001)
@@ -141,7 +142,10 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 		return usagef("%w; analytics-worker positions lists them", err)
 	}
 	if ctx.Err() != nil && err != nil {
-		err = errors.New("interrupted: what was loaded stays, and running it again does the rest")
+		if sum == (replay.Summary{Doing: sum.Doing}) && o.format == "table" {
+			return err // a table of zeros says nothing
+		}
+		err = o.cutShort(context.Cause(ctx))
 	}
 	if werr := writeReplay(a.stdout, o, sum, time.Since(began)); err == nil {
 		err = werr
@@ -152,8 +156,16 @@ func (a *app) replay(ctx context.Context, o replayOptions) error {
 	return err
 }
 
+// cutShort is what to tell of a replay that cause has ended.
+func (o *replayOptions) cutShort(cause error) error {
+	if o.dryRun {
+		return fmt.Errorf("%w: nothing was changed, and these are not all", cause)
+	}
+	return fmt.Errorf("%w: what was loaded stays, a load under way goes on, and running it again does the rest", cause)
+}
+
 // replay are the parts that a range is loaded again with.
-func (c config) replay(account *aws.Account, source *aws.Stream, o replayOptions, log *slog.Logger) (replay.Config, *warehouse.Warehouse, error) {
+func (c config) replay(account *aws.Account, source *aws.Stream, o replayOptions, log *slog.Logger, say func(string)) (replay.Config, *warehouse.Warehouse, error) {
 	var letters *deadletter.Store
 	var err error
 	if o.dryRun {
@@ -174,13 +186,17 @@ func (c config) replay(account *aws.Account, source *aws.Stream, o replayOptions
 		fill = &warehouse.Copy{Staging: bucket, IAMRole: c.CopyIAMRole, Log: log}
 		batch = 8 << 20
 	}
-	db := account.Redshift(c.Redshift)
+	asking := account.Redshift(reading(c.Redshift))
+	db := asking
+	if !o.dryRun {
+		db = account.Redshift(c.Redshift) // its loads go on, and are found done or not
+	}
 	house := warehouse.New(db, fill)
 	return replay.Config{
 		Stream: source.Name(), Shards: source.Shards,
 		Open: func(s stream.Shard, at stream.Position) replay.Reader { return source.Reader(s, at) },
 		Checkpoints: func(ctx context.Context) ([]warehouse.Checkpoint, error) {
-			return warehouse.Checkpoints(ctx, db, source.Name())
+			return warehouse.Checkpoints(overheard(ctx, say), asking, source.Name())
 		},
 		Warehouse: house, Letters: letters, Families: c.Families,
 		From: o.begin, To: o.end, Only: wholeShards(o.shards), DryRun: o.dryRun, BatchBytes: batch, LoadInterval: c.LoadInterval,

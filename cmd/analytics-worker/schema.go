@@ -102,13 +102,9 @@ func (a *app) printGrants(user string) error {
 }
 
 func (a *app) planSchema(ctx context.Context) error {
-	_, db, err := a.openWarehouse(ctx)
+	plan, _, err := a.planOf(ctx)
 	if err != nil {
 		return err
-	}
-	plan, err := warehouse.PlanOf(ctx, db)
-	if err != nil {
-		return fmt.Errorf("plan the schema: %w", err)
 	}
 	var lines []string
 	if plan.Schema != "" {
@@ -128,13 +124,9 @@ func (a *app) planSchema(ctx context.Context) error {
 }
 
 func (a *app) applySchema(ctx context.Context) error {
-	_, db, err := a.openWarehouse(ctx)
+	plan, db, err := a.planOf(ctx) // for what is said afterwards
 	if err != nil {
 		return err
-	}
-	plan, err := warehouse.PlanOf(ctx, db) // for what is said afterwards
-	if err != nil {
-		return fmt.Errorf("plan the schema: %w", err)
 	}
 	added, err := warehouse.Apply(ctx, db)
 	if err != nil {
@@ -174,15 +166,20 @@ func (a *app) names() (warehouse.Names, error) {
 	return in, nil
 }
 
-// openWarehouse reads the settings and opens the account and the warehouse.
-func (a *app) openWarehouse(ctx context.Context) (config, *aws.Redshift, error) {
+// planOf asks the warehouse what it lacks, and returns it for what changes it.
+func (a *app) planOf(ctx context.Context) (plan warehouse.Plan, db *aws.Redshift, err error) {
 	c, err := loadConfig(a.lookup)
 	if err != nil {
-		return c, nil, err
+		return plan, nil, err
 	}
 	account, err := a.quietAccount(ctx, c)
 	if err != nil {
-		return c, nil, err
+		return plan, nil, err
 	}
-	return c, account.Redshift(c.Redshift), nil
+	patient, answered := a.waiting(ctx)
+	defer answered()
+	if plan, err = warehouse.PlanOf(patient, account.Redshift(reading(c.Redshift))); err != nil {
+		return plan, nil, fmt.Errorf("plan the schema: %w", err)
+	}
+	return plan, account.Redshift(c.Redshift), nil
 }

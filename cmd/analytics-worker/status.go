@@ -100,8 +100,11 @@ func (a *app) status(ctx context.Context, o statusOptions) error {
 		s.tell = progress.say
 		report := s.take(ctx)
 		progress.done()
+		if ctx.Err() != nil && o.watch {
+			return nil // Ctrl-C is the way to end one
+		}
 		if ctx.Err() != nil {
-			return nil // Ctrl-C is the way to end a watch
+			return context.Cause(ctx)
 		}
 		if err := a.showStatus(o, report, first); err != nil {
 			return err

@@ -57,7 +57,7 @@ test-race: ## Run every package's tests with the race detector; of the simulatio
 	@scripts/need-cc
 	@scripts/need-postgres
 	@scripts/need-promtool
-	GORACE=atexit_sleep_ms=10 CGO_ENABLED=1 $(GO) test -race -shuffle=on -p 3 -parallel 6 -timeout 25m -skip '^($(ONE_BY_ONE))$$' \
+	GORACE=atexit_sleep_ms=10 CGO_ENABLED=1 scripts/tested $(GO) test -race -shuffle=on -p 3 -parallel 6 -timeout 25m -skip '^($(ONE_BY_ONE))$$' \
 		./cmd/analytics-worker ./internal/simulation ./...
 
 # Apart from the others, as Chromium is large. The pictures are kept for CI.
@@ -75,7 +75,7 @@ SLOW := TestTheCPUIsHeld|TestAStormWithoutAWarehouse|TestTwoStormsOfOneSeedAgree
 .PHONY: test-slow
 test-slow: ## Hold the CPU at 30, 60 and 90 % by Query Storm; its memory, its checksum (about 5 minutes; nothing else may run)
 	@scripts/need-cc
-	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 15m -v ./cmd/analytics-worker -run '^($(SLOW))$$' \
+	CGO_ENABLED=1 scripts/tested $(GO) test -tags slow -count=1 -timeout 15m -v ./cmd/analytics-worker -run '^($(SLOW))$$' \
 		| { grep --line-buffered -v -e '^=== ' || true; }
 
 # The whole of what make test does in short.
@@ -84,7 +84,7 @@ LONG := TestTroubles|TestTroublesOfEachPermission|TestG1_G2_TheOneThatLoadsIsKil
 .PHONY: test-long
 test-long: ## All sixteen troubles; status of 200 shards; who loads for the fleet killed every 5 s for 3 minutes
 	@scripts/need-cc
-	CGO_ENABLED=1 $(GO) test -tags slow -count=1 -timeout 30m -v ./cmd/analytics-worker -run '^($(LONG))$$' \
+	CGO_ENABLED=1 scripts/tested $(GO) test -tags slow -count=1 -timeout 30m -v ./cmd/analytics-worker -run '^($(LONG))$$' \
 		| { grep --line-buffered -v -e '^=== ' || true; }
 
 # Needs root: it makes a small Debian with debootstrap, once, and boots it with its

@@ -24,6 +24,9 @@ type batch struct {
 	// News says that the moves change no position: they start no load, and nobody
 	// waits for them.
 	News bool `json:",omitempty"`
+	// Leaves says that the owner was told to stop: there may be no time to wait for
+	// the interval between two loads.
+	Leaves bool `json:",omitempty"`
 
 	Stream string
 	File   string `json:",omitempty"`
@@ -98,6 +101,9 @@ func (f *Fleet) stage(ctx context.Context, folder string, b warehouse.Batch) (ba
 		return batch{}, err
 	}
 	out := f.newBatch(folder, s)
+	f.mu.Lock()
+	out.Leaves = f.leaving
+	f.mu.Unlock()
 	if err := f.put(ctx, out); err != nil {
 		f.c.Copy.Remove(ctx, out.names()...) // the object, too: its reply may have been lost
 		return batch{}, err

@@ -92,6 +92,7 @@ type Fleet struct {
 	heard   time.Time          // when that was another one than before
 	looked  time.Time          // when it was last looked for
 	held    time.Time          // since when a batch is held back; zero = none is
+	rings   time.Time          // when those who hold a batch back are woken
 	over    time.Time          // when a load that takes long was last seen to have ended
 	answers map[string]outcome // of batches staged here which this process has loaded
 	mine    map[string]batch   // staged by this process, and waited for
@@ -244,6 +245,7 @@ func (f *Fleet) Leave() {
 	defer f.mu.Unlock()
 	f.leaving = true
 	f.broadcast()
+	f.wake()
 }
 
 // Close ends Run, which must have been started, once the load under way has ended, or

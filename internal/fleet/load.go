@@ -22,6 +22,11 @@ const widestGap = 10 * time.Second
 func (f *Fleet) load(ctx context.Context, set []batch) {
 	l := &f.loader
 	l.started = time.Now()
+	f.mu.Lock()
+	if rest := max(f.c.LoadInterval, l.gap) - max(l.comeBack(), min(f.c.LoadInterval/10, gatherLast)); rest >= worthHolding {
+		l.gathers = l.started.Add(rest)
+	}
+	f.mu.Unlock()
 	l.last = nil
 	for _, b := range set {
 		if !b.News && !slices.Contains(l.last, b.Worker) {

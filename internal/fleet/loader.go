@@ -57,6 +57,7 @@ type loader struct {
 	step    *step // how far the load under way has got
 	since   time.Time
 	idle    time.Time     // when a load was last seen to wait to be started, or for the lock
+	gathers time.Time     // when the batches of the next load are to be staged; before then it may not begin
 	took    time.Duration // the last load that went in, without such a wait; written by Run's goroutine alone
 	loads   int64
 	looks   int64
@@ -254,11 +255,11 @@ func (f *Fleet) gather(ctx context.Context) bool {
 			return false
 		}
 		now := time.Now()
-		early := time.Until(l.started.Add(max(f.c.LoadInterval, l.gap)))
+		early := time.Until(l.started.Add(f.interval()))
 		late := max(early, began.Add(f.patientFor()).Sub(now), l.ended.Add(l.comeBack()).Sub(now))
 		switch {
 		case early > gatherTime:
-			f.pause(ctx, early-gatherTime)
+			f.pause(ctx, min(early-gatherTime, listEvery))
 			began = time.Now()
 		case late <= 0, early <= 0 && f.complete():
 			return true
@@ -275,6 +276,22 @@ func (f *Fleet) gather(ctx context.Context) bool {
 		}
 	}
 	return false
+}
+
+// interval is the least time between the starts of two loads. Whoever was told to stop
+// does not wait for that which is there to make loads large.
+func (f *Fleet) interval() time.Duration {
+	l := &f.loader
+	f.mu.Lock()
+	hurried := f.leaving
+	f.mu.Unlock()
+	for _, b := range l.batches {
+		hurried = hurried || b.Leaves
+	}
+	if hurried {
+		return max(min(f.c.LoadInterval, time.Second), l.gap)
+	}
+	return max(f.c.LoadInterval, l.gap)
 }
 
 // shut says that what is staged from now on may miss the load. It is not waited for.
@@ -427,7 +444,7 @@ func (f *Fleet) say(ctx context.Context) (said bool) {
 	l.number++
 	l.spoken = true
 	w := word{
-		Loader: f.c.Self, Number: l.number, At: now.UTC(), Shut: l.shut, Loading: l.loading, Step: l.step.known(), Since: l.since, Took: l.took, Loads: l.loads, Looks: l.looks,
+		Loader: f.c.Self, Number: l.number, At: now.UTC(), Shut: l.shut, Loading: l.loading, Step: l.step.known(), Since: l.since, Took: l.took, Rest: max(0, l.gathers.Sub(now)), Loads: l.loads, Looks: l.looks,
 		Waiting: l.waiting, Oldest: l.oldest, Gone: l.gone, Done: slices.Clone(l.done),
 	}
 	folder := l.folder

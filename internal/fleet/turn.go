@@ -30,6 +30,15 @@ func (f *Fleet) Turn() (held <-chan struct{}, now bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	together := p.shared() && !f.leaving
+	gathers := f.gathers(p)
+	if together && at.Before(gathers) {
+		f.held = time.Time{}
+		if !gathers.Equal(f.rings) {
+			f.rings = gathers
+			time.AfterFunc(gathers.Sub(at), f.ring)
+		}
+		return f.changed, false
+	}
 	if together && f.misses(p, at) {
 		if f.held.IsZero() {
 			f.held = at
@@ -38,7 +47,28 @@ func (f *Fleet) Turn() (held <-chan struct{}, now bool) {
 		return f.changed, false
 	}
 	f.held = time.Time{}
-	return nil, together && at.Sub(f.over) < gatherLast
+	gathered := at.Sub(gathers) < gatherLast && f.c.LoadInterval >= f.c.PollInterval
+	return nil, together && (at.Sub(f.over) < gatherLast || gathered)
+}
+
+// gathers is when batches are to be staged for the next load, where that may not begin
+// for a while, as the last one began a short while ago: who stages earlier waits for no
+// less, and what arrives meanwhile waits for the load after it. The caller holds mu.
+func (f *Fleet) gathers(p place) time.Time {
+	if p.ours() {
+		return f.loader.gathers
+	}
+	if w := f.word; w.Loader == p.loader {
+		return f.heard.Add(min(w.Rest, max(f.c.LoadInterval, longestHeld))) // the other's interval may be another one
+	}
+	return time.Time{}
+}
+
+// ring wakes those who hold a batch back.
+func (f *Fleet) ring() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.broadcast()
 }
 
 // misses reports whether a batch that is staged now would miss the load under way, or

@@ -122,3 +122,53 @@ func TestWhoLoadsHoldsItsOwnBatchBack(t *testing.T) {
 		t.Error("the load is over")
 	}
 }
+
+// A batch is taken shortly before the next load may begin, where that is not soon: by who
+// loads as well. Another one's interval is not waited for longer than one's own.
+func TestABatchIsHeldBackForTheLoadInterval(t *testing.T) {
+	g := start(t)
+	for _, c := range []struct {
+		what        string
+		theirs, own time.Duration
+		least, most time.Duration
+	}{
+		{"a long interval", time.Minute, time.Minute, time.Minute - gatherLast - patience/2, time.Minute - gatherLast},
+		{"a longer one than one's own", time.Hour, time.Second, 0, longestHeld},
+		{"a short interval", 2 * time.Second, time.Minute, -patience, 0},
+	} {
+		t.Run(c.what, func(t *testing.T) {
+			a, b := g.worker("a", "a", "b"), g.worker("b", "a", "b")
+			a.c.LoadInterval, b.c.LoadInterval = c.theirs, c.own
+			a.loader.folder = a.folder(identity)
+			a.load(t.Context(), nil)
+			a.say(t.Context())
+			b.look(t.Context(), a.loader.folder)
+			held, _ := b.Turn()
+			now := time.Now()
+			until := b.gathers(b.place()).Sub(now)
+			if (held != nil) != (c.most > 0) || until < c.least || until > c.most {
+				t.Fatalf("held back: %t, for %v, want %v to %v", held != nil, until, c.least, c.most)
+			}
+			if held, _ := a.Turn(); (held != nil) != (c.most > 0) {
+				t.Errorf("who loads holds its own back: %t", held != nil)
+			}
+			if held == nil {
+				return
+			}
+			b.heard = now.Add(time.Second/4 - b.word.Rest)
+			if b.c.LoadInterval < c.theirs {
+				b.heard = now.Add(time.Second/4 - longestHeld)
+			}
+			if held, _ := b.Turn(); held != nil { // a slow machine is past it
+				<-held
+			}
+			if held, now := b.Turn(); held != nil || now != (c.own >= b.c.PollInterval) {
+				t.Errorf("when it is time, it is held back: %t, and to be taken at once: %t", held != nil, now)
+			}
+			b.Leave()
+			if held, _ := b.Turn(); held != nil {
+				t.Error("a worker that stops holds back")
+			}
+		})
+	}
+}

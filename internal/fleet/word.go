@@ -26,6 +26,7 @@ type word struct {
 	Step    *step         `json:",omitempty"` // how far it has got; nil = nothing is known of that
 	Since   time.Time     // when that load began
 	Took    time.Duration `json:",omitempty"` // the last load that went in, without its wait for the lock
+	Rest    time.Duration `json:",omitempty"` // until the batches of the next load are gathered
 	Loads   int64         // of the loader that went in
 	Looks   int64         // how often the loader has looked for what is staged
 	Waiting []string      `json:",omitempty"` // batches that are staged and not in

@@ -67,3 +67,40 @@ func TestALeaverBeginsNoLoadThatItHasNoTimeFor(t *testing.T) {
 		f.settles(120)
 	})
 }
+
+// The interval between loads may be longer than a worker has time to stop: it is not
+// waited for, by the worker itself or by the one that loads for it.
+func TestALeaverDoesNotWaitForTheLoadInterval(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		workers int
+		loader  bool // it is the one that loads that stops
+	}{
+		"alone":              {workers: 1, loader: true},
+		"one of four":        {workers: 4},
+		"the one that loads": {workers: 4, loader: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newCrew(t, Options{Shards: 4, AtPace: true}, c.workers, Worker{PollInterval: time.Second, LoadInterval: 2 * time.Minute, TTL: 10 * time.Second})
+				put(t, f.w, spread(720, 40))
+				f.settles(40)
+				put(t, f.w, spread(721, 40))
+				await(t, "more is read", func() bool { return f.sum(func(r *Running) int64 { return int64(r.Worker.Status().Waiting) }) == 40 })
+				<-time.After(5 * time.Second)
+				leaver := f.loader()
+				if !c.loader {
+					leaver = (leaver + 1) % c.workers
+				}
+				waiting := int64(f.all[leaver].Worker.Status().Waiting)
+				before := f.all[leaver].Metrics.RecordsProcessed.Value()
+				drainsWithin(t, f.all[leaver], drainTime)
+				if n := f.all[leaver].Metrics.RecordsProcessed.Value() - before; n != waiting {
+					t.Errorf("%d of the %d records that it had read are loaded", n, waiting)
+				}
+				checkOK(t, f.w)
+			})
+		})
+	}
+}

@@ -47,7 +47,10 @@ func (w *Worker) Run(ctx context.Context) error {
 			due = 0
 		}
 		if due >= 0 {
-			due = max(due, w.pace.wait(time.Now()))
+			due = max(due, w.gap(time.Now()))
+		}
+		if now && due <= w.cfg.LoadInterval/10 { // who loads for all keeps the interval
+			due = 0
 		}
 		if due == 0 {
 			w.pace.started(time.Now())
@@ -87,11 +90,15 @@ func (w *Worker) turnOf(due time.Duration) (held <-chan struct{}, now bool) {
 }
 
 // Leave says until when a worker that was told to stop has time. It begins no load
-// that would not be over by then.
+// that would not be over by then, and does not wait for the interval between two.
 func (w *Worker) Leave(until time.Time) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
+	if w.until.IsZero() {
+		close(w.leaving)
+	}
 	w.until = until
+	w.mu.Unlock()
+	w.queue.hurry(0) // Run looks again
 }
 
 // tooLate reports whether a load that begins now is not over before the worker has to
@@ -105,7 +112,7 @@ func (w *Worker) tooLate() bool {
 		return false
 	}
 	took := w.writes.status().Took
-	return time.Until(until) < took+took/4
+	return time.Until(until) < w.gap(time.Now())+took+took/4
 }
 
 // waiting is how many records were read and are not loaded yet.
@@ -159,9 +166,28 @@ func (w *Worker) loadSpans(ctx context.Context, spans []span) {
 	}
 }
 
+// gap is how long the next load has to wait for its turn. One of a worker that was told
+// to stop waits as long as throttles ask for, but not for the interval that is there to
+// make loads large: it may be longer than the worker has time.
+func (w *Worker) gap(now time.Time) time.Duration {
+	select {
+	case <-w.leaving:
+		return w.pace.press(now)
+	default:
+		return w.pace.wait(now)
+	}
+}
+
 // turn waits until the next load may start, and starts it.
 func (w *Worker) turn(ctx context.Context) {
-	w.pause(ctx, w.pace.wait(time.Now()))
+	timer := time.NewTimer(w.gap(time.Now()))
+	select {
+	case <-timer.C:
+	case <-w.leaving:
+	case <-ctx.Done():
+	}
+	timer.Stop()
+	w.pause(ctx, w.gap(time.Now()))
 	w.pace.started(time.Now())
 }
 

@@ -97,6 +97,7 @@ type Worker struct {
 	claims  chan claimRequest
 	pace    pace
 	done    chan struct{} // closed when Run has returned
+	leaving chan struct{} // closed when the worker was told to stop
 	writes  writes        // loads and claims
 	letters writes        // to the dead-letter store
 
@@ -128,7 +129,7 @@ func New(cfg Config) *Worker {
 		queue:  newQueue(cfg.PageBytes),
 		claims: make(chan claimRequest),
 		pace:   newPace(cfg.LoadInterval),
-		done:   make(chan struct{}),
+		done:   make(chan struct{}), leaving: make(chan struct{}),
 		parked: newParked(cfg.RetryAfter),
 		shards: make(map[string]*shard),
 	}

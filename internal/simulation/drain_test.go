@@ -217,14 +217,17 @@ func removedBehind(t *testing.T, slow bool) {
 	}
 }
 
-// A worker that is told to stop waits for the turn of its last load, and does not look
+// A worker that is told to stop waits as long as throttles ask for, and does not look
 // all the while whether a refused row is due for another try: that held a processor, and
 // stops a virtual clock for good.
 func TestADrainDoesNotSpinWhileARefusedRowIsDue(t *testing.T) {
 	stuck := time.AfterFunc(patience, func() { panic("virtual time stands still: something spins") }) // of the real clock
 	defer stuck.Stop()
 	synctest.Test(t, func(t *testing.T) {
-		w, r := drainWorld(t, Worker{BatchSize: 10, LoadInterval: 20 * time.Second, RetryAfter: []time.Duration{5 * time.Second, time.Minute}})
+		w, r := drainWorld(t, Worker{BatchSize: 10, LoadInterval: 10 * time.Second, RetryAfter: []time.Duration{2 * time.Second, time.Minute}})
+		strike(t, w, fault.Fault{Service: "redshift-data", Operation: "BatchExecuteStatement", Kind: fault.Throttle, Count: 14})
+		put(t, w, plain(70))
+		await(t, "the load was throttled and went in", func() bool { return r.Metrics.RecordsProcessed.Value() == 20 })
 		strike(t, w, forGood)
 		put(t, w, append(plain(71), order("o-poison", poisonCustomer, 1)))
 		await(t, "the row is to be tried again", func() bool { return r.Worker.Status().Parked == 1 && r.Worker.Status().Waiting == 0 })
@@ -232,11 +235,11 @@ func TestADrainDoesNotSpinWhileARefusedRowIsDue(t *testing.T) {
 		await(t, "there is something to load", func() bool { return r.Worker.Status().Waiting == 10 })
 		began := time.Now()
 		drainsWithin(t, r, time.Minute)
-		if took := time.Since(began); took < 6*time.Second {
+		if took := time.Since(began); took < 3*time.Second {
 			t.Errorf("the drain took %v: the row was not due meanwhile", took)
 		}
-		if n := r.Metrics.RecordsProcessed.Value(); n != 31 {
-			t.Errorf("%d of 31 records are settled", n)
+		if n := r.Metrics.RecordsProcessed.Value(); n != 41 {
+			t.Errorf("%d of 41 records are settled", n)
 		}
 	})
 }

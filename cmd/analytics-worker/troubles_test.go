@@ -127,8 +127,9 @@ var troubles = []trouble{
 	}},
 }
 
-// soon is within what a trouble has to be told by a place, and told to be over.
-const soon = 30 * time.Second
+// soon is within what a trouble has to be told by a place, and told to be over: once in
+// so many tries, as what else the machine does only ever adds.
+const soon, tries = 30 * time.Second, 3
 
 func TestTroubles(t *testing.T) {
 	for _, c := range troubles {
@@ -137,29 +138,44 @@ func TestTroubles(t *testing.T) {
 		}
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := newScene(t, max(2, c.shards), max(1, c.workers), c.settings...)
-			asked := slices.Sorted(maps.Keys(places))
-			s.flow(40, 0)
-			s.ask(asked, heard.fine, func(heard) bool { return false })
-			end := c.begin(s)
-			if c.outside {
-				asked = []string{"doctor", "status"}
-			}
-			told := s.ask(asked, func(h heard) bool {
-				return h.tells(c.state, c.says, c.next) || c.state == verdict.Look && h.tells(verdict.Act, c.says, c.next)
-			}, heard.fine)
-			end()
-			over := s.ask(asked, heard.fine, func(heard) bool { return false })
-			for what, took := range map[string]map[string]time.Duration{"told": told, "over": over} {
-				for place, d := range took {
-					if d > soon {
-						t.Errorf("%s by %s after %v, want %v at most", what, place, d.Round(100*time.Millisecond), soon)
-					}
+			for try := 1; ; try++ {
+				var late []string
+				t.Run(fmt.Sprint("try ", try), func(t *testing.T) { late = c.isTold(t) })
+				if len(late) == 0 {
+					return
 				}
-				t.Logf("%s after %v", what, rounded(took))
+				if t.Logf("try %d: %s; want %v at most", try, strings.Join(late, ", "), soon); try == tries {
+					t.Fatal("not once was it told soon, and told to be over soon")
+				}
 			}
 		})
 	}
+}
+
+// isTold produces the trouble, and returns which places told of it, or of its end, too late.
+func (c trouble) isTold(t *testing.T) (late []string) {
+	s := newScene(t, max(2, c.shards), max(1, c.workers), c.settings...)
+	asked := slices.Sorted(maps.Keys(places))
+	s.flow(40, 0)
+	s.ask(asked, heard.fine, func(heard) bool { return false })
+	end := c.begin(s)
+	if c.outside {
+		asked = []string{"doctor", "status"}
+	}
+	told := s.ask(asked, func(h heard) bool {
+		return h.tells(c.state, c.says, c.next) || c.state == verdict.Look && h.tells(verdict.Act, c.says, c.next)
+	}, heard.fine)
+	end()
+	over := s.ask(asked, heard.fine, func(heard) bool { return false })
+	for what, took := range map[string]map[string]time.Duration{"told": told, "over": over} {
+		for place, d := range took {
+			if d > soon {
+				late = append(late, fmt.Sprintf("%s by %s after %v", what, place, d.Round(100*time.Millisecond)))
+			}
+		}
+		t.Logf("%s after %v", what, rounded(took))
+	}
+	return late
 }
 
 func rounded(in map[string]time.Duration) map[string]time.Duration {

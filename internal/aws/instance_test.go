@@ -40,7 +40,7 @@ func (l *logged) String() string {
 
 func (l *logged) await(t *testing.T, text string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	for !strings.Contains(l.String(), text) {
 		if pause(ctx, 5*time.Millisecond) != nil {

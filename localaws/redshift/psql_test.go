@@ -70,6 +70,10 @@ func checkPSQL(t *testing.T, r *rig) {
 		{"SELECT COUNT(*) FROM sold", "2\n"}, // the failure took both back
 		{"SELEC 1", "ERROR:  42601"},
 		{"SELECT nix FROM sold", "ERROR:  42703"},
+		{"INSERT INTO sold (name) VALUES ('a name of more than 20 letters')", "ERROR:  22001"},
+		{"SELECT CAST('a' AS bytea)", "ERROR:  42704"},
+		{"SELECT CURRENT_SCHEMA()", "public\n"},
+		{"PREPARE p (int) AS SELECT * FROM sold WHERE id = $1", "ERROR:  0A000"},
 		{"SELECT E'a'", "ERROR:  "}, // as Redshift, which has no such text
 		{"", ""},
 		{"SELECT id, COUNT(*) FROM sold", "ERROR:  "},

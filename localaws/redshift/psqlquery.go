@@ -280,6 +280,8 @@ var states = []struct {
 	{regexp.MustCompile(`function .* does not exist`), "42883"},
 	{regexp.MustCompile(`schema .* does not exist`), "3F000"},
 	{regexp.MustCompile(`prepared statement .* does not exist`), "26000"},
+	{regexp.MustCompile(`type .* does not exist`), "42704"},
+	{regexp.MustCompile(`value too long for type`), "22001"},
 	{regexp.MustCompile(`portal .* does not exist`), "34000"},
 	{regexp.MustCompile(`already exists`), "42P07"},
 	{regexp.MustCompile(`transaction is read-only`), "25006"},

@@ -195,6 +195,10 @@ func (t *translation) constant(dst []token, name string) ([]token, bool) {
 		return t.add(dst, "CAST( "+strconv.FormatInt(t.session.LastCopied, 10)+" AS bigint )"), true
 	case "pg_backend_pid":
 		return t.add(dst, "CAST( "+strconv.FormatInt(t.session.PID, 10)+" AS integer )"), true
+	case "current_schema":
+		if t.engine == DuckDB { // it calls public main
+			return t.add(dst, "replace( current_schema() , 'main' , 'public' )"), true
+		}
 	case "current_database":
 		return t.add(dst, "CAST(", quotedText(t.session.Database), "AS varchar )"), true
 	}

@@ -127,6 +127,8 @@ func TestRefusals(t *testing.T) {
 		{"SELECT '\x00'", `invalid byte sequence for encoding "UTF8": 0x00`},
 		{`SELECT :p`, `syntax error at or near ":"`},
 		{`SELECT $1`, `there is no parameter $1`},
+		{`$1`, `there is no parameter $1`},
+		{`PREPARE p (int) AS SELECT * FROM t WHERE a = $1`, `PREPARE is not supported`},
 		{`SELECT ?`, `syntax error at or near "?"`},
 		{`SELECT {'a': 1}`, `syntax error at or near "{"`},
 		{`SELECT a -> 'b' FROM t`, `operator does not exist: ->`},

@@ -229,6 +229,9 @@ func (s *scanner) dollar() error {
 	}
 	if 1+n >= len(rest) || rest[1+n] != '$' {
 		if len(rest) > 1 && isDigit(rest[1]) {
+			if s.first < len(s.toks) && s.toks[s.first].is("prepare") {
+				return unsupported("PREPARE")
+			}
 			return fail("there is no parameter %s", rest[:1+digits(rest[1:])])
 		}
 		return syntaxNear("$")

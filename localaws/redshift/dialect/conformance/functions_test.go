@@ -32,7 +32,7 @@ func TestSelect(t *testing.T) {
 		{`SELECT x FROM (SELECT 1 AS x UNION ALL SELECT NULL) s ORDER BY x DESC`, "NULL;1"},
 		{`SELECT APPROXIMATE COUNT(DISTINCT x) FROM (SELECT 1 AS x UNION ALL SELECT 1) s`, "1"},
 		{`SELECT VERSION()`, "PostgreSQL 8.0.2 on i686-pc-linux-gnu, compiled by GCC gcc (GCC) 3.4.2 20041017 (Red Hat 3.4.2-6.fc3), Redshift 1.0.0 (localaws)"},
-		{`SELECT pg_last_copy_id(), current_database(), current_user`, "-1|dev|admin"},
+		{`SELECT pg_last_copy_id(), current_database(), current_user, current_schema()`, "-1|dev|admin|public"},
 		{`SELECT GETDATE() BETWEEN DATEADD(second, -5, SYSDATE) AND DATEADD(second, 5, SYSDATE)`, "true"},
 		{`SELECT 'a_b' LIKE 'a\\_b', 'axb' LIKE 'a\\_b', 'AXB' ILIKE 'a_b', 'a%' LIKE '%\\%'`, "true|false|true|true"},
 		{`SELECT JSON_EXTRACT_PATH_TEXT('{"a":{"b":"x"}}', 'a', 'b'), JSON_SERIALIZE(JSON_PARSE('[1]'))`, "x|[1]"},

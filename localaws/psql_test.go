@@ -2,15 +2,63 @@ package localaws_test
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"testing"
 
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/aws-sdk-go-v2/service/redshift"
+	"github.com/aws/aws-sdk-go-v2/service/redshiftdata"
 	"github.com/jackc/pgx/v5"
 
 	"github.com/cloudcafe/analytics-worker/localaws"
 )
+
+// The cluster that a statement names is in the list, with the address of its SQL.
+func TestTheClusterOfAStatementIsListed(t *testing.T) {
+	server, err := localaws.New(t.Context(), localaws.Config{Tiny: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- server.ServePSQL(ctx, listener) }()
+	web := httptest.NewServer(server.Handler())
+	defer func() {
+		web.Close()
+		stop()
+		if err := errors.Join(<-done, server.Close()); err != nil {
+			t.Error(err)
+		}
+	}()
+	conn, err := pgx.Connect(t.Context(), "postgres://anybody@"+listener.Addr().String()+"/analytics") // it is served
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = conn.Close(t.Context())
+	settings := aws.Config{Region: "us-east-1", BaseEndpoint: &web.URL, HTTPClient: web.Client(), Credentials: credentials.NewStaticCredentialsProvider("local", "local", "")}
+	data := redshiftdata.NewFromConfig(settings)
+	if _, err := data.ExecuteStatement(t.Context(), &redshiftdata.ExecuteStatementInput{
+		ClusterIdentifier: aws.String("shop"), Database: aws.String("dev"), DbUser: aws.String("admin"), Sql: aws.String("SELECT 1"),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	out, err := redshift.NewFromConfig(settings).DescribeClusters(t.Context(), &redshift.DescribeClustersInput{})
+	if err != nil || len(out.Clusters) != 1 || aws.ToString(out.Clusters[0].ClusterIdentifier) != "shop" {
+		t.Fatalf("%+v, %v", out, err)
+	}
+	at, want := out.Clusters[0].Endpoint, listener.Addr().(*net.TCPAddr)
+	if at == nil || aws.ToString(at.Address) != "127.0.0.1" || int(aws.ToInt32(at.Port)) != want.Port {
+		t.Errorf("its SQL is at %+v, want %v", at, want)
+	}
+}
 
 // A reset ends the connections to the warehouse that was, and the port serves the new one.
 func TestPSQLOutlivesAReset(t *testing.T) {

@@ -68,6 +68,7 @@ type Server struct {
 	offset   atomic.Int64 // of AWS's clock
 	instance atomic.Pointer[imds.Service]
 	sql      atomic.Pointer[redshift.Service]
+	psql     atomic.Pointer[net.TCPAddr] // where it is served to SQL clients; nil = nowhere
 	closers  []func() error // of the services, in the order of their opening
 }
 
@@ -112,8 +113,10 @@ func (s *Server) open(ctx context.Context) ([]wire.Service, error) {
 	if err != nil {
 		return nil, err
 	}
+	named := clusters.New(clusters.Options{Faults: s.faults, Endpoint: s.psql.Load})
 	statements, err := redshift.New(ctx, redshift.Options{
 		Warehouse: c.Warehouse, DataDir: c.DataDir, Tiny: c.Tiny, Limits: c.Limits, Slots: c.Slots, Pace: c.Pace, Faults: s.faults, Objects: objects, Log: s.log,
+		Named: named.Met,
 	})
 	if err != nil {
 		return nil, err
@@ -132,7 +135,7 @@ func (s *Server) open(ctx context.Context) ([]wire.Service, error) {
 		cloudwatch.New(cloudwatch.Options{Limits: c.Limits}),
 		autoscaling.New(),
 		sts.New(),
-		clusters.New(s.faults),
+		named,
 		instance,
 		objects, // last, as it takes any path
 	}, nil
@@ -184,5 +187,9 @@ func (s *Server) Serve(ctx context.Context, listener net.Listener) error {
 // what else speaks it to Redshift: any user and database, no password, no encryption. It
 // closes the listener and, in the end, every connection; a reset closes those too.
 func (s *Server) ServePSQL(ctx context.Context, listener net.Listener) error {
+	if at, ok := listener.Addr().(*net.TCPAddr); ok {
+		s.psql.Store(at)
+		defer s.psql.Store(nil)
+	}
 	return redshift.ServePSQL(ctx, listener, s.sql.Load)
 }

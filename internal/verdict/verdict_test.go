@@ -351,3 +351,15 @@ func TestAFindingIsALine(t *testing.T) {
 		}
 	}
 }
+
+func TestTimesAsPeopleSayThem(t *testing.T) {
+	for d, want := range map[time.Duration]string{
+		0: "0 ms", 850 * time.Millisecond: "850 ms", 42400 * time.Millisecond: "42 s", 91 * time.Second: "91 s", 119 * time.Second: "119 s",
+		119600 * time.Millisecond: "2 min", 2 * time.Minute: "2 min", 150 * time.Second: "2.5 min", -150 * time.Second: "2.5 min",
+		9*time.Minute + 59*time.Second: "10 min", 12*time.Minute + 20*time.Second: "12 min", 90 * time.Minute: "1.5 h", 49 * time.Hour: "2 days",
+	} {
+		if got := words(d); got != want {
+			t.Errorf("%v: %q, want %q", d, got, want)
+		}
+	}
+}

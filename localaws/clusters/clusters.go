@@ -3,12 +3,14 @@
 // ResumeCluster, over the Query protocol. Queries go through the Data API (package
 // redshift).
 //
-// There is one warehouse here, and every name of a cluster is its name. It is paused
+// There is one warehouse here, and every name of a cluster is its name: the list is of
+// those that somebody has named, be it to the Data API. It is paused
 // by the fault "paused" of the Data API, whoever sets it: PauseCluster sets it,
 // ResumeCluster takes it away, and DescribeClusters tells which it is.
 package clusters
 
 import (
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,11 +26,14 @@ const (
 	dataAPI   = "redshift-data" // whose fault pauses the warehouse
 	maxKnown  = 100             // clusters that are remembered; the oldest go first
 	maxName   = 63
+
+	// firstName is what the warehouse is called until somebody gives it a name.
+	firstName = "cloudcafe-redshift-dev"
 )
 
 // Service is Redshift. It implements wire.Service and is safe for concurrent use.
 type Service struct {
-	faults *fault.Set
+	opts Options
 
 	mu    sync.Mutex // guards known
 	known []string   // clusters in the order in which they were first named
@@ -36,8 +41,29 @@ type Service struct {
 
 var _ wire.Service = (*Service)(nil)
 
-// New makes a service whose warehouse the faults pause.
-func New(faults *fault.Set) *Service { return &Service{faults: faults} }
+// Options are the settings of a Service.
+type Options struct {
+	Faults *fault.Set // of the Data API, which pause the warehouse
+
+	// Endpoint tells where SQL clients reach the warehouse, nil where they do not; may
+	// be nil.
+	Endpoint func() *net.TCPAddr
+}
+
+// New makes a service.
+func New(o Options) *Service { return &Service{opts: o} }
+
+// Met remembers a cluster that was named to another service.
+func (s *Service) Met(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(name) <= maxName && !slices.Contains(s.known, name) {
+		s.known = append(s.known, name)
+	}
+	if over := len(s.known) - maxKnown; over > 0 {
+		s.known = slices.Delete(s.known, 0, over)
+	}
+}
 
 // Name returns "redshift".
 func (s *Service) Name() string { return "redshift" }
@@ -87,6 +113,13 @@ type cluster struct {
 	NumberOfNodes             int
 	DBName                    string
 	MasterUsername            string
+	Endpoint                  *address `xml:",omitempty"`
+}
+
+// address is where SQL clients reach a cluster.
+type address struct {
+	Address string
+	Port    int
 }
 
 func (s *Service) cluster(name string) cluster {
@@ -94,7 +127,12 @@ func (s *Service) cluster(name string) cluster {
 		ClusterIdentifier: name, ClusterStatus: "available", ClusterAvailabilityStatus: "Available",
 		NodeType: "ra3.large", NumberOfNodes: 1, DBName: "dev", MasterUsername: "admin",
 	}
-	if s.faults.Standing(dataAPI, fault.Paused) {
+	if s.opts.Endpoint != nil {
+		if at := s.opts.Endpoint(); at != nil {
+			c.Endpoint = &address{at.IP.String(), at.Port}
+		}
+	}
+	if s.opts.Faults.Standing(dataAPI, fault.Paused) {
 		c.ClusterStatus, c.ClusterAvailabilityStatus = "paused", "Paused"
 	}
 	return c
@@ -113,6 +151,9 @@ func (s *Service) describe(r *http.Request, form url.Values) (any, *wire.Error) 
 		s.mu.Lock()
 		names = slices.Clone(s.known)
 		s.mu.Unlock()
+		if len(names) == 0 {
+			names = []string{firstName}
+		}
 	} else if err := s.meet(r, names[0]); err != nil {
 		return nil, err
 	}
@@ -134,9 +175,9 @@ func (s *Service) pause(r *http.Request, form url.Values, pause bool) (any, *wir
 	}
 	changed := false
 	if pause {
-		changed = s.faults.Add(fault.Fault{Service: dataAPI, Kind: fault.Paused})
+		changed = s.opts.Faults.Add(fault.Fault{Service: dataAPI, Kind: fault.Paused})
 	} else {
-		changed = s.faults.Remove(dataAPI, fault.Paused)
+		changed = s.opts.Faults.Remove(dataAPI, fault.Paused)
 	}
 	if !changed {
 		return nil, wire.Errorf("InvalidClusterState", "There is an operation running on the Cluster, or it is not in the state that this one needs. Cluster %s is %s.", name, s.cluster(name).ClusterStatus)
@@ -153,14 +194,7 @@ func (s *Service) meet(r *http.Request, name string) *wire.Error {
 		return wire.Errorf("InvalidParameterValue", "A cluster's identifier has %d characters at most.", maxName)
 	}
 	wire.Note(r, name)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !slices.Contains(s.known, name) {
-		s.known = append(s.known, name)
-	}
-	if over := len(s.known) - maxKnown; over > 0 {
-		s.known = slices.Delete(s.known, 0, over)
-	}
+	s.Met(name)
 	return nil
 }
 

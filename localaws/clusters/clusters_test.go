@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func client(t *testing.T) (*redshift.Client, *endpoint.Running) {
 	t.Helper()
 	faults := fault.NewSet()
-	local := endpoint.New(endpoint.Options{Services: []wire.Service{New(faults)}, Faults: faults}).Start(t)
+	local := endpoint.New(endpoint.Options{Services: []wire.Service{New(Options{Faults: faults})}, Faults: faults}).Start(t)
 	return redshift.New(redshift.Options{
 		Region: "us-east-1", BaseEndpoint: aws.String(local.URL), HTTPClient: local.Client(), RetryMaxAttempts: 1,
 		Credentials: credentials.NewStaticCredentialsProvider("local", "local", ""),
@@ -75,15 +75,20 @@ func TestClustersArePausedAndResumed(t *testing.T) {
 	refused(err, "AccessDenied")
 }
 
-// Without a name it tells of the clusters that somebody named.
+// Without a name it tells of the clusters that somebody named, and of the one that is
+// there before.
 func TestClustersThatWereNamed(t *testing.T) {
 	c, _ := client(t)
+	out, err := c.DescribeClusters(t.Context(), &redshift.DescribeClustersInput{})
+	if err != nil || len(out.Clusters) != 1 || aws.ToString(out.Clusters[0].ClusterIdentifier) != firstName {
+		t.Fatalf("%+v, %v", out, err)
+	}
 	for range 2 {
 		if _, err := c.DescribeClusters(t.Context(), &redshift.DescribeClustersInput{ClusterIdentifier: aws.String("one")}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	out, err := c.DescribeClusters(t.Context(), &redshift.DescribeClustersInput{})
+	out, err = c.DescribeClusters(t.Context(), &redshift.DescribeClustersInput{})
 	if err != nil || len(out.Clusters) != 1 || aws.ToString(out.Clusters[0].ClusterIdentifier) != "one" {
 		t.Errorf("%+v, %v", out, err)
 	}

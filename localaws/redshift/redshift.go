@@ -49,6 +49,8 @@ type Options struct {
 	Faults    *fault.Set // may be nil
 	Objects   Objects    // what COPY reads; nil means that no bucket exists
 	Log       *slog.Logger
+
+	Named func(cluster string) // is told the name of each cluster that runs a statement; may be nil
 }
 
 // Service is the Redshift Data API.

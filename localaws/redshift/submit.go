@@ -39,6 +39,9 @@ func (s *Service) submit(in members, operation string) (any, error) {
 	if name, ok := unusedParameter(&sub, s.engine.dialect()); ok {
 		return nil, invalid("Parameters list contains unused parameters. Unused parameters: [%s]", name)
 	}
+	if sub.cluster != "" && s.opts.Named != nil {
+		s.opts.Named(sub.cluster)
+	}
 	active, open := 0, 0
 	if s.opts.Limits {
 		active, open = maxActive, maxSessions

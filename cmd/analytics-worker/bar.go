@@ -72,7 +72,7 @@ const lineEvery = 10 * time.Second
 // newLine starts a line, until done is called.
 func newLine(ctx context.Context, w io.Writer) *line {
 	l := &line{w: screenOf(w), every: lineEvery, began: time.Now(), last: time.Now(), ended: make(chan struct{})}
-	if isTerminal(w) {
+	if steerable(w) {
 		l.every, l.terminal = barEvery, true
 	}
 	ctx, l.end = context.WithCancel(ctx)
@@ -108,7 +108,7 @@ func (l *line) show(doing string) {
 	l.last = time.Now()
 	text := fmt.Sprintf("%s (%v)", l.doing, time.Since(l.began).Round(time.Second))
 	if !l.terminal {
-		fmt.Fprintln(l.w, text)
+		fmt.Fprintln(l.w, printable(text))
 		return
 	}
 	l.shown = true

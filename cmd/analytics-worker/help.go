@@ -42,7 +42,8 @@ func (a *app) strictHelp(root *cobra.Command) {
 		if cmd == root {
 			cmd.SetHelpTemplate(rootHelp)
 		}
-		if columns, _ := size(a.stdout); isTerminal(a.stdout) {
+		if a.fits(a.stdout) {
+			columns, _ := a.size(a.stdout)
 			fitHelp(cmd, columns)
 		}
 		others(cmd, args)
@@ -62,7 +63,7 @@ func (a *app) strictHelp(root *cobra.Command) {
 		},
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 1 && args[0] == settingsTopic {
-				columns, _ := size(a.stdout)
+				columns, _ := a.size(a.stdout)
 				return writeSettings(a.stdout, columns)
 			}
 			cmd, rest, err := root.Find(args)
@@ -118,7 +119,7 @@ func fit(text string, columns int) string {
 // writeSettings lists the settings, in lines of the terminal's width.
 func writeSettings(w io.Writer, columns int) error {
 	var b strings.Builder
-	b.WriteString("Settings come from the environment. An empty value counts as given.\n")
+	b.WriteString(strings.Join(wrap("Settings come from the environment. An empty value counts as given.", columns), "\n") + "\n")
 	const indent = 4
 	for _, s := range settings() {
 		initial := s.initial

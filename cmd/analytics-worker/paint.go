@@ -2,10 +2,12 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"io"
 	"os"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"unicode/utf8"
@@ -152,15 +154,34 @@ func tint(line string) string {
 }
 
 // size is how many characters a line of w may have, and how many lines fit on it: what
-// the terminal tells, else 80 by 24.
-func size(w io.Writer) (columns, lines int) {
+// the terminal tells, else 80 by 24. COLUMNS has its say as in other programs, but for
+// more than the terminal has.
+func (a *app) size(w io.Writer) (columns, lines int) {
+	wanted := a.columns()
 	if f, ok := screenOf(w).(*os.File); ok {
 		if columns, lines, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 && lines > 0 {
+			if wanted > 0 {
+				columns = min(columns, wanted)
+			}
 			return columns, lines
 		}
 	}
-	return 80, 24
+	return cmp.Or(wanted, 80), 24
 }
+
+// columns is what COLUMNS says, 0 for nothing: whoever has lines written to a file or a
+// pipe can tell only so how long they may be.
+func (a *app) columns() int {
+	given, _ := a.lookup("COLUMNS")
+	n, err := strconv.Atoi(strings.TrimSpace(given))
+	if err != nil {
+		return 0
+	}
+	return max(0, n)
+}
+
+// fits reports whether lines to w have a width that they must fit in.
+func (a *app) fits(w io.Writer) bool { return isTerminal(w) || a.columns() > 0 }
 
 // clip is as much of a text as fits on so many lines of a screen, and a line that
 // says so where that is not all.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 // Colours are added to the words, never in place of them, and nothing of others'
@@ -83,5 +85,35 @@ func TestHelpFitsInALine(t *testing.T) {
 	}
 	if got := fit(text, 80); got != text {
 		t.Errorf("%q is not as it was", got)
+	}
+}
+
+// COLUMNS says how long lines may be where no terminal does: in a pipe, say, whose end a
+// pager shows.
+func TestColumnsAreHeeded(t *testing.T) {
+	longest := func(columns string, args ...string) int {
+		var out, errs bytes.Buffer
+		if status := run(context.Background(), args, settingsOf([]string{"COLUMNS=" + columns}), &out, &errs); status != exitOK {
+			t.Fatalf("%q: status %d: %s", args, status, errs.String())
+		}
+		long := 0
+		text, _, _ := strings.Cut(out.String(), "\nUsage:")
+		_, flags, _ := strings.Cut(out.String(), "\nFlags:")
+		for line := range strings.Lines(text + flags) { // an example is to be copied as it stands
+			long = max(long, utf8.RuneCountInString(strings.TrimRight(line, "\n")))
+		}
+		return long
+	}
+	for _, args := range [][]string{{"verify", "--help"}, {"letters", "--help"}, {"help", "settings"}} {
+		for _, columns := range []int{60, 80} {
+			if got := longest(fmt.Sprint(columns), args...); got > columns || got < columns-12 {
+				t.Errorf("%q with COLUMNS=%d: the longest line has %d", args, columns, got)
+			}
+		}
+	}
+	for _, none := range []string{"", "0", "-5", "wide"} {
+		if got := longest(none, "letters", "--help"); got <= 80 {
+			t.Errorf("COLUMNS=%q: the longest line has %d", none, got)
+		}
 	}
 }

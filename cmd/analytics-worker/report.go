@@ -161,8 +161,8 @@ func (a *app) report(ctx context.Context, at int, o reportOptions) error {
 	}
 	if o.plot && o.format == "table" && r.plot != "" {
 		columns := 0
-		if isTerminal(a.stdout) {
-			columns, _ = size(a.stdout)
+		if a.fits(a.stdout) {
+			columns, _ = a.size(a.stdout)
 		}
 		result = withBars(result, r.plot, columns)
 	}

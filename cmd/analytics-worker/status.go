@@ -137,7 +137,7 @@ func (a *app) showStatus(o statusOptions, r statusReport, first bool) error {
 		return e.Encode(r)
 	}
 	w := a.reporting(o.format)
-	if t, ok := a.stdout.(*terminal); ok && o.watch {
+	if t, ok := a.stdout.(*terminal); ok && o.watch && steerable(t) {
 		var b bytes.Buffer
 		if err := writeStatus(&b, o.wide, r); err != nil {
 			return err
@@ -150,7 +150,7 @@ func (a *app) showStatus(o statusOptions, r statusReport, first bool) error {
 			start = "\033[2J\033[H"
 		}
 		text := fmt.Sprintf("%s (every %v; Ctrl-C ends it)\n\n%s", moment(&r.At), o.every, b.String())
-		columns, lines := size(a.stdout)
+		columns, lines := a.size(a.stdout)
 		var page bytes.Buffer
 		fmt.Fprint(&painter{w: &page, plain: !a.colorful(a.stdout)}, clip(text, columns, lines-1))
 		_, err := io.WriteString(t.screen, start+strings.ReplaceAll(page.String(), "\n", "\033[K\n")+"\033[J")

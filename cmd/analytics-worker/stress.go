@@ -190,7 +190,7 @@ func (a *app) stress(ctx context.Context, o stressOptions) error {
 	if err != nil {
 		return err
 	}
-	display := newStormDisplay(a.stderr, o)
+	display := a.newStormDisplay(a.stderr, o)
 	display.say("asking the warehouse until when there are orders")
 	name := stormName(o.seed)
 	reads := stormReads{db, name}

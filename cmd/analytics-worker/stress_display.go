@@ -3,11 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"time"
-
-	"golang.org/x/term"
 
 	"github.com/cloudcafe/analytics-worker/internal/plural"
 	"github.com/cloudcafe/analytics-worker/internal/storm"
@@ -20,11 +17,12 @@ type stormDisplay struct {
 	screen *terminal // w, where it is drawn in place; else nil
 	every  time.Duration
 	next   time.Duration // of the storm's time, when the next line is due
+	size   func(io.Writer) (width, height int)
 }
 
-func newStormDisplay(w io.Writer, o stressOptions) *stormDisplay {
-	d := &stormDisplay{w: w, every: 5 * time.Second}
-	if t, ok := onTerminal(w).(*terminal); ok && os.Getenv("TERM") != "dumb" {
+func (a *app) newStormDisplay(w io.Writer, o stressOptions) *stormDisplay {
+	d := &stormDisplay{w: w, every: 5 * time.Second, size: a.size}
+	if t, ok := onTerminal(w).(*terminal); ok && steerable(t) {
 		d.w, d.screen, d.every = t, t, 500*time.Millisecond
 	}
 	fmt.Fprintf(d.w, "Query Storm: %v at %.0f %% CPU, seed %d\n", o.duration, o.target, o.seed)
@@ -42,7 +40,7 @@ func (d *stormDisplay) show(s storm.Snapshot) {
 		}
 		return
 	}
-	width, height := d.size()
+	width, height := d.size(d.screen)
 	d.screen.draw(stormLines(s, width, height))
 }
 
@@ -51,16 +49,6 @@ func (d *stormDisplay) end() {
 		d.screen.keep()
 		fmt.Fprintln(d.w)
 	}
-}
-
-// size is that of the terminal, or a usual one where it does not tell.
-func (d *stormDisplay) size() (width, height int) {
-	if f, ok := d.screen.screen.(*os.File); ok {
-		if w, h, err := term.GetSize(int(f.Fd())); err == nil && w > 0 && h > 0 {
-			return w, h
-		}
-	}
-	return 80, 24
 }
 
 // stormState is the storm's state in a few words.

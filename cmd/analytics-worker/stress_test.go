@@ -243,7 +243,7 @@ func openTerminal(t *testing.T) (program, screen *os.File) {
 func TestTheDisplayIsDrawnInPlace(t *testing.T) {
 	program, screen := openTerminal(t)
 	t.Setenv("TERM", "xterm")
-	d := newStormDisplay(onTerminal(program), stressOptions{duration: time.Minute, target: 90})
+	d := newApp(os.LookupEnv, program, program).newStormDisplay(onTerminal(program), stressOptions{duration: time.Minute, target: 90})
 	d.say("a message with \x1b[31m in it")
 	d.show(storm.Snapshot{Left: time.Minute})
 	d.show(storm.Snapshot{Left: time.Minute})

@@ -37,6 +37,10 @@ func isTerminal(w io.Writer) bool {
 	return ok
 }
 
+// steerable reports whether w is a terminal that takes escape sequences, so that lines
+// can be written anew in their place.
+func steerable(w io.Writer) bool { return isTerminal(w) && os.Getenv("TERM") != "dumb" }
+
 // screenOf is where a terminal takes escape sequences; other writers are as they are.
 func screenOf(w io.Writer) io.Writer {
 	if t, ok := w.(*terminal); ok {

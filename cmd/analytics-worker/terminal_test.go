@@ -170,3 +170,19 @@ func TestNoEventSteersATerminal(t *testing.T) {
 		}
 	}
 }
+
+// A terminal that takes no escape sequences gets none, whatever waits.
+func TestADumbTerminalIsNotSteered(t *testing.T) {
+	t.Parallel()
+	m := newMachine(t)
+	m.faults(paused)
+	for _, c := range []struct {
+		kind  string
+		steer bool
+	}{{"xterm", true}, {"dumb", false}} {
+		shown := onScreen(t, append(m.env, "TERM="+c.kind), "report", "top-stores", "--timeout", "2s")
+		if steered := strings.Contains(shown, "\x1b"); steered != c.steer || !strings.Contains(shown, "no answer within 2s") {
+			t.Errorf("%s: %q", c.kind, shown)
+		}
+	}
+}

@@ -69,7 +69,7 @@ type Server struct {
 	instance atomic.Pointer[imds.Service]
 	sql      atomic.Pointer[redshift.Service]
 	psql     atomic.Pointer[net.TCPAddr] // where it is served to SQL clients; nil = nowhere
-	closers  []func() error // of the services, in the order of their opening
+	closers  []func() error              // of the services, in the order of their opening
 }
 
 // New opens every service. The caller must Close the Server.

@@ -103,7 +103,7 @@ func TestStatusAnswersWithEverythingDown(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			m := &machine{t: t, env: sessionEnvironment("http://"+endpoint(t), t.TempDir())}
-			quickest(t, 3, 10*time.Second, func() {
+			quickest(t, 6, 10*time.Second, func() {
 				if out, status := m.run("status"); status != exitError || !strings.Contains(out, "! ") || strings.HasPrefix(out, "FINE") {
 					t.Errorf("status %d: %s", status, out)
 				}

@@ -202,7 +202,8 @@ func (h *Holder) act(ctx, lasting context.Context, plan []Action) (hurry bool, e
 		})
 	}
 	_ = group.Wait()
-	return hurry, errors.Join(errs...)
+	again := errs == nil && slices.ContainsFunc(plan, func(a Action) bool { return a.Again })
+	return hurry || again, errors.Join(errs...)
 }
 
 // step makes one write of the plan.

@@ -39,6 +39,9 @@ type Action struct {
 	// Begin, of a Take, is the position to write down with it, because the row's
 	// own is none to begin at; zero = the row's own is one.
 	Begin stream.Position
+	// Again, of a Take, is that the worker is due more than the plan takes: it should
+	// look again at once.
+	Again bool
 }
 
 // Plan decides what the worker self should do about the leases that it sees.
@@ -265,7 +268,9 @@ func steals(l *lineage, self string, load map[string]int, theirs map[string][]*S
 	rng.Shuffle(len(from), func(i, j int) { from[i], from[j] = from[j], from[i] })
 	var out []Action
 	for _, s := range from[:max(n, 0)] {
-		out = append(out, l.take(s, "stolen from "+victim+" for balance"))
+		a := l.take(s, "stolen from "+victim+" for balance")
+		a.Again = need > n
+		out = append(out, a)
 	}
 	return out
 }

@@ -63,7 +63,7 @@ func TestALeaverBeginsNoLoadThatItHasNoTimeFor(t *testing.T) {
 		if n := f.processed(); n != 80 {
 			t.Errorf("%d records are loaded, want those of two loads, 80", n)
 		}
-		f.join(Worker{Staging: stagingBucket(t, f.w), LeaseTable: leaseTable, PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		f.join()
 		f.settles(120)
 	})
 }

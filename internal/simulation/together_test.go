@@ -26,6 +26,7 @@ const drainTime = 25 * time.Second
 type crew struct {
 	t     *testing.T
 	w     *World
+	as    Worker // how its workers are
 	all   []*Running
 	links []*link
 	calls atomic.Int64 // of BatchExecuteStatement
@@ -60,7 +61,6 @@ func newCrew(t *testing.T, o Options, workers int, c Worker) *crew {
 			t.Error(err)
 		}
 	})
-	f := &crew{t: t, w: w}
 	c.Staging, c.LeaseTable = stagingBucket(t, w), leaseTable
 	if c.TTL == 0 {
 		c.TTL = leaseTime
@@ -68,8 +68,9 @@ func newCrew(t *testing.T, o Options, workers int, c Worker) *crew {
 	if err := w.Account.LeaseTable(c.LeaseTable).Ensure(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	f := &crew{t: t, w: w, as: c}
 	for range workers {
-		f.join(c)
+		f.join()
 	}
 	await(t, "the shards are shared", func() bool {
 		return !slices.ContainsFunc(f.all, func(r *Running) bool { return len(r.Worker.Status().Shards) != o.Shards/workers })
@@ -77,9 +78,17 @@ func newCrew(t *testing.T, o Options, workers int, c Worker) *crew {
 	return f
 }
 
-// join starts one more worker.
-func (f *crew) join(c Worker) {
+// join starts one more worker, and waits until it has a share.
+func (f *crew) join() {
 	f.t.Helper()
+	r := f.begin()
+	await(f.t, "the worker has a share", func() bool { return len(r.Worker.Status().Shards) > 0 })
+}
+
+// begin starts one more worker.
+func (f *crew) begin() *Running {
+	f.t.Helper()
+	c := f.as
 	c.Name = fmt.Sprintf("worker-%d", len(f.all)+1)
 	var l *link
 	c.Client = f.w.Client(func(next http.RoundTripper) http.RoundTripper {
@@ -92,7 +101,7 @@ func (f *crew) join(c Worker) {
 	}
 	f.t.Cleanup(r.Kill)
 	f.all, f.links = append(f.all, r), append(f.links, l)
-	await(f.t, "the worker has a share", func() bool { return len(r.Worker.Status().Shards) > 0 })
+	return r
 }
 
 // loader is which worker loads, by what all of them say.

@@ -4,15 +4,23 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/stream"
 	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 )
 
+// claimGather is how long the first claim waits for others. Leases are taken within
+// moments of each other, by a look at the table or two, and a claim that is not among
+// the first waits until the warehouse has answered those, be it behind other workers'
+// claims and loads.
+const claimGather = 300 * time.Millisecond
+
 // claimRequest is a claim on its way to the loader, which is the only one that
 // talks to the warehouse. Claims that come together go in one transaction.
 type claimRequest struct {
+	ctx    context.Context // of who waits for the answer
 	claim  warehouse.Claim
 	answer chan<- claimAnswer // buffered
 }
@@ -25,7 +33,7 @@ type claimAnswer struct {
 func (w *Worker) claim(ctx context.Context, c warehouse.Claim) (warehouse.Claimed, error) {
 	answer := make(chan claimAnswer, 1)
 	select {
-	case w.claims <- claimRequest{c, answer}:
+	case w.claims <- claimRequest{ctx, c, answer}:
 	case <-w.done:
 		return warehouse.Claimed{}, errors.New("the worker stopped")
 	case <-ctx.Done():
@@ -39,16 +47,11 @@ func (w *Worker) claim(ctx context.Context, c warehouse.Claim) (warehouse.Claime
 	}
 }
 
-// answerClaims runs the claim and those that already wait beside it.
+// answerClaims runs the claim and those that come with it.
 func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
-	requests := []claimRequest{first}
-	for more := true; more; {
-		select {
-		case r := <-w.claims:
-			requests = append(requests, r)
-		default:
-			more = false
-		}
+	requests := w.gatherClaims(ctx, first)
+	if len(requests) == 0 {
+		return
 	}
 	claims := make([]warehouse.Claim, len(requests))
 	for i, r := range requests {
@@ -77,6 +80,25 @@ func (w *Worker) answerClaims(ctx context.Context, first claimRequest) {
 		}
 		r.answer <- a
 	}
+}
+
+// gatherClaims are the claim and those that come soon after it, without those that
+// nobody waits for any more: their shards went to other workers.
+func (w *Worker) gatherClaims(ctx context.Context, first claimRequest) []claimRequest {
+	requests := []claimRequest{first}
+	timer := time.NewTimer(claimGather)
+	defer timer.Stop()
+	for gathering := true; gathering; {
+		select {
+		case r := <-w.claims:
+			requests = append(requests, r)
+		case <-timer.C:
+			gathering = false
+		case <-ctx.Done():
+			gathering = false
+		}
+	}
+	return slices.DeleteFunc(requests, func(r claimRequest) bool { return r.ctx.Err() != nil })
 }
 
 // OtherStreamError says that worker_checkpoints holds positions of another

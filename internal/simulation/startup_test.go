@@ -1,0 +1,47 @@
+package simulation
+
+import (
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Eight workers that start at the same moment, at Redshift's pace, soon share the shards
+// and read all of them, be it that one of them reads all until then: each claims what it
+// has in one transaction, as claims come one after another, between loads.
+func TestWorkersThatStartAtOnceReadSoon(t *testing.T) {
+	t.Parallel()
+	const workers, shards = 8, 16
+	for name, there := range map[string]int{"all": 0, "all but one": 1} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				f := newCrew(t, Options{Shards: shards, AtPace: true}, there, Worker{TTL: 10 * time.Second, PollInterval: time.Second, LoadInterval: time.Second})
+				before, began := f.calls.Load(), time.Now()
+				for range workers - there {
+					f.begin()
+				}
+				await(t, "all shards are read by their owners", func() bool {
+					var reads []string
+					for _, r := range f.all {
+						mine := r.Worker.Status().Shards
+						if len(mine) != shards/workers {
+							return false
+						}
+						for _, s := range mine {
+							reads = append(reads, s.ID)
+						}
+					}
+					slices.Sort(reads)
+					return len(slices.Compact(reads)) == shards
+				})
+				took, claims := time.Since(began), f.calls.Load()-before
+				t.Logf("it took %v, and %d transactions", took, claims)
+				if took > 30*time.Second || claims > workers*3/2 { // a worker that another was ahead of looks again
+					t.Errorf("it took %v and %d transactions, want 30 s and one of each worker, or little more", took, claims)
+				}
+			})
+		})
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/cloudcafe/analytics-worker/internal/plural"
 )
@@ -106,13 +107,18 @@ func (l *line) show(doing string) {
 		return
 	}
 	l.last = time.Now()
-	text := fmt.Sprintf("%s (%v)", l.doing, time.Since(l.began).Round(time.Second))
+	text, took := printable(l.doing), fmt.Sprintf(" (%v)", time.Since(l.began).Round(time.Second))
 	if !l.terminal {
-		fmt.Fprintln(l.w, printable(text))
+		fmt.Fprintln(l.w, text+took)
 		return
 	}
+	// A line that goes on in the next one cannot be written anew in its place.
+	columns, _ := terminalSize(l.w)
+	if room := columns - len(took) - len("… "); utf8.RuneCountInString(text) > room {
+		text = string([]rune(text)[:max(0, room)]) + "…"
+	}
 	l.shown = true
-	fmt.Fprintf(l.w, "\r\033[K%s ", printable(text))
+	fmt.Fprintf(l.w, "\r\033[K%s%s ", text, took)
 }
 
 // done ends the line and takes it off the terminal.

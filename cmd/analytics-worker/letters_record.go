@@ -105,7 +105,7 @@ func writeRecord(w io.Writer, data []byte, at int) error {
 		fmt.Fprintf(w, "    … %s behind\n", plural.Of(len(data)-rows[to].first, "byte"))
 	}
 	if at < 0 {
-		_, err := fmt.Fprintln(w, "    (no byte of it is named: something is missing, or the warehouse refused the row)")
+		_, err := fmt.Fprintln(w, "    (no byte of it is named: something is missing, or the warehouse refused it)")
 		return err
 	}
 	return nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"io"
 	"os"
@@ -158,15 +157,24 @@ func tint(line string) string {
 // more than the terminal has.
 func (a *app) size(w io.Writer) (columns, lines int) {
 	wanted := a.columns()
+	columns, lines = terminalSize(w)
+	switch {
+	case wanted > 0 && isTerminal(w):
+		return min(columns, wanted), lines
+	case wanted > 0:
+		return wanted, lines
+	}
+	return columns, lines
+}
+
+// terminalSize is what the terminal tells that w is, else 80 by 24.
+func terminalSize(w io.Writer) (columns, lines int) {
 	if f, ok := screenOf(w).(*os.File); ok {
 		if columns, lines, err := term.GetSize(int(f.Fd())); err == nil && columns > 0 && lines > 0 {
-			if wanted > 0 {
-				columns = min(columns, wanted)
-			}
 			return columns, lines
 		}
 	}
-	return cmp.Or(wanted, 80), 24
+	return 80, 24
 }
 
 // columns is what COLUMNS says, 0 for nothing: whoever has lines written to a file or a

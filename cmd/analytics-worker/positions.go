@@ -244,7 +244,7 @@ func (a *app) showPositions(o positionOptions, positions []shardPosition) error 
 		return e.Encode(positions)
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "SHARD\tSTATE\tTERM\tPOSITION\tCOMPLETE UNTIL\t")
+	fmt.Fprintln(w, "SHARD\tSTATE\tTERM\tPOSITION\tCOMPLETE UNTIL")
 	for _, p := range positions {
 		until := "-"
 		if p.CompleteUntil != nil {
@@ -253,7 +253,10 @@ func (a *app) showPositions(o positionOptions, positions []shardPosition) error 
 		if !o.wide {
 			p.Shard, p.Position = shortShard(p.Shard), shortPosition(p.Position)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\t%s\n", printable(p.Shard), p.State, p.Term, dash(printable(p.Position)), until, printable(p.Remark))
+		if p.Remark != "" {
+			until += "\t" + printable(p.Remark)
+		}
+		fmt.Fprintf(w, "%s\t%s\t%d\t%s\t%s\n", printable(p.Shard), p.State, p.Term, dash(printable(p.Position)), until)
 	}
 	return w.Flush()
 }

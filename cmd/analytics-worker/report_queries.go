@@ -135,7 +135,7 @@ func withAge(in warehouse.Result, now time.Time) warehouse.Result {
 // narrow leaves out of a table what is long and the same in every row: the stream's
 // name, and of ids and positions all but their ends.
 func narrow(in warehouse.Result) warehouse.Result {
-	short := map[string]func(string) string{"shard_id": shortShard, "sequence_number": shortPosition}
+	short := map[string]func(string) string{"shard_id": shortShard, "sequence_number": shortPosition, "age_seconds": shortAge}
 	keep := make([]int, 0, len(in.Columns))
 	out := warehouse.Result{}
 	for i, c := range in.Columns {
@@ -159,6 +159,14 @@ func narrow(in warehouse.Result) warehouse.Result {
 		out.Rows = append(out.Rows, cells)
 	}
 	return out
+}
+
+// shortAge is a number of seconds without digits that nobody reads.
+func shortAge(text string) string {
+	if v, err := strconv.ParseFloat(text, 64); err == nil {
+		return perSecond(v)
+	}
+	return text
 }
 
 // barWidth is the longest bar of a plot, in characters.

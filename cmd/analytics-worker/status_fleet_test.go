@@ -42,10 +42,10 @@ func TestTheFleetIsSeenFromAnywhere(t *testing.T) {
 	m.must("schema", "--apply")
 	a, b := m.worker(anyAddr), m.worker(anyAddr)
 	pages := []string{a.address(), b.address()}
-	var last any // said, in case it is waited for in vain
+	last := "" // said, in case it is waited for in vain
 	defer func() {
 		if t.Failed() {
-			t.Logf("status said last: %+v", last)
+			t.Logf("status said last: %s", last)
 		}
 	}()
 	look := func() (r statusReport) {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -152,5 +153,36 @@ func TestDashboardShowsTheFleet(t *testing.T) {
 	b.picture("test-fleet-phone")
 	b.look(1280, 900, "light")
 	b.picture("test-fleet")
+	quiet(t, b)
+}
+
+// Fifty workers, whose names are long and try to be HTML, leave room for the page below
+// them, and the one in trouble is seen without scrolling.
+func TestDashboardShowsFiftyWorkers(t *testing.T) {
+	b, s := open(t), serve(t, "127.0.0.1:0", "one")
+	fleet := manyShards(2)
+	fleet.Workers = nil
+	for i := range 50 {
+		w := verdict.Member{Worker: fmt.Sprintf(`ip-10-0-0-%02d.eu-central-1.compute.internal-<img src=x onerror="bent=1">&amp;'%s`, i, strings.Repeat("X", 60*(i%2))), Shards: 4, Alive: i != 41}
+		w.Says = &verdict.Finding{State: verdict.Fine, Says: "Orders arrive: 120 records a second are loaded"}
+		if i == 30 {
+			w.Says = &verdict.Finding{State: verdict.Look, Says: "Kinesis throttles the reads"}
+		}
+		fleet.Workers = append(fleet.Workers, w)
+	}
+	s.leases.Store(fleet)
+	b.visit("http://" + s.addr + "/")
+	b.await("the fleet is drawn", `document.querySelectorAll("#workers tbody tr").length === 51`)
+	for _, c := range []struct{ what, script string }{
+		{"names are text", `typeof bent === "undefined" && !document.querySelector("#workers img") && document.querySelector("#workers").innerText.includes("<img src=x")`},
+		{"the dead one is first, and then the one to look at", `[0, 1].map(i => document.querySelectorAll("#workers tbody tr")[i].innerText.slice(0, 12)).join() === "ip-10-0-0-41,ip-10-0-0-30"`},
+		{"the table leaves room", `document.querySelector("#workers").clientHeight <= 520`},
+		{"nothing is wider than the page", `document.documentElement.scrollWidth <= document.documentElement.clientWidth && (e => e.scrollWidth <= e.clientWidth)(document.querySelector("#workers"))`},
+	} {
+		if b.eval(c.script) != "true" {
+			t.Errorf("not so: %s", c.what)
+		}
+	}
+	b.picture("test-fifty")
 	quiet(t, b)
 }

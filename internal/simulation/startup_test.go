@@ -5,6 +5,9 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/worker"
 )
 
 // Eight workers that start at the same moment, at Redshift's pace, soon share the shards
@@ -44,4 +47,32 @@ func TestWorkersThatStartAtOnceReadSoon(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A worker that has read nothing yet, as its claims wait, knows nothing of its shards,
+// and does not say that all is well.
+func TestNothingIsFineBeforeItIsRead(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		f := newCrew(t, Options{Shards: 4, AtPace: true}, 0, Worker{TTL: 10 * time.Second, PollInterval: time.Second, LoadInterval: time.Second})
+		put(t, f.w, spread(800, 40))
+		r := f.begin()
+		reads := func() bool {
+			return slices.ContainsFunc(r.Worker.Status().Shards, func(s worker.ShardStatus) bool { return s.Read })
+		}
+		causes := map[verdict.Cause]bool{}
+		await(t, "a shard is read", func() bool {
+			v := r.Watch.Verdict()
+			if v.State == verdict.Fine && !reads() {
+				t.Errorf("nothing is read yet, and it says: %s", v.Says)
+			}
+			causes[v.Cause] = true
+			return reads()
+		})
+		if !causes[verdict.Starting] {
+			t.Errorf("it says %v, and not that it is starting", causes)
+		}
+		f.settles(40)
+		await(t, "all is well", func() bool { return r.Watch.Verdict().State == verdict.Fine })
+	})
 }

@@ -13,7 +13,7 @@ type Facts struct {
 	Worker string // who speaks; empty = nobody's part, but the whole
 	Names  Names
 
-	Starting bool // the worker has just begun and owns nothing yet
+	Starting bool // the worker has just begun, and has not read the leases yet
 	Hangs    string
 
 	Stream   Stream
@@ -155,6 +155,7 @@ type Hot struct {
 type Lag struct {
 	Known     bool          // of all shards that it is about
 	Shards    int           // that it is about
+	Unread    int           // of the worker's shards, that it has not begun to read: of them nothing is known
 	Committed time.Duration // age of the oldest record that is not committed; 0 = there is none
 	Reading   time.Duration // how far reading is behind, as far as known
 	By        []ShardLag    // the shards that are furthest behind, worst first

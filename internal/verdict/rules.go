@@ -342,16 +342,34 @@ func (f *Facts) newest(counts func(*Problem) bool) []Finding {
 }
 
 func starting(f *Facts) []Finding {
-	return one(f.Starting, Finding{
+	out := Finding{
 		Cause: Starting, State: Look, Stops: true, Says: "This worker is starting: the leases were not read yet",
 		Next: "it takes seconds; if it stays, see its log", Command: "journalctl -u analytics-worker -n 50",
-	})
+	}
+	switch {
+	case f.Starting:
+	case f.unread() && f.Leases.Mine == 1:
+		out.Says, out.Next = "This worker is starting: its shard is not read yet", claimed
+	case f.unread():
+		out.Says, out.Next = fmt.Sprintf("This worker is starting: none of its %d shards is read yet", f.Leases.Mine), claimed
+	default:
+		return nil
+	}
+	return []Finding{out}
 }
+
+// unread reports whether a worker has shards and reads none of them yet.
+func (f *Facts) unread() bool {
+	return !f.outside() && f.Leases.Mine > 0 && f.Lag.Unread >= f.Leases.Mine
+}
+
+// claimed says what a shard waits for that is not read yet.
+const claimed = "shards are claimed in the warehouse first, after the loads and claims that are under way; if it stays, see the log"
 
 // blind says what is not known and has to be for it to be well.
 func blind(f *Facts) []Finding {
 	switch {
-	case f.Starting:
+	case f.Starting, f.unread():
 	case f.outside() && !f.Lag.Known:
 		return []Finding{{
 			Cause: Unknown, State: Look, Says: "How far loading is behind is not known of all shards",
@@ -360,7 +378,12 @@ func blind(f *Facts) []Finding {
 	case f.outside() && f.Leases.Shared && f.Leases.At.IsZero() && f.Leases.Trouble == nil,
 		!f.outside() && f.Leases.At.IsZero() && f.Leases.Trouble == nil,
 		!f.outside() && f.Leases.Mine > 0 && !(f.Lag.Known && f.Reads.Known && f.Loads.Known && f.Letters.Known && f.Rejects.Known):
-		return []Finding{{Cause: Unknown, State: Look, Says: says[Unknown], Next: "see the log of this worker", Command: "journalctl -u analytics-worker -n 50"}}
+		out := Finding{Cause: Unknown, State: Look, Says: says[Unknown], Next: "see the log of this worker", Command: "journalctl -u analytics-worker -n 50"}
+		if n := f.Lag.Unread; n > 0 {
+			out.Says += fmt.Sprintf(" on %d of this worker's %d shards, not read yet", n, f.Leases.Mine)
+			out.Next = claimed
+		}
+		return []Finding{out}
 	}
 	return nil
 }

@@ -53,8 +53,11 @@ func fine(f *Facts) Finding {
 		return Finding{Cause: Arriving, State: Fine, Says: fmt.Sprintf("Orders arrive; what can be queried is %s behind", words(f.Lag.Committed))}
 	}
 	part := ""
-	if f.Leases.Mine < f.Leases.Shards {
-		part = fmt.Sprintf(" on this worker's %d of %s", f.Leases.Mine, plural.Of(f.Leases.Shards, "shard"))
+	if read := f.Leases.Mine - f.Lag.Unread; read < f.Leases.Shards {
+		part = fmt.Sprintf(" on this worker's %d of %s", read, plural.Of(f.Leases.Shards, "shard"))
+		if n := f.Lag.Unread; n > 0 {
+			part = fmt.Sprintf(" on %d of this worker's %d shards (%d not read yet)", read, f.Leases.Mine, n)
+		}
 	}
 	switch {
 	case f.Leases.Mine == 0 && f.Leases.Shards == 0:

@@ -56,6 +56,10 @@ var verdictCases = []verdictCase{
 	{"quiet", inside, func(f *Facts) { f.Loads.Rate, f.Lag.Committed, f.Leases.Mine = 0, 0, 4 }, Quiet, Fine, "Everything that arrived on the stream can be queried", "", false},
 	{"stands by", inside, func(f *Facts) { f.Leases.Mine = 0 }, Standby, Fine, "others have all 4 shards", "", false},
 	{"starts", inside, func(f *Facts) { f.Starting, f.Leases.At = true, time.Time{} }, Starting, Look, "is starting", "journalctl", true},
+	{"reads nothing yet", inside, func(f *Facts) { f.Lag.Unread, f.Loads.Rate, f.Lag.Committed = 2, 0, 0 }, Starting, Look, "none of its 2 shards is read yet", "journalctl", true},
+	{"reads nothing for long", inside, func(f *Facts) { f.Lag.Unread, f.Leases.Mine, f.Lag.Known = 1, 1, false }, Starting, Look, "its shard is not read yet", "journalctl", true},
+	{"reads one of two", inside, func(f *Facts) { f.Lag.Unread = 1 }, Arriving, Fine, "on 1 of this worker's 2 shards (1 not read yet)", "", false},
+	{"reads one of two for long", inside, func(f *Facts) { f.Lag.Unread, f.Lag.Known = 1, false }, Unknown, Look, "on 1 of this worker's 2 shards, not read yet", "journalctl", false},
 
 	{"all rejected", inside, func(f *Facts) {
 		f.Rejects = Rejects{Known: true, Window: 20 * time.Second, Records: 3000, Rejected: 3000, Reasons: []Reason{{"not JSON", 2000}, {"order_id missing", 1000}}}

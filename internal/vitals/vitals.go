@@ -48,7 +48,7 @@ type Watch struct {
 	verdict verdict.Verdict
 	self    verdict.Self
 	staged  verdict.Staged
-	partial time.Time // since when leases are held that are not worked on
+	partial time.Time // since when there are leases whose shards are not read yet
 	told    telling
 }
 
@@ -223,24 +223,27 @@ func (w *Watch) leases(now time.Time, st worker.Status, view lease.View) verdict
 	return out
 }
 
-// claimTime is how long leases may be held before their shards are worked on: a
-// claim is a transaction of the warehouse's.
+// claimTime is how long leases may be held before their shards are read: a claim is a
+// transaction of the warehouse's, that waits for those of others.
 const claimTime = 15 * time.Second
 
 // lag is how far the shards of this worker are behind. The caller holds mu.
 func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
 	out := verdict.Lag{Known: true, Shards: len(st.Shards), Committed: st.Lag, Reading: st.Behind, Until: st.CompleteUntil()}
-	if len(st.Shards) >= mine {
-		w.partial = time.Time{}
-	} else if w.partial.IsZero() {
-		w.partial = now
-	}
-	if !w.partial.IsZero() && now.Sub(w.partial) > claimTime {
-		out.Known = false
-	}
+	out.Unread = mine
 	for _, s := range st.Shards {
-		out.Known = out.Known && (s.Read || s.Reads.Failed > 0)
+		if s.Read || s.Reads.Failed > 0 {
+			out.Unread--
+		}
 		out.By = append(out.By, verdict.ShardLag{Shard: s.ID, Owner: w.c.Worker, Lag: s.Lag})
+	}
+	switch {
+	case out.Unread == 0:
+		w.partial = time.Time{}
+	case w.partial.IsZero():
+		w.partial = now
+	case now.Sub(w.partial) > claimTime:
+		out.Known = false
 	}
 	return out
 }

@@ -176,7 +176,9 @@ func (d *demo) sum() (out admin.Status) {
 		if m.killed {
 			continue
 		}
-		out.BehindMillis = max(out.BehindMillis, m.last.LagMillis)
+		if lag := m.last.LagMillis; lag != nil {
+			out.BehindMillis = max(out.BehindMillis, *lag)
+		}
 		out.DelayP50, out.DelayP99 = max(out.DelayP50, m.last.DelayP50), max(out.DelayP99, m.last.DelayP99)
 	}
 	return out

@@ -26,7 +26,7 @@ type Status struct {
 	Duplicates    int64     `json:"duplicate_events"`
 	Waiting       int       `json:"records_waiting"`
 	BehindMillis  int64     `json:"millis_behind_latest"`    // of reading
-	LagMillis     int64     `json:"millis_behind_committed"` // age of the oldest record that is not loaded; 0 = there is none
+	LagMillis     *int64    `json:"millis_behind_committed"` // age of the oldest record that is not loaded; 0 = there is none, null = a shard was not read yet, and none is known to be behind
 	HeldBytes     int64     `json:"held_bytes"`
 	Full          bool      `json:"reading_waits_for_memory"` // a load gives it back
 	LoadP50Millis int64     `json:"load_p50_millis"`          // since the start; see recent_loads
@@ -68,7 +68,7 @@ type ShardStatus struct {
 	Position     string     `json:"position"`
 	ArrivedUntil *time.Time `json:"arrived_until"` // null = not known
 	BehindMillis int64      `json:"millis_behind_latest"`
-	LagMillis    int64      `json:"millis_behind_committed"`
+	LagMillis    *int64     `json:"millis_behind_committed"`
 	Waiting      int        `json:"records_waiting"`
 }
 
@@ -122,7 +122,7 @@ func (s *Site) status(now time.Time) Status {
 		At: now.UTC(), Version: c.Version, Worker: c.Worker, Started: c.Since.UTC(), Stream: c.Stream, Environment: c.Environment,
 		Read: m.RecordsRead.Value(), Processed: m.RecordsProcessed.Value(), Rejected: m.RecordsRejected.Value(), Parked: st.Parked,
 		Written: m.EventsWritten.Value(), Duplicates: m.DuplicateEvents.Value(),
-		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), LagMillis: st.Lag.Milliseconds(), HeldBytes: st.HeldBytes, Full: st.Full,
+		Waiting: st.Waiting, BehindMillis: st.Behind.Milliseconds(), LagMillis: millis(st.Lag, st.Read()), HeldBytes: st.HeldBytes, Full: st.Full,
 		LoadP50Millis: loads[0].Milliseconds(), LoadP99Millis: loads[1].Milliseconds(),
 		DelayP50: ends[0].Milliseconds(), DelayP99: ends[1].Milliseconds(),
 		Shards: []ShardStatus{}, Fleet: []ShardOwner{}, Workers: []verdict.Member{}, Alarms: []string{},
@@ -194,9 +194,19 @@ func (s *Status) addShards(st worker.Status) {
 	for _, sh := range st.Shards {
 		s.Shards = append(s.Shards, ShardStatus{
 			ID: sh.ID, Term: sh.Term, Position: sh.Position.String(), ArrivedUntil: known(sh.CompleteUntil),
-			BehindMillis: sh.Behind.Milliseconds(), LagMillis: sh.Lag.Milliseconds(), Waiting: sh.Waiting,
+			BehindMillis: sh.Behind.Milliseconds(), LagMillis: millis(sh.Lag, sh.Read), Waiting: sh.Waiting,
 		})
 	}
+}
+
+// millis is a lag as JSON has it; nil where it is none as far as is known, and not all
+// is known.
+func millis(lag time.Duration, all bool) *int64 {
+	if lag == 0 && !all {
+		return nil
+	}
+	out := lag.Milliseconds()
+	return &out
 }
 
 // known is a time as JSON has it; nil where it is not known.

@@ -9,10 +9,11 @@ import (
 // measure names where the gauges come from.
 func (s *Service) measure() {
 	m := s.Metrics
-	// A worker that owns no shards has nothing to say of how far behind it is.
+	// A worker that owns no shards has nothing to say of how far behind it is, nor has one
+	// of shards that it has not read yet, unless it is known to be behind on others.
 	behind := func() (time.Duration, bool) {
 		st := s.Worker.Status()
-		return st.Behind, len(st.Shards) > 0
+		return st.Behind, st.Behind > 0 || st.Read()
 	}
 	m.Behind.From(func() (float64, bool) {
 		b, known := behind()
@@ -20,7 +21,7 @@ func (s *Service) measure() {
 	})
 	lag := func() (time.Duration, bool) {
 		st := s.Worker.Status()
-		return st.Lag, len(st.Shards) > 0
+		return st.Lag, st.Lag > 0 || st.Read()
 	}
 	m.BehindCommitted.From(func() (float64, bool) {
 		l, known := lag()
@@ -42,14 +43,18 @@ func (s *Service) measure() {
 	m.ShardLag.From(func() map[string]float64 {
 		out := make(map[string]float64)
 		for _, sh := range s.Worker.Status().Shards {
-			out[sh.ID] = float64(sh.Lag.Milliseconds())
+			if sh.Lag > 0 || sh.Read {
+				out[sh.ID] = float64(sh.Lag.Milliseconds())
+			}
 		}
 		return out
 	})
 	m.ShardBehind.From(func() map[string]float64 {
 		out := make(map[string]float64)
 		for _, sh := range s.Worker.Status().Shards {
-			out[sh.ID] = float64(sh.Behind.Milliseconds())
+			if sh.Behind > 0 || sh.Read {
+				out[sh.ID] = float64(sh.Behind.Milliseconds())
+			}
 		}
 		return out
 	})

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
+	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
 
 // Eight workers that start at the same moment, at Redshift's pace, soon share the shards
@@ -56,18 +57,22 @@ func TestNothingIsFineBeforeItIsRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newCrew(t, Options{Shards: 4, AtPace: true}, 0, Worker{TTL: 10 * time.Second, PollInterval: time.Second, LoadInterval: time.Second})
 		put(t, f.w, spread(800, 40))
+		strike(t, f.w, fault.Fault{Service: "kinesis", Operation: "GetRecords", Kind: fault.Delay, Delay: fault.Duration(2 * time.Second), Count: 4})
 		r := f.begin()
 		reads := func() bool {
 			return slices.ContainsFunc(r.Worker.Status().Shards, func(s worker.ShardStatus) bool { return s.Read })
 		}
 		causes := map[verdict.Cause]bool{}
-		await(t, "a shard is read", func() bool {
+		await(t, "all shards are read", func() bool {
 			v := r.Watch.Verdict()
 			if v.State == verdict.Fine && !reads() {
 				t.Errorf("nothing is read yet, and it says: %s", v.Says)
 			}
 			causes[v.Cause] = true
-			return reads()
+			if lag, known := r.Metrics.BehindCommitted.Value(); known && !r.Worker.Status().Read() && lag == 0 {
+				t.Error("not all is read yet, and its metric says that nothing is behind")
+			}
+			return r.Worker.Status().Read()
 		})
 		if !causes[verdict.Starting] {
 			t.Errorf("it says %v, and not that it is starting", causes)

@@ -18,7 +18,7 @@ type Status struct {
 	LimitBytes int64         // for them and for reads under way
 	Full       bool          // reading waits for a load to give memory back
 	Behind     time.Duration // of the shard that is furthest behind
-	Lag        time.Duration // age of the oldest record of any shard that is not committed; 0 = there is none
+	Lag        time.Duration // age of the oldest record of any shard that is not committed; 0 = there is none, as far as shards were read
 	Parked     int           // rows that the warehouse refused and that are tried again
 	Reads      ReadStatus
 	Writes     WriteStatus
@@ -64,7 +64,7 @@ type ShardStatus struct {
 	Ended        bool            // read to its end
 	Read         bool            // it was read once at least
 	// Lag is the age of the oldest record that is not committed, be it read or not,
-	// by the stream's clock; 0 = there is none.
+	// by the stream's clock; 0 = there is none, or the shard was not read yet.
 	Lag time.Duration
 	// CompleteUntil is the time before which everything that arrived can be queried:
 	// for a shard that is caught up, that of its last read. Zero = not known.
@@ -97,6 +97,12 @@ func (w *Worker) Status() Status {
 	}
 	slices.SortFunc(out.Shards, func(a, b ShardStatus) int { return strings.Compare(a.ID, b.ID) })
 	return out
+}
+
+// Read reports whether every owned shard was read once at least, and there is one: how
+// far loading is behind is known of all of them then.
+func (s Status) Read() bool {
+	return len(s.Shards) > 0 && !slices.ContainsFunc(s.Shards, func(s ShardStatus) bool { return !s.Read })
 }
 
 // CompleteUntil is the completeness watermark over the owned shards: every record that

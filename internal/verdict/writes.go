@@ -57,7 +57,7 @@ func loading(f *Facts) []Finding {
 		return []Finding{{
 			Cause: WarehouseLocked, State: state(w.Waiting), Stops: w.Waiting > missing, Command: "analytics-worker doctor",
 			Says: fmt.Sprintf("Loads have waited for worker_load_lock for %s: another session holds it", words(w.Waiting)),
-			Next: "unless it is a load of another worker, end that session (docs/OPERATIONS.md, \"Somebody holds worker_load_lock\"); doctor names it where it may see it",
+			Next: "unless it is a load or a claim of another worker, end that session (docs/OPERATIONS.md, \"Somebody holds worker_load_lock\"); doctor names it where it may see it",
 		}}
 	case w.Waiting >= slowAnswer && w.Phase == NotKnown:
 		return []Finding{{

@@ -122,6 +122,11 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if f, down := a.endpointDown(err); down {
 		says, next = f.Says, f.Step()
 	}
+	by := signalled{}
+	ended := errors.As(context.Cause(ctx), &by) && (errors.As(err, &by) || errors.Is(err, context.Canceled))
+	if ended {
+		says, next = strings.ReplaceAll(says, context.Canceled.Error(), by.Error()), ""
+	}
 	fmt.Fprintln(said, "analytics-worker:", printableText(says))
 	if next != "" {
 		fmt.Fprintln(said, "  ->", printableText(next))
@@ -133,8 +138,6 @@ func (a *app) run(ctx context.Context, args []string) int {
 		return exitUsage
 	}
 	// A worker that a signal ends has its own words, and statuses, for what it leaves.
-	by := signalled{}
-	ended := errors.As(context.Cause(ctx), &by) && (errors.As(err, &by) || errors.Is(err, context.Canceled))
 	if ended && a.verb.Load() != root.Name() {
 		return by.status()
 	}

@@ -9,12 +9,13 @@ import (
 	"iter"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
 // All returns every dead letter of the stream, each place once, shard by shard
-// and in the order of each shard. It holds one object and what overlaps it at a
-// time.
+// and in the order of each shard. It holds some objects, which are read side by side,
+// and what overlaps them at a time.
 //
 // An object that cannot be read is given as an error, after the letters before
 // its broken line, and the walk goes on with the next object if the caller
@@ -68,13 +69,15 @@ func (s *Store) Newest(ctx context.Context, f Filter) iter.Seq2[Letter, error] {
 // walk yields the letters of the objects, which are sorted by shard and first place.
 // It reports whether the caller wants more.
 func (s *Store) walk(ctx context.Context, objects []object, f Filter, yield func(Letter, error) bool) bool {
+	next, stop := s.ahead(ctx, objects)
+	defer stop()
 	var held []Letter // read, and maybe in a later object too; sorted
 	for i, o := range objects {
-		if err := ctx.Err(); err != nil {
-			yield(Letter{}, err)
+		if ctx.Err() != nil {
+			yield(Letter{}, context.Cause(ctx))
 			return false
 		}
-		found, err := s.letters(ctx, o.name)
+		found, err := next()
 		if err != nil && !yield(Letter{}, err) {
 			return false
 		}
@@ -83,9 +86,9 @@ func (s *Store) walk(ctx context.Context, objects []object, f Filter, yield func
 		if i+1 < len(objects) && shardOf(objects[i+1].name) == shardOf(o.name) {
 			// Objects come by their first places: no later one can hold a
 			// letter that lies before the next one's first.
-			next := objects[i+1].first
+			first := objects[i+1].first
 			free = 0
-			for free < len(held) && compare(held[free].Place(), next) < 0 {
+			for free < len(held) && compare(held[free].Place(), first) < 0 {
 				free++
 			}
 		}
@@ -97,6 +100,42 @@ func (s *Store) walk(ctx context.Context, objects []object, f Filter, yield func
 		held = slices.Delete(held, 0, free)
 	}
 	return true
+}
+
+// mostAhead is how many objects are read at a time: a worker that rejects a little has
+// an object for each load and shard, and S3 takes tens of milliseconds for each.
+const mostAhead = 16
+
+// ahead reads the objects: next returns the letters of the first one, of the second one
+// and so on. Who asks for one alone has read that alone; who goes on finds the next ones
+// read. stop ends what is read in vain.
+func (s *Store) ahead(ctx context.Context, objects []object) (next func() ([]Letter, error), stop func()) {
+	type found struct {
+		letters []Letter
+		err     error
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var reads sync.WaitGroup
+	var underWay []chan found
+	begun, width := 0, 1
+	next = func() ([]Letter, error) {
+		for ; begun < len(objects) && len(underWay) < width; begun++ {
+			name, result := objects[begun].name, make(chan found, 1)
+			underWay = append(underWay, result)
+			reads.Go(func() {
+				letters, err := s.letters(ctx, name)
+				result <- found{letters, err}
+			})
+		}
+		width = min(2*width, mostAhead)
+		first := <-underWay[0]
+		underWay = underWay[1:]
+		return first.letters, first.err
+	}
+	return next, func() {
+		cancel()
+		reads.Wait()
+	}
 }
 
 // lets reports whether a letter is looked for.

@@ -125,7 +125,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	by := signalled{}
 	ended := errors.As(context.Cause(ctx), &by) && (errors.As(err, &by) || errors.Is(err, context.Canceled))
 	if ended {
-		says, next = strings.ReplaceAll(says, context.Canceled.Error(), by.Error()), ""
+		next = ""
 	}
 	fmt.Fprintln(said, "analytics-worker:", printableText(says))
 	if next != "" {

@@ -379,7 +379,7 @@ About %d queries, in rounds of %d. The days are those of a storm over orders unt
 	for _, query := range plan.Queries {
 		if !shown[query.Kind] {
 			shown[query.Kind] = true
-			fmt.Fprintf(a.stdout, "\n-- %d %s, %d times in a round\n%s\n", query.Number, query.Kind, q.Of(query.Kind), query.SQL)
+			fmt.Fprintf(a.stdout, "\n-- %d %s, %s in a round\n%s\n", query.Number, query.Kind, plural.Of(q.Of(query.Kind), "time"), query.SQL)
 		}
 	}
 	fmt.Fprintln(a.stdout, "\nWhat it would use:")

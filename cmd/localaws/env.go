@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"io"
+	"net"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -44,6 +46,9 @@ look whether one runs there.`,
 		RunE: func(*cobra.Command, []string) error {
 			if err := checkLoopback("--addr", *addr, "127.0.0.1:4566"); err != nil {
 				return usageError{err}
+			}
+			if _, port, err := net.SplitHostPort(*addr); err == nil && strings.Trim(port, "0") == "" {
+				return usageError{fmt.Errorf("--addr %q: env needs the port that localaws serves on, which it prints when it is ready", *addr)}
 			}
 			for _, v := range [][2]string{
 				{"AWS_ENDPOINT_URL", "http://" + *addr},

@@ -174,7 +174,7 @@ func TestEnvIsForAShell(t *testing.T) {
 	if got, err := command.CombinedOutput(); err != nil || string(got) != "http://127.0.0.1:4599 us-east-1 us-east-1 local none\n" {
 		t.Errorf("%s, %v", got, err)
 	}
-	for _, args := range [][]string{{"env", "x"}, {"env", "--addr", "0.0.0.0:1"}} {
+	for _, args := range [][]string{{"env", "x"}, {"env", "--addr", "0.0.0.0:1"}, {"env", "--addr", "127.0.0.1:0"}} {
 		if code := run(t.Context(), args, &out, &errs); code != exitUsage {
 			t.Errorf("%q: exit code %d", args, code)
 		}

@@ -122,7 +122,8 @@ func (d *doctor) retention(lag time.Duration, known bool) finding {
 	if !known {
 		return finding{"retention", levelWarn, "the lag is not known: the warehouse or a shard did not answer", "mend that first"}
 	}
-	return finding{"retention", levelOK, fmt.Sprintf("lag %v of %v", lag.Round(time.Millisecond), d.survey.summary.Retention), ""}
+	behind := lag.Milliseconds()
+	return finding{"retention", levelOK, fmt.Sprintf("lag %s of %gh", millis(&behind), d.survey.summary.Retention.Hours()), ""}
 }
 
 // checkLeases reads the table, and tries an update under a condition that no

@@ -70,7 +70,9 @@ const (
 	longestWait  = time.Minute
 	longestQueue = 10 * time.Minute
 	// askAgain is how long a worker that may not list or read loads for itself.
-	askAgain = time.Minute
+	askAgain = 20 * time.Second
+	// warnAgain is how often it says so, at most.
+	warnAgain = 10 * time.Minute
 	// passedOver is how long a worker that gave no sign is not taken for the one that
 	// loads. It is doubled, up to longestPassed, each time that there was none again: a
 	// worker without a bucket, or with another one, never gives any.
@@ -99,6 +101,7 @@ type Fleet struct {
 	silent  map[string]silence // workers that gave no sign
 	denied  time.Time          // when the bucket last refused to list, to read or to take a word; zero = it did not
 	denial  error              // what it said then
+	warned  time.Time          // when that was told
 	stays   bool               // what is staged may not be removed: nothing is staged
 	leaving bool
 	end     context.CancelFunc // of Run
@@ -172,6 +175,7 @@ func (f *Fleet) Load(ctx context.Context, b warehouse.Batch) (warehouse.Loaded, 
 			err = f.believe(ctx, b, loaded)
 		}
 		if err == nil {
+			f.granted(started)
 			return loaded, nil
 		}
 	}
@@ -274,13 +278,24 @@ func (f *Fleet) refused(err error) bool {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if time.Since(f.denied) >= 10*askAgain {
+	if now := time.Now(); now.Sub(f.warned) >= warnAgain {
+		f.warned = now
 		f.c.Log.Warn("the bucket does not let the worker load together with others, and it loads for itself; with many workers that makes orders arrive later",
 			"error", err, "hint", "allow s3:ListBucket, s3:GetObject and s3:PutObject where batches are staged to the worker's role; see deploy/iam")
 	}
 	f.denied, f.denial = time.Now(), err
 	f.broadcast()
 	return true
+}
+
+// granted notes that a batch that was staged then went in with the fleet: what was
+// refused before that is not any more.
+func (f *Fleet) granted(since time.Time) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.denied.Before(since) {
+		f.denied, f.denial = time.Time{}, nil
+	}
 }
 
 // broadcast wakes whoever waits for a word. The caller holds mu.

@@ -37,3 +37,21 @@ func TestTheNextOneLoadsForAll(t *testing.T) {
 		}
 	}
 }
+
+// A warehouse that stands further on, but under an older term than the worker has, does
+// not hold what the worker was told is in.
+func TestAnOlderTermIsNotBelieved(t *testing.T) {
+	g := start(t)
+	f := g.worker("a", "a", "b")
+	g.claim(3, "shard-1")
+	in := g.batch("shard-1", 3, "500", "order-1")
+	if _, err := g.house.Load(t.Context(), in); err != nil {
+		t.Fatal(err)
+	}
+	for term, want := range map[int64]int{2: 0, 3: 0, 4: 1} {
+		told := g.batch("shard-1", term, "400", "").Moves
+		if wrong, err := f.ask(t.Context(), told); err != nil || len(wrong) != want {
+			t.Errorf("of term %d %d moves are not in, want %d: %v", term, len(wrong), want, err)
+		}
+	}
+}

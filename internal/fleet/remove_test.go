@@ -92,6 +92,18 @@ func TestAWorkerThatMayNotListTellsSo(t *testing.T) {
 	if s := f.Status(); s.Apart != nil {
 		t.Errorf("alone it tells %+v", s)
 	}
+
+	owners = owners[:2]
+	g.local.SetFaults()
+	g.claim(1, "shard-1")
+	go f.Run(t.Context())
+	defer f.Close(t.Context())
+	if _, err := f.Load(t.Context(), g.batch("shard-1", 1, "500", "order-1")); err != nil {
+		t.Fatal(err)
+	}
+	if s := f.Status(); s.Apart != nil || !s.Together {
+		t.Errorf("it has loaded with the fleet, and tells %+v", s)
+	}
 }
 
 // becomes waits until the worker loads with the others, or for itself.

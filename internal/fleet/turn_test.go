@@ -72,6 +72,14 @@ func TestABatchIsHeldBackWhileItWouldMissALoad(t *testing.T) {
 			if held, _ = b.Turn(); held == nil {
 				t.Fatal("the next load does not hold it back")
 			}
+			b.heard = time.Now().Add(-b.c.Patience)
+			if stale, _ := b.Turn(); stale != nil {
+				t.Error("it is held back by a word that was heard long ago")
+			}
+			b.heard = time.Now()
+			if held, _ = b.Turn(); held == nil {
+				t.Fatal("the next load does not hold it back any more")
+			}
 			b.Leave()
 			<-held
 			if held, now = b.Turn(); held != nil || now {

@@ -111,6 +111,9 @@ func (a *app) runChecks(ctx context.Context) []finding {
 	}
 	settings := fmt.Sprintf("%s into %s by %s", c.Stream, c.warehouseName(), c.fillName())
 	account, err := a.quietAccount(ctx, c)
+	if err != nil && ctx.Err() != nil {
+		return []finding{{"settings", levelOK, settings, ""}, {"others", levelWarn, "not found out: credentials, and all that is asked with them", ""}}
+	}
 	if err != nil {
 		return []finding{
 			{"settings", levelOK, settings, ""},

@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"sync"
 	"testing"
@@ -53,5 +54,47 @@ func TestAnOlderTermIsNotBelieved(t *testing.T) {
 		if wrong, err := f.ask(t.Context(), told); err != nil || len(wrong) != want {
 			t.Errorf("of term %d %d moves are not in, want %d: %v", term, len(wrong), want, err)
 		}
+	}
+}
+
+// Who has said that it has gone is not waited for, and who looks again and again and does
+// not see a batch loads it never: both long before they would be missed.
+func TestWhoDoesNotLoadABatchIsNotWaitedFor(t *testing.T) {
+	for what, gone := range map[string]bool{"it has gone": true, "it does not know of the batch": false} {
+		t.Run(what, func(t *testing.T) {
+			g := start(t)
+			a, b := g.worker("a", "a", "b"), g.worker("b", "a", "b")
+			b.c.Patience = time.Hour
+			g.claim(1, "shard-1")
+			a.loader.folder = a.folder(identity)
+			a.say(t.Context())
+			go b.Run(t.Context())
+			defer b.Close(t.Context())
+			ctx, stop := context.WithTimeout(t.Context(), patience/2)
+			defer stop()
+			loaded := make(chan error, 1)
+			go func() {
+				_, err := b.Load(ctx, g.batch("shard-1", 1, "500", "order-1"))
+				loaded <- err
+			}()
+			for tick := time.NewTicker(50 * time.Millisecond); ; {
+				select {
+				case err := <-loaded:
+					tick.Stop()
+					if err != nil {
+						t.Error(err)
+					}
+					g.has("order-1")
+					return
+				case <-tick.C:
+				}
+				if gone {
+					a.sayGone(t.Context())
+				} else {
+					a.loader.looks++
+					a.say(t.Context())
+				}
+			}
+		})
 	}
 }

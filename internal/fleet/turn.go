@@ -47,7 +47,7 @@ func (f *Fleet) Turn() (held <-chan struct{}, now bool) {
 		return f.changed, false
 	}
 	f.held = time.Time{}
-	gathered := at.Sub(gathers) < gatherLast && f.c.LoadInterval >= f.c.PollInterval
+	gathered := at.Sub(gathers) < gatherLast && f.c.LoadInterval >= max(f.c.PollInterval, gatherLast)
 	return nil, together && (at.Sub(f.over) < gatherLast || gathered)
 }
 

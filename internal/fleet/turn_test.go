@@ -170,7 +170,7 @@ func TestABatchIsHeldBackForTheLoadInterval(t *testing.T) {
 			if held, _ := b.Turn(); held != nil { // a slow machine is past it
 				<-held
 			}
-			if held, now := b.Turn(); held != nil || now != (c.own >= b.c.PollInterval) {
+			if held, now := b.Turn(); held != nil || now != (c.own >= gatherLast) {
 				t.Errorf("when it is time, it is held back: %t, and to be taken at once: %t", held != nil, now)
 			}
 			b.Leave()

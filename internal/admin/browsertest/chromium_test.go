@@ -175,6 +175,9 @@ func (b *browser) send(session, method string, params any) chan reply {
 	return answer
 }
 
+// patience is how long a test waits for Chromium and for the page, on a loaded machine.
+const patience = 2 * time.Minute
+
 func (b *browser) call(session, method string, params, result any) {
 	b.t.Helper()
 	select {
@@ -187,7 +190,7 @@ func (b *browser) call(session, method string, params, result any) {
 				b.t.Fatalf("%s: %v", method, err)
 			}
 		}
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		b.t.Fatalf("%s: Chromium does not answer", method)
 	}
 }
@@ -214,13 +217,15 @@ func (b *browser) eval(script string) string {
 // await waits until the script is true on the page.
 func (b *browser) await(what, script string) {
 	b.t.Helper()
-	limit := time.Now().Add(30 * time.Second)
+	limit, tick := time.After(patience), time.NewTicker(50*time.Millisecond)
+	defer tick.Stop()
 	probe := "(() => { try { return !!(" + script + ") } catch { return false } })()" // the page may not be there yet
 	for b.eval(probe) != "true" {
-		if time.Now().After(limit) {
-			b.t.Fatalf("timed out: %s\n%s", what, b.eval("document.body && document.body.innerText"))
+		select {
+		case <-tick.C:
+		case <-limit:
+			b.t.Fatalf("waited in vain: %s\n%s", what, b.eval("document.body && document.body.innerText"))
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
 }
 

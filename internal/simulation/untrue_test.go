@@ -258,7 +258,7 @@ func TestTheOracleFindsWhatALoaderCanBreak(t *testing.T) {
 		"G1 an end is believed without the warehouse": {
 			func(b *bending) { b.staged, b.word = b.lie(ends), b.says },
 			replaced("SELECT shard_id, term, sequence_number, sub_sequence_number, arrived_until", "SELECT shard_id, term, 'SHARD_END', 0, arrived_until"),
-			"was not read to its end",
+			"had not settled", // as records are missing, and mostly as a shard vanishes that was not read to its end
 		},
 		"no word is ever heard":    {func(b *bending) { b.word = func([]byte) []byte { return nil } }, nil, ""},
 		"one word is heard always": {func(b *bending) { b.word = b.frozen }, nil, ""},

@@ -1,12 +1,15 @@
 package simulation
 
 import (
+	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/cloudcafe/analytics-worker/internal/verdict"
+	"github.com/cloudcafe/analytics-worker/internal/warehouse"
 	"github.com/cloudcafe/analytics-worker/internal/worker"
 	"github.com/cloudcafe/analytics-worker/localaws/fault"
 )
@@ -79,5 +82,35 @@ func TestNothingIsFineBeforeItIsRead(t *testing.T) {
 		}
 		f.settles(40)
 		await(t, "all is well", func() bool { return r.Watch.Verdict().State == verdict.Fine })
+	})
+}
+
+// A lease table that is older than the warehouse's tables, as after a change of schema,
+// has a hole begin that nobody would see: it is told.
+func TestTablesThatAreNewerThanTheLeasesAreTold(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told atomic.Int64
+		log := slog.New(countsLines{"the warehouse does not know the shard": &told})
+		f := newCrew(t, Options{Shards: 4, Log: log}, 1, Worker{PollInterval: time.Second, LoadInterval: time.Second, TTL: 10 * time.Second})
+		put(t, f.w, spread(810, 40))
+		f.settles(40)
+		drainsWithin(t, f.all[0], drainTime)
+		if n := told.Load(); n != 0 {
+			t.Errorf("of shards that are new to all it is told %d times", n)
+		}
+		f.join()
+		drainsWithin(t, f.all[1], drainTime)
+		if n := told.Load(); n != 0 {
+			t.Errorf("of shards that the warehouse knows it is told %d times", n)
+		}
+		if _, err := f.w.DB.Run(deadline(t), warehouse.Token(), []string{"DELETE FROM worker_checkpoints WHERE stream_name = '" + StreamName + "'"}); err != nil {
+			t.Fatal(err)
+		}
+		f.join()
+		await(t, "all shards are read", func() bool { return f.all[2].Worker.Status().Read() && len(f.all[2].Worker.Status().Shards) == 4 })
+		if n := told.Load(); n != 4 {
+			t.Errorf("it is told of %d shards, want 4", n)
+		}
 	})
 }

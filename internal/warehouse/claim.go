@@ -22,6 +22,7 @@ type Claim struct {
 // Claimed is the warehouse's answer to a Claim.
 type Claimed struct {
 	Granted      bool            // the term is now the shard's; older terms can change nothing any more
+	New          bool            // the warehouse did not know the shard: the position is the claim's Start
 	Term         int64           // of the shard in the warehouse now
 	Position     stream.Position // everything up to here is loaded
 	ArrivedUntil time.Time       // zero = not known
@@ -56,6 +57,7 @@ func (w *Warehouse) Claim(ctx context.Context, streamName string, claims []Claim
 		if out[i], err = readClaimed(row); err != nil {
 			return nil, fmt.Errorf("claim: answer for shard %s: %w", claims[i].Shard, err)
 		}
+		out[i].New = out[i].Term == 0
 		if out[i].Term < claims[i].Term && !out[i].Foreign(claims[i]) {
 			out[i].Term, out[i].Granted = claims[i].Term, true
 		}

@@ -161,6 +161,10 @@ func (w *Worker) Own(ctx context.Context, term lease.Term) error {
 	if claimed.Position.Sequence == stream.ShardEnd {
 		return w.over(ctx, term.Shard)
 	}
+	if claimed.New && claimed.Position.IsSequence() {
+		w.log.Warn("the warehouse does not know the shard; what came before the position of its lease is not loaded", "shard", term.Shard.ID, "position", claimed.Position.String(),
+			"hint", "after a KCL application that is as it should be; tables that are new or were emptied get the rest by analytics-worker replay")
+	}
 	w.cfg.Note(term.Shard.ID, claimed.Position)
 	w.cfg.Letters.Forget(term.Shard.ID)
 	s := &shard{term: term, stop: stop, committed: claimed.Position, arrivedUntil: claimed.ArrivedUntil, readAt: time.Now()}

@@ -32,7 +32,7 @@ func (a *app) logger(others ...io.Writer) *slog.Logger {
 		h = slog.NewJSONHandler(a.stderr, options)
 	}
 	for _, w := range others {
-		h = slog.NewMultiHandler(h, slog.NewJSONHandler(w, options))
+		h = &inTurn{new(sync.Mutex), slog.NewMultiHandler(h, slog.NewJSONHandler(w, options))}
 	}
 	return slog.New(advising{&damper{state: &damperState{seen: make(map[string]*repeats)}, next: h}})
 }
@@ -93,6 +93,27 @@ func (j *journal) WithAttrs(attrs []slog.Attr) slog.Handler {
 }
 
 func (j *journal) WithGroup(name string) slog.Handler { return &journal{j.p, j.next.WithGroup(name)} }
+
+// inTurn writes one record after the other to all of its places, so that the lines stand
+// in the same order in each.
+type inTurn struct {
+	mu   *sync.Mutex // shared by all handlers that come from this one
+	next slog.Handler
+}
+
+func (t *inTurn) Enabled(ctx context.Context, l slog.Level) bool { return t.next.Enabled(ctx, l) }
+
+func (t *inTurn) Handle(ctx context.Context, r slog.Record) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.next.Handle(ctx, r)
+}
+
+func (t *inTurn) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &inTurn{t.mu, t.next.WithAttrs(attrs)}
+}
+
+func (t *inTurn) WithGroup(name string) slog.Handler { return &inTurn{t.mu, t.next.WithGroup(name)} }
 
 // damper lets a few warnings or errors of the same message through in a while,
 // counts the others, and tells the count with the next one that passes. Two

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -107,5 +108,25 @@ func TestTheLogOnATerminal(t *testing.T) {
 	}
 	if got := sizeText(100_000_000); got != "100000000" {
 		t.Errorf("an odd number of bytes is %s", got)
+	}
+}
+
+// What goes to two places stands in the same order in both, whoever logs at once.
+func TestTheLogIsTheSameInBothPlaces(t *testing.T) {
+	var one, other bytes.Buffer
+	a := &app{stderr: &one, lookup: func(string) (string, bool) { return "", false }}
+	log := a.logger(&other)
+	var all sync.WaitGroup
+	for w := range 8 {
+		log := log.With("writer", w).WithGroup("of")
+		all.Go(func() {
+			for n := range 500 {
+				log.Info("said", "n", n)
+			}
+		})
+	}
+	all.Wait()
+	if !bytes.Equal(one.Bytes(), other.Bytes()) || one.Len() == 0 {
+		t.Errorf("%d bytes here and %d there, or in another order", one.Len(), other.Len())
 	}
 }

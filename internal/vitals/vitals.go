@@ -234,6 +234,8 @@ func (w *Watch) lag(now time.Time, st worker.Status, mine int) verdict.Lag {
 	for _, s := range st.Shards {
 		if s.Read || s.Reads.Failed > 0 {
 			out.Unread--
+		} else {
+			out.Known = false // its claim is over, so nothing is waited for but the read
 		}
 		out.By = append(out.By, verdict.ShardLag{Shard: s.ID, Owner: w.c.Worker, Lag: s.Lag})
 	}

@@ -250,7 +250,7 @@ func TestTheOracleFindsWhatALoaderCanBreak(t *testing.T) {
 	for name, c := range map[string]struct {
 		bend func(b *bending)
 		sql  func([]string) []string
-		want string // the oracle finds; empty = it is content
+		want string // the oracle finds one of these; empty = it is content
 	}{
 		"nothing is bent":                 {func(*bending) {}, nil, ""},
 		"wrong outcomes":                  {func(b *bending) { b.staged, b.word = b.lie(everyThird()), b.says }, nil, ""},
@@ -258,7 +258,7 @@ func TestTheOracleFindsWhatALoaderCanBreak(t *testing.T) {
 		"G1 an end is believed without the warehouse": {
 			func(b *bending) { b.staged, b.word = b.lie(ends), b.says },
 			replaced("SELECT shard_id, term, sequence_number, sub_sequence_number, arrived_until", "SELECT shard_id, term, 'SHARD_END', 0, arrived_until"),
-			"had not settled", // as records are missing, and mostly as a shard vanishes that was not read to its end
+			"was not read to its end|of 120 records are loaded", // a shard vanishes, or records are missing alone
 		},
 		"no word is ever heard":    {func(b *bending) { b.word = func([]byte) []byte { return nil } }, nil, ""},
 		"one word is heard always": {func(b *bending) { b.word = b.frozen }, nil, ""},
@@ -295,7 +295,7 @@ func TestTheOracleFindsWhatALoaderCanBreak(t *testing.T) {
 				switch {
 				case c.want == "" && found != nil:
 					t.Fatalf("the oracle says: %v", found)
-				case c.want == "" || found != nil && strings.Contains(found.Error(), c.want):
+				case c.want == "" || found != nil && slices.ContainsFunc(strings.Split(c.want, "|"), func(w string) bool { return strings.Contains(found.Error(), w) }):
 					return
 				}
 			}

@@ -17,28 +17,35 @@ import (
 	"github.com/cloudcafe/analytics-worker/localaws"
 )
 
-// The cluster that a statement names is in the list, with the address of its SQL.
-func TestTheClusterOfAStatementIsListed(t *testing.T) {
-	server, err := localaws.New(t.Context(), localaws.Config{Tiny: true})
+// serve serves a local AWS until the test ends: its services on web, and its SQL at url.
+func serve(t *testing.T, c localaws.Config) (web *httptest.Server, sql net.Listener, url string) {
+	t.Helper()
+	server, err := localaws.New(t.Context(), c)
 	if err != nil {
 		t.Fatal(err)
 	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	sql, err = net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan error, 1)
-	go func() { done <- server.ServePSQL(ctx, listener) }()
-	web := httptest.NewServer(server.Handler())
-	defer func() {
+	go func() { done <- server.ServePSQL(ctx, sql) }()
+	web = httptest.NewServer(server.Handler())
+	t.Cleanup(func() {
 		web.Close()
 		stop()
 		if err := errors.Join(<-done, server.Close()); err != nil {
 			t.Error(err)
 		}
-	}()
-	conn, err := pgx.Connect(t.Context(), "postgres://anybody@"+listener.Addr().String()+"/analytics") // it is served
+	})
+	return web, sql, "postgres://anybody@" + sql.Addr().String() + "/analytics"
+}
+
+// The cluster that a statement names is in the list, with the address of its SQL.
+func TestTheClusterOfAStatementIsListed(t *testing.T) {
+	web, listener, url := serve(t, localaws.Config{Tiny: true})
+	conn, err := pgx.Connect(t.Context(), url) // it is served
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,29 +69,7 @@ func TestTheClusterOfAStatementIsListed(t *testing.T) {
 
 // A reset ends the connections to the warehouse that was, and the port serves the new one.
 func TestPSQLOutlivesAReset(t *testing.T) {
-	server, err := localaws.New(t.Context(), localaws.Config{Tiny: true, SQL: []string{"CREATE TABLE at_first (n INTEGER)"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	url := "postgres://anybody@" + listener.Addr().String() + "/analytics"
-	ctx, stop := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- server.ServePSQL(ctx, listener) }()
-	web := httptest.NewServer(server.Handler())
-	defer func() {
-		web.Close()
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		if err := server.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
+	web, _, url := serve(t, localaws.Config{Tiny: true, SQL: []string{"CREATE TABLE at_first (n INTEGER)"}})
 	first, err := pgx.Connect(t.Context(), url)
 	if err != nil {
 		t.Fatal(err)

@@ -128,7 +128,7 @@ func underLoad(t *testing.T, c pressure) (mean, p99 time.Duration, batches int64
 func TestALongIntervalIsWaitedForOnce(t *testing.T) {
 	t.Parallel()
 	if detector {
-		t.Skip("make simulate runs it")
+		t.Skip("make test runs it, without the detector")
 	}
 	const every = 30 * time.Second
 	for _, quick := range []bool{false, true} {

@@ -129,9 +129,11 @@ func New(cfg Config) *Worker {
 		queue:  newQueue(cfg.PageBytes),
 		claims: make(chan claimRequest),
 		pace:   newPace(cfg.LoadInterval),
-		done:   make(chan struct{}), leaving: make(chan struct{}),
+		done:   make(chan struct{}),
 		parked: newParked(cfg.RetryAfter),
 		shards: make(map[string]*shard),
+
+		leaving: make(chan struct{}),
 	}
 }
 
